@@ -1,0 +1,89 @@
+# The commands of this checkout. `make` alone lists them.
+# Each makes the virtual environment (.venv) first, when it is missing or out of date.
+# No command needs root, and none minds being run by it.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help venv demo test check format bench requirements clean
+
+# PYTHON   which Python makes .venv (default: the first of python3, python3.13 ... that is 3.11+)
+# TRACE    a CSV trace for `make demo`;  DEMO_ARGS  further arguments for it
+# TEST_ARGS  arguments for pytest;       JSON  where `make bench` writes its figures
+PYTHON ?=
+TRACE ?=
+DEMO_ARGS ?=
+TEST_ARGS ?=
+JSON ?=
+
+PINS := requirements/runtime.txt requirements/dev.txt requirements/build.txt
+ROOMS := $(wildcard domain application projections adapters streams entrypoints benchmarks)
+TYPED := $(ROOMS) sdk/src/tollbook $(wildcard sdk/tests tests)
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; \
+	do printf '  %-19s %s\n' "$$name" "$$text"; done
+
+# The stamp .venv/.ready holds what the environment was made of: the contents of the requirement
+# files and both pyproject files, and this folder's path (an environment does not survive a move).
+# The lock lets two `make` runs at once wait for each other instead of mixing their installs.
+venv: ## make .venv from the hashed requirement files
+	@set -e; \
+	if command -v flock >/dev/null 2>&1; then exec 9>.venv.lock; flock 9; fi; \
+	key="$$(cat $(PINS) pyproject.toml sdk/pyproject.toml | cksum) $$(pwd -P)"; \
+	is_new_enough() { "$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }; \
+	if is_new_enough .venv/bin/python && [ "$$(cat .venv/.ready 2>/dev/null)" = "$$key" ]; \
+	then exit 0; fi; \
+	python=; \
+	for name in $${PYTHON:-python3 python3.13 python3.12 python3.11}; do \
+		if is_new_enough "$$name"; then python="$$name"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "make: needs Python 3.11 or newer; install it or say PYTHON=/path/to/python3" >&2; \
+		exit 1; fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "make: $$python has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; \
+		exit 1; fi; \
+	echo "Making .venv with $$("$$python" --version) ..."; \
+	rm -f .venv/.ready; \
+	if ! is_new_enough .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/null 2>&1; \
+	then "$$python" -m venv --clear .venv; fi; \
+	install() { .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet "$$@"; }; \
+	install --require-hashes $(PINS:%=-r %); \
+	install --no-deps --no-build-isolation --editable ./sdk --editable .; \
+	echo "$$key" >.venv/.ready
+export PYTHON
+
+demo: venv ## run the main job, embedded (TRACE=FILE, DEMO_ARGS=...)
+	@.venv/bin/tollbook demo $(if $(TRACE),--trace "$(TRACE)") $(DEMO_ARGS)
+
+test: venv ## run every test (TEST_ARGS=...)
+	@.venv/bin/python -m pytest $(TEST_ARGS)
+
+check: venv ## formatting, lint, types, layers and tidiness
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy $(TYPED)
+	.venv/bin/lint-imports --no-logo
+	.venv/bin/python -m pytest -q tests/architecture
+
+format: venv ## put every file into the one format, and mend what lint can mend
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench: venv ## measure, and compare with the baselines (JSON=FILE)
+	@.venv/bin/python -m benchmarks $(if $(JSON),--json "$(JSON)")
+
+# Needs pip-tools, which is no part of the environment: `pipx install pip-tools`.
+requirements: ## compile requirements/*.in to hashed *.txt (needs pip-compile, Python 3.11)
+	for name in runtime build dev sdk; do \
+		CUSTOM_COMPILE_COMMAND='make requirements' pip-compile --quiet --generate-hashes \
+			--strip-extras --allow-unsafe --no-emit-index-url --no-emit-trusted-host \
+			--no-emit-find-links --output-file "requirements/$$name.txt" \
+			"requirements/$$name.in" || exit 1; \
+	done
+
+clean: ## remove .venv, caches and whatever else was made here
+	rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf build dist sdk/build sdk/dist *.egg-info sdk/src/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

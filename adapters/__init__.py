@@ -1,0 +1,1 @@
+"""How Tollbook reaches the world: one file or folder for each outside thing."""

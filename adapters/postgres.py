@@ -1,0 +1,70 @@
+"""PostgreSQL: connections with the settings we rely on, and the numbered migrations."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from tollbook.errors import Unavailable
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+MIGRATIONS = Path(str(resources.files("adapters"))) / "migrations"
+SERVER_VERSION_MIN = 150_000
+_MIGRATION_LOCK = 0x746F6C6C
+"""The advisory lock under which migrations run ("toll" in ASCII)."""
+
+
+def connect(url: str, *, role: str | None = None) -> Connection:
+    """Open a connection that commits each statement; raises Unavailable when none is to be had."""
+    try:
+        connection = psycopg.connect(url, autocommit=True, connect_timeout=10)
+    except psycopg.Error as error:
+        raise Unavailable(f"PostgreSQL does not answer: {_first_line(error)}") from None
+    if connection.info.server_version < SERVER_VERSION_MIN:
+        connection.close()
+        raise Unavailable("PostgreSQL 15 or newer is needed")
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET idle_in_transaction_session_timeout = '10s'")
+    connection.execute("SET lock_timeout = '10s'")
+    connection.execute("SET statement_timeout = '60s'")
+    if role is not None and _role_exists(connection, role):
+        connection.execute(f'SET ROLE "{role}"')
+    return connection
+
+
+def _role_exists(connection: Connection, role: str) -> bool:
+    row = connection.execute(
+        "SELECT pg_has_role(oid, 'MEMBER') FROM pg_roles WHERE rolname = %s", (role,)
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
+
+
+def migrate(connection: Connection) -> list[str]:
+    """Bring the schema up to date; return the names of the migrations that ran.
+
+    Each runs once, in the order of its number, in a transaction of its own; two processes that
+    start at the same time take turns.
+    """
+    connection.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
+    try:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations "
+            "(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        known = {row[0] for row in connection.execute("SELECT name FROM migrations")}
+        ran = []
+        for path in sorted(MIGRATIONS.glob("[0-9]*.sql")):
+            if path.stem in known:
+                continue
+            with connection.transaction():
+                connection.execute(path.read_text(encoding="utf-8").encode())
+                connection.execute("INSERT INTO migrations (name) VALUES (%s)", (path.stem,))
+            ran.append(path.stem)
+        return ran
+    finally:
+        connection.execute("SELECT pg_advisory_unlock(%s)", (_MIGRATION_LOCK,))

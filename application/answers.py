@@ -1,0 +1,158 @@
+"""Answers: what a command's outcome looks like to whoever asked, derived from the stored event.
+
+Because an answer is a function of the event alone, the same id gives the same answer for ever.
+"""
+
+from typing import Any, NamedTuple
+
+from tollbook.errors import Conflict, Refused, TollbookError
+from tollbook.times import format_instant
+
+from domain.commands import Command, wire_body
+from domain.event import Event, Recorded
+from domain.events import (
+    CommandRefused,
+    CustomerChanged,
+    CustomerCreated,
+    GrantIssued,
+    MinReaderRaised,
+    PricesPublished,
+    ReservationExtended,
+    ReservationHeld,
+    ReservationReleased,
+    ReservationSettled,
+    UsageCharged,
+)
+from domain.outcomes import money
+
+
+class Answer(NamedTuple):
+    """The outcome of one command: an event that stands in the ledger, or an error that does not."""
+
+    id: str
+    recorded: Recorded | None
+    currency: str = ""
+    error: TollbookError | None = None
+    repeated: bool = False
+    """True when the ledger had decided this id before."""
+
+    @property
+    def done(self) -> bool:
+        """Say whether the command was carried out."""
+        return self.recorded is not None and not isinstance(self.recorded.event, CommandRefused)
+
+    @property
+    def code(self) -> str:
+        """Return `done`, or the code of the refusal or error."""
+        problem = self.problem()
+        return "done" if problem is None else problem.code
+
+    def problem(self) -> TollbookError | None:
+        """Return the refusal or error as an exception, or None when the command was done."""
+        if self.recorded is None:
+            return self.error
+        event = self.recorded.event
+        if isinstance(event, CommandRefused):
+            return Refused(event.detail, code=event.code, **event.facts)
+        return None
+
+    def result(self) -> dict[str, Any]:
+        """Return the answer's fields, or raise the problem."""
+        problem = self.problem()
+        if problem is not None:
+            raise problem
+        assert self.recorded is not None
+        return {
+            "id": self.id,
+            "position": self.recorded.position,
+            **result_of(self.recorded.event, self.currency),
+        }
+
+
+def result_of(event: Event, currency: str) -> dict[str, Any]:
+    """Return what a done command answers, as contract.md names it."""
+    match event:
+        case ReservationHeld():
+            return {
+                "held": money(event.held, currency),
+                "expires_at": format_instant(event.expires_at),
+            }
+        case ReservationExtended():
+            return {
+                "held": money(event.held, currency),
+                "expires_at": format_instant(event.expires_at),
+            }
+        case ReservationReleased():
+            return {"released": money(event.released, currency)}
+        case ReservationSettled():
+            return {**_charge(event, currency), "released": money(event.released, currency)}
+        case UsageCharged():
+            return _charge(event, currency)
+        case GrantIssued():
+            return {
+                "amount": money(event.amount, currency),
+                "overdraft_repaid": money(event.overdraft_repaid, currency),
+            }
+        case PricesPublished():
+            return {"version": event.version, "effective_from": format_instant(event.effective_from)}
+        case CustomerCreated() | CustomerChanged():
+            return {"customer": event.customer}
+        case MinReaderRaised():
+            return {"reader": event.reader}
+    return {}
+
+
+def _charge(event: ReservationSettled | UsageCharged, currency: str) -> dict[str, Any]:
+    return {
+        "charged": money(event.charged, currency),
+        "from_balance": money(event.from_balance, currency),
+        "receivable": money(event.receivable, currency),
+        "price_book": event.price_book,
+        "price_version": event.price_version,
+        "grants": [{"id": name, "amount": money(part, currency)} for name, part in event.grants],
+    }
+
+
+def first_difference(command: Command, event: Event) -> str | None:
+    """Return the first field in which a command differs from the one an event answered.
+
+    Fields are compared in the order in which the command declares them; None means the same body.
+    """
+    if event.command_kind() != command.KIND and not (
+        event.command_kind() == "usage" and command.KIND == "settle"
+    ):
+        return "kind"
+    if isinstance(event, CommandRefused):
+        return _first_unequal(wire_body(command), event.body)
+    if isinstance(event, PricesPublished):
+        return _book_difference(command, event)
+    for field, value in command.fields():
+        if getattr(event, field, None) != value:
+            return field
+    return None
+
+
+def _first_unequal(body: dict[str, Any], stored: dict[str, Any]) -> str | None:
+    for field in [*body, *(name for name in stored if name not in body)]:
+        if body.get(field) != stored.get(field):
+            return field
+    return None
+
+
+def _book_difference(command: Command, event: PricesPublished) -> str | None:
+    book = getattr(command, "book", None)
+    if book is None:
+        return "kind"
+    if book.currency != event.currency:
+        return "currency"
+    return None if book.wire_models() == event.models else "models"
+
+
+def id_reused(command: Command, field: str, recorded: Recorded) -> Conflict:
+    """Return the error for an id that was used with another body."""
+    return Conflict(
+        f"id {command.id} was used before (position {recorded.position}) with another {field}",
+        code="id_reused",
+        field=field,
+        position=recorded.position,
+    )

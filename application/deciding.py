@@ -1,0 +1,263 @@
+"""Deciding a batch: one command after another on a draft of the world, nothing written yet."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tollbook.errors import Refused, TollbookError
+
+from application.answers import Answer, first_difference, id_reused
+from application.handlers import TakenResourceError, already_exists, customer_of, decide
+from application.jobs import Item, Job
+from application.ports import Batch, EventStore, Key, Rider
+from application.world import Draft, World
+from domain import pricebook, reservation
+from domain.balance import Balance, due
+from domain.commands import Command, CreateCustomer, IssueGrant, Reserve, in_key_order, wire_body
+from domain.event import Event, Recorded
+from domain.events import CommandRefused, GrantIssued, MinReaderRaised, PricesPublished
+from domain.folding import evolve
+from domain.outcomes import Refusal
+
+
+class Plan:
+    """What a batch would append, and the answers it would give once that is committed."""
+
+    def __init__(self, world: World, store: EventStore, recent: dict[Key, int], now: int) -> None:
+        """Start an empty plan at the world's position.
+
+        `recent` holds ids that are known to be taken; `now` is the time of every decision whose
+        item does not bring its own.
+        """
+        self._world = world
+        self._store = store
+        self._recent = recent
+        self._now = now
+        self.careful = False
+        self.draft = Draft(world)
+        self.base = world.position
+        self.events: list[Recorded] = []
+        self.ids: dict[Key, int] = {}
+        self.riders: list[Rider] = []
+
+    def batch(self) -> Batch:
+        """Return what to append."""
+        return Batch(self.base, self.events, list(self.ids.items()), self.riders)
+
+    def add(self, job: Job) -> None:
+        """Decide every command of a job and set its answers."""
+        self.riders.extend(job.riders)
+        if job.atomic:
+            self._add_atomic(job)
+            return
+        for item in job.items:
+            item.answer = self._answer(item)
+
+    def _add_atomic(self, job: Job) -> None:
+        """Decide commands that succeed together or not at all; only the culprit is recorded."""
+        before = self.draft.copy(), len(self.events), self.ids.copy()
+        for item in job.items:
+            item.answer = self._answer(item)
+            if item.answer.done:
+                continue
+            culprit = item.answer
+            self.draft, count, self.ids = before
+            del self.events[count:]
+            if culprit.recorded is not None and not culprit.repeated:
+                culprit = self._refuse_again(item, culprit.recorded)
+            aborted = Refused(
+                f"not done, because {item.command.id} in the same group failed ({culprit.code})",
+                code="aborted",
+                because=item.command.id,
+            )
+            for other in job.items:
+                other.answer = Answer(other.command.id, None, error=aborted)
+            item.answer = culprit
+            return
+
+    def _refuse_again(self, item: Item, recorded: Recorded) -> Answer:
+        """Record a refusal anew on the draft without the rest of its group."""
+        event = recorded.event
+        assert isinstance(event, CommandRefused)
+        key = item.command.key(event.customer)
+        return self._record(item, event.customer, event, recorded.recorded_at, key)
+
+    def _answer(self, item: Item) -> Answer:
+        """Decide one command, or repeat the answer that its id has already."""
+        command = item.command
+        key: Key | None = None
+        try:
+            customer = customer_of(self.draft, command)
+            key = command.key(customer or "")
+            if key in self._recent or key in self.ids:
+                return self._repeat(command, customer, self._taken(key))
+            return self._decide(item, customer, key)
+        except TollbookError as error:
+            if key is not None and key not in self.ids:
+                stored = self._store.taken([key])
+                if stored:
+                    self._recent.update(stored)
+                    return self._repeat(command, None, self._taken(key))
+            return Answer(command.id, None, error=error)
+
+    def _taken(self, key: Key) -> Recorded:
+        """Return the event that answered a key, from this batch or from the store."""
+        position = self.ids.get(key)
+        if position is not None:
+            return self.events[position - self.base - 1]
+        position = self._recent[key]
+        return self._store.at([position])[position]
+
+    def _repeat(self, command: Command, customer: str | None, recorded: Recorded) -> Answer:
+        field = first_difference(command, recorded.event)
+        if field is not None:
+            return Answer(command.id, None, error=id_reused(command, field, recorded))
+        currency = self._currency(recorded.customer or customer)
+        return Answer(command.id, recorded, currency, repeated=True)
+
+    def _currency(self, customer: str | None) -> str:
+        terms = self.draft.balance(customer).customer if customer else None
+        return terms.currency if terms else ""
+
+    def _decide(self, item: Item, customer: str | None, key: Key) -> Answer:
+        command = item.command
+        now = self._now if item.at is None else item.at
+        if now < self.draft.recorded_at:
+            now = self.draft.recorded_at
+        balance = self.draft.balance(customer) if customer is not None else Balance()
+        if now >= balance.next_expiry and customer is not None:
+            for event in due(balance, now):
+                self._record(item, customer, event, now, None)
+            balance = self.draft.balance(customer)
+        decision: tuple[Event, ...] | Refusal
+        if self.careful or type(command) is CreateCustomer:
+            taken = self._resource_exists(command)
+        else:
+            taken = False
+        decision = already_exists(command) if taken else decide(self.draft, balance, command, now)
+        if isinstance(decision, Refusal):
+            assert customer is not None
+            if balance.customer is None:  # nobody to record it for: the id stays free
+                raise Refused(decision.detail, code=decision.code, **decision.facts)
+            decision = (_refused(command, customer, key, decision),)
+        for event in decision:
+            answer = self._record(item, customer, event, now, key)
+        return answer
+
+    def _resource_exists(self, command: Command) -> bool:
+        """Ask the store whether the resource that a command would create is there already."""
+        if isinstance(command, CreateCustomer):
+            return self.draft.reservation(command.id) is not None
+        if isinstance(command, IssueGrant):
+            stream = f"grant-{command.id}"
+            return next(iter(self._store.stream_events(stream, self.base)), None) is not None
+        if isinstance(command, Reserve):
+            taken = self.draft.reservation(command.id) is not None
+            return taken or self.draft.balance(command.id).customer is not None
+        return False
+
+    def _record(
+        self, item: Item, customer: str | None, event: Event, now: int, key: Key | None
+    ) -> Answer:
+        """Apply an event to the draft and give it its envelope and its position."""
+        draft = self.draft
+        command = item.command
+        stream_version, sequence, currency = self._apply(event, customer, now, command.id)
+        position = draft.position = draft.position + 1
+        draft.recorded_at = now
+        occurred_at: int | None = getattr(event, "occurred_at", None)
+        recorded = Recorded(
+            position,
+            event.NAME,
+            event.VERSION,
+            event.stream(),
+            stream_version,
+            customer,
+            sequence,
+            command.id,
+            item.causation,
+            item.correlation,
+            item.actor,
+            now if occurred_at is None else occurred_at,
+            now,
+            event,
+        )
+        self.events.append(recorded)
+        if key is not None:
+            self.ids[key] = position
+        return Answer(command.id, recorded, currency)
+
+    def _apply(
+        self, event: Event, customer: str | None, now: int, command: str
+    ) -> tuple[int, int | None, str]:
+        """Evolve what an event concerns; return stream version, customer sequence, currency."""
+        draft = self.draft
+        if customer is None:
+            return self._apply_to_ledger(event), None, ""
+        balance = evolve(draft.balance(customer), event, now)
+        draft.balances[customer] = balance
+        version = balance.own_version
+        name: str | None = getattr(event, "reservation", None)
+        if name is not None:
+            state = reservation.evolve(draft.reservation_in_memory(name), event, now, command)
+            assert state is not None
+            draft.reservations[name] = state
+            version = state.version
+        elif isinstance(event, GrantIssued):
+            version = 1
+        return version, balance.sequence, balance.customer.currency if balance.customer else ""
+
+    def _apply_to_ledger(self, event: Event) -> int:
+        draft = self.draft
+        if isinstance(event, PricesPublished):
+            draft.books[event.book] = pricebook.evolve(draft.book(event.book), event)
+            return event.version
+        assert isinstance(event, MinReaderRaised)
+        draft.ledger_version += 1
+        return draft.ledger_version
+
+
+def _refused(command: Command, customer: str, key: Key, refusal: Refusal) -> CommandRefused:
+    return CommandRefused(
+        body=wire_body(command),
+        code=refusal.code,
+        customer=customer,
+        detail=refusal.detail,
+        facts=in_key_order(refusal.facts),
+        kind=key[0],
+        scope=key[1],
+    )
+
+
+def make_plan(
+    world: World,
+    store: EventStore,
+    recent: dict[Key, int],
+    clock: Callable[[], int],
+    jobs: Iterable[Job],
+    careful: bool,
+) -> Plan:
+    """Decide a batch of jobs; when a resource turns out to exist, decide again with care."""
+    jobs = list(jobs)
+    for care in (careful, True):
+        plan = Plan(world, store, recent, clock())
+        plan.careful = care
+        if care:
+            recent.update(store.taken(_keys(plan.draft, jobs)))
+        try:
+            for job in jobs:
+                plan.add(job)
+        except TakenResourceError:
+            continue
+        return plan
+    raise AssertionError("with care, a resource that exists is refused, not raised")
+
+
+def _keys(draft: Draft, jobs: Iterable[Job]) -> list[Key]:
+    keys: list[Any] = []
+    for job in jobs:
+        for item in job.items:
+            try:
+                keys.append(item.command.key(customer_of(draft, item.command) or ""))
+            except TollbookError:
+                continue
+    return keys

@@ -1,0 +1,168 @@
+"""The batch executor: many commands, one transaction (group commit).
+
+Commands queue up; one thread takes all that are waiting, decides them one after another on the
+state in memory, appends their events in a single transaction and then answers each. A command
+that comes alone is decided and committed at once, in the caller's thread.
+
+There may be several executors on one ledger. Each appends optimistically at the position it
+knows; the one that loses catches up and decides again, and after losing twice it holds the head
+while it decides. Answers and reads never show what is not committed.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from tollbook.errors import TollbookError, Unavailable, Unknown
+
+from application.answers import Answer
+from application.committing import Committer
+from application.jobs import COMMANDS_MAX, Item, Job
+from application.ports import Clock, EventStore, Rider
+from domain.commands import Command
+
+logger = logging.getLogger("tollbook.executor")
+
+QUEUE_MAX = 20_000
+"""How many commands may wait before new ones are refused as `overloaded`."""
+
+BATCH_MAX = 1024
+"""How many commands one transaction decides at most (a single larger job still goes whole)."""
+
+
+class Executor:
+    """Decides and appends commands in batches; safe to use from any number of threads."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        clock: Clock,
+        *,
+        queue_max: int = QUEUE_MAX,
+        batch_max: int = BATCH_MAX,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start the executor's thread on a store that nobody else in this process writes with."""
+        self._committer = Committer(store, clock, monotonic)
+        self._queue: deque[Job] = deque()
+        self._queued = 0
+        self._queue_max = queue_max
+        self._batch_max = batch_max
+        self._monotonic = monotonic
+        self._changed = threading.Condition()
+        self._turn = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="tollbook-executor", daemon=True)
+        self._thread.start()
+
+    @property
+    def position(self) -> int:
+        """Return the position up to which this executor knows the ledger."""
+        return self._committer.world.position
+
+    def submit(self, job: Job) -> None:
+        """Queue a job and return at once; raises Unavailable (`overloaded`) when the queue is full."""
+        if len(job.items) > COMMANDS_MAX:
+            raise Unavailable(f"a job holds at most {COMMANDS_MAX} commands", code="overloaded")
+        with self._changed:
+            if self._closed:
+                raise Unavailable("this process is shutting down")
+            if self._queued and self._queued + len(job.items) > self._queue_max:
+                raise Unavailable(
+                    f"{self._queued} commands are waiting already: try again later",
+                    code="overloaded",
+                    waiting=self._queued,
+                )
+            self._queue.append(job)
+            self._queued += len(job.items)
+            self._changed.notify()
+
+    def execute(
+        self,
+        commands: Sequence[Command | Item],
+        *,
+        actor: str = "system",
+        atomic: bool = False,
+        riders: Sequence[Rider] = (),
+        timeout: float | None = 30.0,
+    ) -> list[Answer]:
+        """Decide commands in one transaction and return their answers, in order.
+
+        Raises Unavailable when the deadline passed before the decision (nothing is recorded and
+        the ids stay free) and Unknown when it passed during the commit: then ask by id.
+        """
+        items = [each if isinstance(each, Item) else Item(each, actor) for each in commands]
+        deadline = None if timeout is None else self._monotonic() + timeout
+        job = Job(items, atomic=atomic, riders=riders, deadline=deadline)
+        if not self._queue and not self._closed and self._turn.acquire(blocking=False):
+            try:
+                self._committer.process([job])
+            finally:
+                self._turn.release()
+        else:
+            self.submit(job)
+            if not job.wait(timeout):
+                self._give_up(job)
+        return job.answers()
+
+    def one(
+        self, command: Command, *, actor: str = "system", timeout: float | None = 30.0
+    ) -> Answer:
+        """Decide one command and return its answer."""
+        return self.execute((command,), actor=actor, timeout=timeout)[0]
+
+    def _give_up(self, job: Job) -> None:
+        """Withdraw a job that nobody waits for any longer, or say that its outcome is open."""
+        with self._changed:
+            if job in self._queue:
+                self._queue.remove(job)
+                self._queued -= len(job.items)
+                raise Unavailable(
+                    "the deadline passed before the decision: nothing was done", code="overloaded"
+                )
+        if not job.wait(0):
+            raise Unknown("the deadline passed during the commit: ask for the outcome by id")
+
+    def close(self, timeout: float = 30.0) -> None:
+        """Decide what is queued, then stop; queued jobs that do not make it are told so."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout)
+        self._fail_all(Unavailable("this process is shutting down"))
+
+    def _fail_all(self, error: TollbookError) -> None:
+        with self._changed:
+            jobs, self._queued = list(self._queue), 0
+            self._queue.clear()
+        for job in jobs:
+            for item in job.items:
+                item.answer = Answer(item.command.id, None, error=error)
+            job.finish()
+
+    def _work(self) -> None:
+        """Take what is waiting and commit it, until closed and empty."""
+        while True:
+            with self._changed:
+                while not self._queue and not self._closed:
+                    self._changed.wait()
+                if not self._queue:
+                    return
+            with self._turn:
+                jobs = self._take()
+                if jobs:
+                    self._committer.process(jobs)
+
+    def _take(self) -> list[Job]:
+        """Take jobs in the order of their arrival, as many as one batch may hold."""
+        taken: list[Job] = []
+        size = 0
+        with self._changed:
+            while self._queue and (not taken or size + len(self._queue[0].items) <= self._batch_max):
+                job = self._queue.popleft()
+                size += len(job.items)
+                taken.append(job)
+            self._queued -= size
+        return taken

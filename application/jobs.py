@@ -1,0 +1,75 @@
+"""Jobs: commands waiting for their decision, with who sent them and who waits for the answers."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+from application.answers import Answer
+from application.ports import Rider
+from domain.commands import Command
+
+COMMANDS_MAX = 10_000
+"""The most commands one job may carry."""
+
+
+class Item:
+    """One command of a job."""
+
+    __slots__ = ("actor", "answer", "at", "causation", "command", "correlation")
+
+    def __init__(
+        self,
+        command: Command,
+        actor: str = "system",
+        correlation: str | None = None,
+        causation: str | None = None,
+        at: int | None = None,
+    ) -> None:
+        """Take a command; `at` sets the time of a ledger that follows a recorded trace."""
+        self.command = command
+        self.actor = actor
+        self.correlation = correlation
+        self.causation = causation
+        self.at = at
+        self.answer: Answer | None = None
+
+
+class Job:
+    """Commands that are decided in one transaction, one after another.
+
+    `atomic` makes them all-or-nothing; `riders` move stream offsets with them. `on_done` is
+    called in the executor's thread, so it must be quick and must not raise.
+    """
+
+    __slots__ = ("_ready", "atomic", "deadline", "items", "on_done", "riders")
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        *,
+        atomic: bool = False,
+        riders: Sequence[Rider] = (),
+        deadline: float | None = None,
+        on_done: Callable[["Job"], None] | None = None,
+    ) -> None:
+        """Group items; `deadline` is on the executor's monotonic clock, in seconds."""
+        self.items = items
+        self.atomic = atomic
+        self.riders = riders
+        self.deadline = deadline
+        self.on_done = on_done
+        self._ready: threading.Event | None = None if on_done else threading.Event()
+
+    def finish(self) -> None:
+        """Tell whoever waits that every item has its answer."""
+        if self.on_done is not None:
+            self.on_done(self)
+        if self._ready is not None:
+            self._ready.set()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until the job is finished; False when the time ran out first."""
+        return self._ready is None or self._ready.wait(timeout)
+
+    def answers(self) -> list[Answer]:
+        """Return the answers, one per item and in their order."""
+        return [item.answer for item in self.items if item.answer is not None]

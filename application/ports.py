@@ -1,0 +1,134 @@
+"""The ports: what the use cases need from the world, and how it can fail.
+
+Each port has a contract suite in tests/contract that every implementation passes.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+from domain.balance import Balance
+from domain.event import Recorded
+
+Key = tuple[str, str, str]
+"""(kind, scope, id): unique for ever."""
+
+
+class Head(NamedTuple):
+    """Where the ledger stands."""
+
+    position: int
+    recorded_at: int
+    clock: str
+    """`database`, or `trace` while a recorded trace sets the time."""
+
+
+class Rider(NamedTuple):
+    """A stream offset that moves in the same transaction as the batch that settled it."""
+
+    cluster: str
+    topic: str
+    partition: int
+    expected: int
+    next_offset: int
+
+
+class Batch(NamedTuple):
+    """What one transaction appends: events right after `expected`, ids, and offsets."""
+
+    expected: int
+    events: Sequence[Recorded]
+    ids: Sequence[tuple[Key, int]]
+    """Each command's key and the position of the event that answers it."""
+    riders: Sequence[Rider] = ()
+
+
+class Snapshot(NamedTuple):
+    """A balance as it stood after the customer's event number `balance.sequence`."""
+
+    balance: Balance
+    position: int
+
+
+class HeadMovedError(Exception):
+    """Another writer appended first: catch up and decide again."""
+
+
+class ClockRefusedError(Exception):
+    """A time lies behind the head or too far off the database's clock: decide again."""
+
+
+class TakenError(Exception):
+    """An id or a stream version in the batch is taken: look them up and decide again."""
+
+
+class FencedError(Exception):
+    """A rider's offset is not where its worker thinks: the worker is a zombie."""
+
+
+class ConnectionLostError(Exception):
+    """The connection broke; whether the batch was committed is not known."""
+
+
+class StoreFailedError(Exception):
+    """The database refused to write (a full disk, say): nothing was written."""
+
+
+class EventStore(Protocol):
+    """The append-only log with its head, its ids, and the loads that decisions need."""
+
+    def head(self) -> Head:
+        """Return where the ledger stands."""
+
+    def database_time(self) -> int:
+        """Return the database's clock, in microseconds since 1970."""
+
+    def append(self, batch: Batch) -> None:
+        """Append all of a batch in one transaction, or nothing."""
+
+    def locked(self) -> AbstractContextManager[Head]:
+        """Hold the head while the block runs; an append inside commits and ends the hold."""
+
+    def since(self, position: int, limit: int) -> list[Recorded]:
+        """Return up to `limit` events after a position, in order."""
+
+    def at(self, positions: Iterable[int]) -> dict[int, Recorded]:
+        """Return the events at these positions."""
+
+    def taken(self, keys: Sequence[Key]) -> dict[Key, int]:
+        """Return which of these keys are taken, and the positions that answer them."""
+
+    def customer_events(self, customer: str, after: int, position: int) -> Iterator[Recorded]:
+        """Yield a customer's events after a sequence number, up to a position."""
+
+    def stream_events(self, stream: str, position: int) -> Iterator[Recorded]:
+        """Yield a stream's events up to a position."""
+
+    def snapshot(self, customer: str) -> Snapshot | None:
+        """Return the customer's newest usable snapshot."""
+
+    def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
+        """Keep these snapshots in place of older ones."""
+
+    def matches(self, batch: Batch) -> bool:
+        """Say whether exactly this batch is stored (asked after a lost acknowledgement)."""
+
+
+class Clock(Protocol):
+    """The writer's idea of the database's time."""
+
+    def now(self) -> int:
+        """Return the time in microseconds since 1970; never going back."""
+
+    def synchronise(self, database_time: int) -> None:
+        """Take the database's time as the truth from here on."""
+
+
+class Vault(Protocol):
+    """Seals personal fields under a key per customer; destroying the key erases them."""
+
+    def seal(self, customer: str, field: str, text: str) -> str:
+        """Return the sealed form: the same text always gives the same, for one customer."""
+
+    def open(self, customer: str, field: str, sealed: str) -> str | None:
+        """Return the text, or None when the customer's key was destroyed."""

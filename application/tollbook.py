@@ -1,0 +1,101 @@
+"""The ledger as its users see it: commands in, answers and balances out."""
+
+from typing import Any
+
+from tollbook.errors import NotFound, TollbookError, Unavailable, Unknown
+
+from application.answers import Answer
+from application.executor import Executor
+from application.ports import ConnectionLostError, EventStore, Vault
+from application.world import load_balance, load_book, load_reservation
+from domain.balance import Balance, BalanceView, view
+from domain.commands import PublishPrices, parse
+from domain.pricebook import PriceBook, publication_id
+from domain.reservation import Reservation
+
+
+class Tollbook:
+    """Commands go to the executor; reads are folds of committed events."""
+
+    def __init__(self, executor: Executor, store: EventStore, vault: Vault) -> None:
+        """Put the parts together; `store` is for reading and may be used by any thread."""
+        self.executor = executor
+        self.store = store
+        self._vault = vault
+
+    def run(self, kind: str, body: dict[str, Any], *, actor: str = "system") -> Answer:
+        """Decide one command given as its JSON body; personal fields are sealed on the way in."""
+        command = parse(kind, self.sealed(kind, body))
+        return self.executor.one(command, actor=actor)
+
+    def sealed(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Replace the personal fields of a body by their sealed form."""
+        if kind not in ("create_customer", "change_customer") or "name" not in body:
+            return body
+        rest = {field: value for field, value in body.items() if field != "name"}
+        customer = body["id"] if kind == "create_customer" else body["customer"]
+        return {**rest, "name_sealed": self._vault.seal(customer, "name", body["name"])}
+
+    def publish(self, book: dict[str, Any], *, actor: str = "system") -> Answer:
+        """Publish a version of a price book given as its JSON or TOML document."""
+        command = parse("publish_prices", {"id": "pending", "book": book})
+        assert isinstance(command, PublishPrices)
+        name = publication_id(command.book.id, command.book.effective_from)
+        return self.executor.one(PublishPrices(id=name, book=command.book), actor=actor)
+
+    def balance(self, customer: str) -> BalanceView:
+        """Return a customer's balance now; what has expired by now counts nowhere."""
+        return view(self.balance_state(customer), self.now())
+
+    def balance_state(self, customer: str) -> Balance:
+        """Return the folded state of a customer; raises NotFound for an unknown one."""
+        balance = load_balance(self.store, customer, self.store.head().position)
+        if balance.customer is None:
+            raise NotFound(f"there is no customer {customer}", field="customer", value=customer)
+        return balance
+
+    def name(self, customer: str) -> str | None:
+        """Return a customer's name, or None when their key was destroyed."""
+        terms = self.balance_state(customer).customer
+        assert terms is not None
+        return self._vault.open(customer, "name", terms.name_sealed)
+
+    def reservation(self, name: str) -> Reservation:
+        """Return a reservation; raises NotFound for an unknown one."""
+        found = load_reservation(self.store, name, self.store.head().position)
+        if found is None:
+            raise NotFound(f"there is no reservation {name}", field="reservation", value=name)
+        return found
+
+    def prices(self, book: str) -> PriceBook:
+        """Return a price book with all its versions."""
+        return load_book(self.store, book, self.store.head().position)
+
+    def outcome(self, kind: str, scope: str, name: str) -> Answer:
+        """Return the answer a command got, by its id; raises NotFound when it got none.
+
+        `scope` is the customer, or the source for usage records.
+        """
+        key = (kind, scope, name)
+        try:
+            position = self.store.taken([key]).get(key)
+            if position is None:
+                raise NotFound(f"no {kind} of {scope} has the id {name}", field="id", value=name)
+            recorded = self.store.at([position])[position]
+        except ConnectionLostError as error:
+            raise Unavailable(f"the database does not answer: {error}") from None
+        currency = ""
+        if recorded.customer is not None:
+            terms = load_balance(self.store, recorded.customer, position).customer
+            currency = terms.currency if terms else ""
+        return Answer(name, recorded, currency, repeated=True)
+
+    def now(self) -> int:
+        """Return the ledger's time: the database's, never behind what is recorded."""
+        head = self.store.head()
+        if head.clock == "trace":
+            return head.recorded_at
+        return max(self.store.database_time(), head.recorded_at)
+
+
+__all__ = ["Answer", "Tollbook", "TollbookError", "Unknown"]

@@ -1,0 +1,239 @@
+"""Every command, as a frozen value that cannot exist unless each of its fields is valid.
+
+Fields are checked when the object is made, by pydantic; `parse` makes one from a JSON body and
+raises `tollbook.errors.Invalid` naming the field, the value and the rule.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from tollbook.errors import Invalid
+
+from domain.pricebook_format import PriceBookBody
+from domain.units import Usage
+from domain.values import Amount, Currency, Id, InstantIn, KeyText, Name, Text
+
+TTL_DEFAULT_SECONDS = 300
+TTL_MAX_SECONDS = 86_400
+
+CONFIG = ConfigDict(strict=True, extra="forbid")
+
+
+class Command:
+    """What someone asks the ledger to do; may be refused."""
+
+    KIND: ClassVar[str]
+    id: str
+
+    def key(self, scope: str) -> tuple[str, str, str]:
+        """Return (kind, scope, id), unique for ever; `scope` is the customer it concerns."""
+        return self.KIND, scope, self.id
+
+    def fields(self) -> Iterator[tuple[str, Any]]:
+        """Yield the fields as given, absent ones as None, without the id."""
+        for field in fields(self):  # type: ignore[arg-type]
+            if field.name != "id":
+                yield field.name, getattr(self, field.name)
+
+
+_command = dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+
+
+@_command
+class CreateCustomer(Command):
+    """Bring a customer into being; the name arrives sealed."""
+
+    KIND: ClassVar[str] = "create_customer"
+    id: Id
+    name_sealed: str
+    currency: Currency
+    credit_limit: Amount = 0
+    time_zone: str = "UTC"
+    price_book: Id = "default"
+    plan: Id = "standard"
+
+
+@_command
+class ChangeCustomer(Command):
+    """Change the terms of a customer; absent fields stay."""
+
+    KIND: ClassVar[str] = "change_customer"
+    id: Id
+    customer: Id
+    name_sealed: str | None = None
+    credit_limit: Amount | None = None
+    time_zone: str | None = None
+    price_book: Id | None = None
+    plan: Id | None = None
+
+
+@_command
+class IssueGrant(Command):
+    """Put money at a customer's disposal."""
+
+    KIND: ClassVar[str] = "issue_grant"
+    id: Id
+    customer: Id
+    amount: Amount
+    kind: Literal["paid", "promotional"]
+    priority: int = Field(default=100, ge=0, le=1_000_000)
+    expires_at: InstantIn | None = None
+    models: tuple[Name, ...] | None = Field(default=None, min_length=1, max_length=100)
+
+
+@_command
+class PublishPrices(Command):
+    """Publish a version of a price book; its id is `BOOK:INSTANT`."""
+
+    KIND: ClassVar[str] = "publish_prices"
+    id: str
+    book: PriceBookBody
+
+
+@_command
+class Reserve(Command):
+    """Hold the money for one inference; the reservation takes the command's id."""
+
+    KIND: ClassVar[str] = "reserve"
+    id: Id
+    customer: Id
+    model: Name
+    estimate: Usage
+    ttl_seconds: int | None = Field(default=None, ge=1, le=TTL_MAX_SECONDS)
+    license: Id | None = None
+
+
+@_command
+class Extend(Command):
+    """Add units or time to a hold while the inference runs."""
+
+    KIND: ClassVar[str] = "extend"
+    id: Id
+    reservation: Id
+    estimate: Usage | None = None
+    ttl_seconds: int | None = Field(default=None, ge=1, le=TTL_MAX_SECONDS)
+
+
+@_command
+class Settle(Command):
+    """Charge what was really used; with a `source`, as the usage record (source, id)."""
+
+    KIND: ClassVar[str] = "settle"
+    id: KeyText
+    reservation: Id
+    usage: Usage
+    occurred_at: InstantIn | None = None
+    final: bool = True
+    source: KeyText | None = None
+
+    def key(self, scope: str) -> tuple[str, str, str]:
+        """Return the usage record's key when there is a source, else the settle's own."""
+        if self.source is not None:
+            return "usage", self.source, self.id
+        return "settle", scope, self.id
+
+
+@_command
+class Release(Command):
+    """Give a hold back without usage."""
+
+    KIND: ClassVar[str] = "release"
+    id: Id
+    reservation: Id
+    reason: Text | None = None
+
+
+@_command
+class ChargeUsage(Command):
+    """Charge a usage record (source, id) directly, without a reservation."""
+
+    KIND: ClassVar[str] = "usage"
+    id: KeyText
+    source: KeyText
+    customer: Id
+    model: Name
+    usage: Usage
+    occurred_at: InstantIn
+    license: Id | None = None
+
+    def key(self, scope: str) -> tuple[str, str, str]:
+        """Return the usage record's key, unique across all customers."""
+        return "usage", self.source, self.id
+
+
+@_command
+class RaiseMinReader(Command):
+    """Shut out code that cannot read what will be written from now on."""
+
+    KIND: ClassVar[str] = "raise_min_reader"
+    id: Id
+    reader: int = Field(ge=1, le=1_000_000)
+
+
+COMMANDS: dict[str, type[Command]] = {
+    kind.KIND: kind
+    for kind in (
+        CreateCustomer,
+        ChangeCustomer,
+        IssueGrant,
+        PublishPrices,
+        Reserve,
+        Extend,
+        Settle,
+        Release,
+        ChargeUsage,
+        RaiseMinReader,
+    )
+}
+_ADAPTERS = {kind: TypeAdapter(command) for kind, command in COMMANDS.items()}
+
+
+def parse(kind: str, body: Mapping[str, Any]) -> Command:
+    """Read a command from a JSON body; raises Invalid naming field, value and rule."""
+    adapter = _ADAPTERS.get(kind)
+    if adapter is None:
+        raise Invalid(
+            f"kind {kind!r} is not one of {', '.join(COMMANDS)}",
+            field="kind",
+            value=kind,
+            rule="a known kind of command",
+        )
+    try:
+        command: Command = adapter.validate_json(json.dumps(body, allow_nan=False), strict=True)
+    except ValidationError as error:
+        raise invalid_from(error) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Invalid(f"the body is not JSON: {error}", field="body", rule="JSON") from None
+    return command
+
+
+def invalid_from(error: ValidationError) -> Invalid:
+    """Turn pydantic's first complaint into the error that names field, value and rule."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "body"
+    rule = str(first["msg"]).removeprefix("Value error, ")
+    value = first.get("input")
+    shown = repr(value)[:100]
+    return Invalid(f"{field}: {shown} is not accepted: {rule}", field=field, value=shown, rule=rule)
+
+
+def wire_body(command: Command) -> dict[str, Any]:
+    """Return the command's fields as they travel (JSON values), without id and absent ones."""
+    wire: dict[str, Any] = _ADAPTERS[command.KIND].dump_python(
+        command, mode="json", exclude_none=True
+    )
+    del wire["id"]
+    return in_key_order(wire)  # type: ignore[no-any-return]
+
+
+def in_key_order(value: Any) -> Any:
+    """Return JSON data with the keys of every object in order, as canonical JSON wants them."""
+    if isinstance(value, dict):
+        return {key: in_key_order(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [in_key_order(each) for each in value]
+    return value

@@ -1,0 +1,265 @@
+"""Every fact the ledger can hold, by stable name and version (docs/formats/events.md).
+
+A fact repeats the fields of the command that caused it, under the same names and exactly as
+given, so that the same id with another body can be refused by naming the field.
+"""
+
+from typing import Any, Literal
+
+from domain.event import Event, event
+from domain.units import Usage
+from domain.values import Currency, GrantAmounts, Id, Instant, KeyText, Money, Name, Text
+
+
+@event("customer_created", kind="create_customer")
+class CustomerCreated(Event):
+    """A customer exists; the name is stored sealed under the customer's own key."""
+
+    credit_limit: Money
+    currency: Currency
+    customer: Id
+    name_sealed: str
+    plan: Id
+    price_book: Id
+    time_zone: str
+
+    def stream(self) -> str:
+        """Return the customer's stream."""
+        return f"customer-{self.customer}"
+
+
+@event("customer_changed", kind="change_customer")
+class CustomerChanged(Event):
+    """Terms of a customer changed; absent fields stay as they were."""
+
+    credit_limit: Money | None = None
+    customer: Id
+    name_sealed: str | None = None
+    plan: Id | None = None
+    price_book: Id | None = None
+    time_zone: str | None = None
+
+    def stream(self) -> str:
+        """Return the customer's stream."""
+        return f"customer-{self.customer}"
+
+
+@event("grant_issued", kind="issue_grant")
+class GrantIssued(Event):
+    """Money was put at a customer's disposal; what repaid an overdraft is not."""
+
+    amount: Money
+    customer: Id
+    expires_at: Instant | None = None
+    grant: Id
+    kind: Literal["paid", "promotional"]
+    models: tuple[Name, ...] | None = None
+    overdraft_repaid: Money
+    priority: int
+
+    def stream(self) -> str:
+        """Return the grant's stream."""
+        return f"grant-{self.grant}"
+
+
+@event("grants_expired")
+class GrantsExpired(Event):
+    """What was left free in these grants is breakage."""
+
+    customer: Id
+    grants: GrantAmounts
+
+    def stream(self) -> str:
+        """Return the customer's stream."""
+        return f"customer-{self.customer}"
+
+
+@event("holds_expired")
+class HoldsExpired(Event):
+    """These holds ran out and their money went back to where it came from."""
+
+    customer: Id
+    holds: GrantAmounts
+    """(reservation, amount) pairs in order of reservation id."""
+
+    def stream(self) -> str:
+        """Return the customer's stream."""
+        return f"customer-{self.customer}"
+
+
+@event("reservation_held", kind="reserve")
+class ReservationHeld(Event):
+    """Money was set aside for one inference."""
+
+    credit: Money
+    customer: Id
+    estimate: Usage
+    expires_at: Instant
+    grants: GrantAmounts
+    held: Money
+    license: Id | None = None
+    model: Name
+    reservation: Id
+    ttl_seconds: int | None = None
+
+    def stream(self) -> str:
+        """Return the reservation's stream."""
+        return f"reservation-{self.reservation}"
+
+
+@event("reservation_extended", kind="extend")
+class ReservationExtended(Event):
+    """A hold got more money, more time, or both; `credit` and `grants` are what was added."""
+
+    credit: Money
+    customer: Id
+    estimate: Usage | None = None
+    expires_at: Instant
+    grants: GrantAmounts
+    held: Money
+    reservation: Id
+    ttl_seconds: int | None = None
+
+    def stream(self) -> str:
+        """Return the reservation's stream."""
+        return f"reservation-{self.reservation}"
+
+
+@event("reservation_settled", kind="settle")
+class ReservationSettled(Event):
+    """Usage was charged against a reservation: charged = from_balance + receivable."""
+
+    charged: Money
+    credit: Money
+    customer: Id
+    final: bool
+    from_balance: Money
+    grants: GrantAmounts
+    model: Name
+    occurred_at: Instant | None = None
+    period: str
+    price_book: Id
+    price_version: int
+    receivable: Money
+    released: Money
+    reservation: Id
+    source: KeyText | None = None
+    usage: Usage
+    volume: int
+    """Tokens of this model in this period before this usage."""
+
+    def stream(self) -> str:
+        """Return the reservation's stream."""
+        return f"reservation-{self.reservation}"
+
+    def command_scope(self) -> str:
+        """Return the source of the usage record, or the customer for a plain settle."""
+        return self.customer if self.source is None else self.source
+
+    def command_kind(self) -> str:
+        """Return `usage` for a usage record: (source, id) is unique across all customers."""
+        return "settle" if self.source is None else "usage"
+
+
+@event("reservation_released", kind="release")
+class ReservationReleased(Event):
+    """A hold was given back without usage."""
+
+    customer: Id
+    reason: Text | None = None
+    released: Money
+    reservation: Id
+
+    def stream(self) -> str:
+        """Return the reservation's stream."""
+        return f"reservation-{self.reservation}"
+
+
+@event("usage_charged", kind="usage")
+class UsageCharged(Event):
+    """Usage without a reservation was charged."""
+
+    charged: Money
+    credit: Money
+    customer: Id
+    from_balance: Money
+    grants: GrantAmounts
+    license: Id | None = None
+    model: Name
+    occurred_at: Instant
+    period: str
+    price_book: Id
+    price_version: int
+    receivable: Money
+    source: KeyText
+    usage: Usage
+    volume: int
+
+    def stream(self) -> str:
+        """Return the customer's stream."""
+        return f"customer-{self.customer}"
+
+    def command_scope(self) -> str:
+        """Return the source of the usage record."""
+        return self.source
+
+
+@event("prices_published", kind="publish_prices")
+class PricesPublished(Event):
+    """A version of a price book; it is in force from `effective_from` until the next one is."""
+
+    book: Id
+    currency: Currency
+    effective_from: Instant
+    models: list[dict[str, Any]]
+    """The models exactly as published, prices as decimal strings (docs/formats/price-book.md)."""
+    version: int
+
+    def stream(self) -> str:
+        """Return the price book's stream."""
+        return f"prices-{self.book}"
+
+    def command_scope(self) -> str:
+        """Return the empty scope: a book's versions are the ledger's, not a customer's."""
+        return ""
+
+
+@event("min_reader_raised", kind="raise_min_reader")
+class MinReaderRaised(Event):
+    """From here on only code that reads at least this version may decide."""
+
+    reader: int
+
+    def stream(self) -> str:
+        """Return the ledger's own stream."""
+        return "ledger-0"
+
+    def command_scope(self) -> str:
+        """Return the empty scope: this is about the whole ledger."""
+        return ""
+
+
+@event("command_refused")
+class CommandRefused(Event):
+    """A rule said no; the id stays refused for ever."""
+
+    body: dict[str, Any]
+    """The refused command's fields as they travel, without its id."""
+    code: str
+    customer: Id
+    detail: str
+    facts: dict[str, Any]
+    kind: str
+    scope: str
+
+    def stream(self) -> str:
+        """Return the customer's stream."""
+        return f"customer-{self.customer}"
+
+    def command_scope(self) -> str:
+        """Return the scope of the refused command."""
+        return self.scope
+
+    def command_kind(self) -> str:
+        """Return the kind of the refused command."""
+        return self.kind

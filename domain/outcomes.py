@@ -1,0 +1,36 @@
+"""How a decision can end other than with facts: a rule says no."""
+
+from typing import Any, NamedTuple
+
+from tollbook.amounts import format_pico
+
+from domain.event import Event
+
+
+class Refusal(NamedTuple):
+    """A rule's no: a stable code, a sentence for people, and the facts behind it."""
+
+    code: str
+    detail: str
+    facts: dict[str, Any]
+
+
+Decision = tuple[Event, ...] | Refusal
+"""What `decide` returns: the facts to append, or why not."""
+
+REFUSALS = {
+    "insufficient_balance": "the money available for this model does not cover what is required",
+    "already_exists": "another customer's resource has this id",
+    "already_settled": "the reservation has had its final settlement",
+    "already_released": "the reservation was released",
+    "expired": "the hold has run out",
+    "unknown_model": "no price is in force for this model",
+    "unknown_unit": "the model has no price for this unit",
+    "plan_forbids": "the customer's plan does not allow this",
+}
+"""Every code under which a rule of this domain refuses, with its meaning."""
+
+
+def money(amount: int, currency: str) -> dict[str, str]:
+    """Write an amount as it travels outside events: amount and currency together."""
+    return {"amount": format_pico(amount), "currency": currency}

@@ -1,0 +1,104 @@
+"""Reservation: the permission to run one inference, from its hold to its final outcome.
+
+Each decision takes the customer's balance (with everything due already booked), the reservation
+and the prices, and returns the facts or a refusal. The same facts change both aggregates.
+"""
+
+from typing import Any, NamedTuple
+
+from tollbook.amounts import format_pico
+
+from domain.event import Event
+from domain.events import ReservationExtended, ReservationHeld, ReservationReleased
+from domain.events import ReservationSettled
+from domain.units import Quantities
+
+
+class Reservation(NamedTuple):
+    """One reservation; amounts in 10^-12, instants in microseconds."""
+
+    id: str
+    customer: str
+    model: str
+    estimate: Quantities
+    used: Quantities
+    """What partial settlements have charged so far, by unit."""
+    opened_at: int
+    expires_at: int
+    charged: int
+    status: str
+    """`open`, `settled` or `released`; an open one may have expired."""
+    outcome: dict[str, Any] | None
+    """What closed it, as later refusals name it."""
+    version: int
+
+
+def remaining(estimate: Quantities, used: Quantities) -> Quantities:
+    """Return the part of an estimate that has not been charged yet."""
+    if not used:
+        return estimate
+    return {unit: max(0, units - used.get(unit, 0)) for unit, units in estimate.items()}
+
+
+def added(one: Quantities, other: Quantities) -> Quantities:
+    """Return the sum of two usages, unit by unit."""
+    if not one:
+        return other
+    return {unit: one.get(unit, 0) + other.get(unit, 0) for unit in sorted({*one, *other})}
+
+
+def evolve(
+    reservation: Reservation | None, event: Event, at: int, command: str
+) -> Reservation | None:
+    """Apply one event of the reservation's stream; `at` is its recorded time."""
+    if isinstance(event, ReservationHeld):
+        return Reservation(
+            event.reservation,
+            event.customer,
+            event.model,
+            event.estimate,
+            {},
+            at,
+            event.expires_at,
+            0,
+            "open",
+            None,
+            1,
+        )
+    if reservation is None:
+        return None
+    if isinstance(event, ReservationSettled):
+        return _settled(reservation, event, command)
+    if isinstance(event, ReservationExtended):
+        more = event.estimate or {}
+        return reservation._replace(
+            estimate=added(reservation.estimate, more),
+            expires_at=event.expires_at,
+            version=reservation.version + 1,
+        )
+    if isinstance(event, ReservationReleased):
+        outcome = {"kind": "release", "id": command, "released": format_pico(event.released)}
+        return reservation._replace(
+            status="released", outcome=outcome, version=reservation.version + 1
+        )
+    return reservation
+
+
+def _settled(reservation: Reservation, event: ReservationSettled, command: str) -> Reservation:
+    charged = reservation.charged + event.charged
+    outcome = None
+    if event.final:
+        outcome = {"kind": "settle", "id": command, "charged": format_pico(charged)}
+    return Reservation(
+        reservation.id,
+        reservation.customer,
+        reservation.model,
+        reservation.estimate,
+        added(reservation.used, event.usage),
+        reservation.opened_at,
+        reservation.expires_at,
+        charged,
+        "settled" if event.final else "open",
+        outcome,
+        reservation.version + 1,
+    )

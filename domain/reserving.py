@@ -1,0 +1,195 @@
+"""The rules of a hold: how large, how long, and whether there is money for it (A6, A8, A9)."""
+
+from tollbook.times import format_instant
+
+from domain.allocation import draw
+from domain.balance import Balance
+from domain.commands import TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS, Extend, Release, Reserve
+from domain.customer import Customer
+from domain.events import ReservationExtended, ReservationHeld, ReservationReleased
+from domain.outcomes import Decision, Refusal, money
+from domain.periods import billing_period
+from domain.pricebook import PriceBook
+from domain.pricing import ModelPrices, capped, unpriced_unit, worst
+from domain.reservation import Reservation, added, remaining
+from domain.units import Quantities
+from domain.values import SECOND
+
+EXTENDED_MAX = 7 * TTL_MAX_SECONDS * SECOND
+"""The longest a hold may live in all, however often it is extended (a safe limit)."""
+
+
+def required(
+    balance: Balance, book: PriceBook, model: str, estimate: Quantities, start: int, end: int
+) -> int | Refusal:
+    """Return the worst price of an estimate under every version in force in [start, end].
+
+    When the billing period turns over before the end, the volume may start again from zero.
+    """
+    customer = balance.customer
+    assert customer is not None
+    if book.versions and book.currency != customer.currency:
+        return Refusal(
+            "unknown_model",
+            f"price book {book.id} is in {book.currency}, the customer in {customer.currency}",
+            {"model": model, "price_book": book.id},
+        )
+    period = billing_period(start, customer.time_zone)
+    volumes = [balance.volume(model, period)]
+    if billing_period(end, customer.time_zone) != period:
+        volumes.append(0)
+    highest = 0
+    versions = book.in_force_between(start, end)
+    for version in versions:
+        prices = version.models.get(model)
+        if prices is None:
+            return no_price(model, book)
+        refusal = no_rate(prices, model, estimate)
+        if refusal is not None:
+            return refusal
+        bounded = capped(prices, estimate)
+        highest = max(highest, *(worst(prices, bounded, volume) for volume in volumes), 0)
+    return highest if versions else no_price(model, book)
+
+
+def no_price(model: str, book: PriceBook) -> Refusal:
+    """Return the refusal for a model that no version in force prices."""
+    return Refusal(
+        "unknown_model",
+        f"no price is in force for model {model} in price book {book.id}",
+        {"model": model, "price_book": book.id},
+    )
+
+
+def no_rate(prices: ModelPrices, model: str, usage: Quantities) -> Refusal | None:
+    """Return the refusal for a unit that is used but not priced, or None."""
+    unit = unpriced_unit(prices, usage)
+    if unit is None:
+        return None
+    return Refusal(
+        "unknown_unit", f"model {model} has no price for {unit}", {"model": model, "unit": unit}
+    )
+
+
+def funded(
+    balance: Balance, customer: Customer, model: str, now: int, amount: int
+) -> tuple[tuple[tuple[str, int], ...], int] | Refusal:
+    """Draw an amount from grants, then from the credit limit; refuse when it does not reach."""
+    parts, uncovered = draw(balance.grants, model, now, amount)
+    room = balance.credit_room() if uncovered else 0
+    if uncovered > room:
+        have = amount - uncovered + room
+        currency = customer.currency
+        return Refusal(
+            "insufficient_balance",
+            f"{money(have, currency)['amount']} {currency} is available for model {model}, "
+            f"{money(amount, currency)['amount']} is required",
+            {"available": money(have, currency), "required": money(amount, currency)},
+        )
+    return parts, uncovered
+
+
+def decide_reserve(balance: Balance, book: PriceBook, command: Reserve, now: int) -> Decision:
+    """Hold the worst price of the estimate until the hold expires, or say what is missing."""
+    customer = balance.customer
+    assert customer is not None
+    expires_at = now + (command.ttl_seconds or TTL_DEFAULT_SECONDS) * SECOND
+    held = required(balance, book, command.model, command.estimate, now, expires_at)
+    if isinstance(held, Refusal):
+        return held
+    drawn = funded(balance, customer, command.model, now, held)
+    if isinstance(drawn, Refusal):
+        return drawn
+    return (
+        ReservationHeld(
+            credit=drawn[1],
+            customer=command.customer,
+            estimate=command.estimate,
+            expires_at=expires_at,
+            grants=drawn[0],
+            held=held,
+            license=command.license,
+            model=command.model,
+            reservation=command.id,
+            ttl_seconds=command.ttl_seconds,
+        ),
+    )
+
+
+def decide_extend(
+    balance: Balance, reservation: Reservation, book: PriceBook, command: Extend, now: int
+) -> Decision:
+    """Add units or time to an open hold; it never shrinks and never ends earlier."""
+    customer = balance.customer
+    assert customer is not None
+    refusal = closed(reservation)
+    if refusal is not None:
+        return refusal
+    hold = balance.holds.get(reservation.id)
+    if hold is None or now >= reservation.expires_at:
+        return expired(reservation)
+    expires_at = reservation.expires_at
+    if command.ttl_seconds is not None:
+        latest = reservation.opened_at + EXTENDED_MAX
+        expires_at = max(expires_at, min(now + command.ttl_seconds * SECOND, latest))
+    estimate = added(remaining(reservation.estimate, reservation.used), command.estimate or {})
+    needed = required(balance, book, reservation.model, estimate, now, expires_at)
+    if isinstance(needed, Refusal):
+        return needed
+    more = max(0, needed - hold.amount)
+    drawn = funded(balance, customer, reservation.model, now, more)
+    if isinstance(drawn, Refusal):
+        return drawn
+    return (
+        ReservationExtended(
+            credit=drawn[1],
+            customer=customer.id,
+            estimate=command.estimate,
+            expires_at=expires_at,
+            grants=drawn[0],
+            held=hold.amount + more,
+            reservation=reservation.id,
+            ttl_seconds=command.ttl_seconds,
+        ),
+    )
+
+
+def decide_release(
+    balance: Balance, reservation: Reservation, command: Release, now: int
+) -> Decision:
+    """Give the hold back; after its expiry nothing is left to give, and it closes all the same."""
+    refusal = closed(reservation)
+    if refusal is not None:
+        return refusal
+    hold = balance.holds.get(reservation.id)
+    return (
+        ReservationReleased(
+            customer=reservation.customer,
+            reason=command.reason,
+            released=0 if hold is None else hold.amount,
+            reservation=reservation.id,
+        ),
+    )
+
+
+def closed(reservation: Reservation) -> Refusal | None:
+    """Return the refusal that names the first outcome, when there is one (A11)."""
+    if reservation.status == "open":
+        return None
+    code = f"already_{reservation.status}"
+    outcome = reservation.outcome or {}
+    return Refusal(
+        code,
+        f"reservation {reservation.id} was {reservation.status} by {outcome.get('id')}",
+        {"reservation": reservation.id, "first_outcome": outcome},
+    )
+
+
+def expired(reservation: Reservation) -> Refusal:
+    """Return the refusal for a hold that has run out."""
+    when = format_instant(reservation.expires_at)
+    return Refusal(
+        "expired",
+        f"the hold of reservation {reservation.id} expired at {when}",
+        {"reservation": reservation.id, "expired_at": when},
+    )

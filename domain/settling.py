@@ -1,0 +1,198 @@
+"""The rules of a charge: its price, who pays it, and what of the hold goes back (A9, A10).
+
+Above the hold, or after its expiry, what is available is taken and the rest is a receivable:
+work is never free, and never vanishes.
+"""
+
+from typing import NamedTuple
+
+from tollbook.errors import Invalid
+from tollbook.times import format_instant
+
+from domain.allocation import Parts, draw
+from domain.balance import Balance
+from domain.commands import ChargeUsage, Settle
+from domain.customer import PLANS, Customer
+from domain.events import ReservationSettled, UsageCharged
+from domain.holds import Hold
+from domain.outcomes import Decision, Refusal
+from domain.periods import billing_period
+from domain.pricebook import PriceBook
+from domain.pricing import charge
+from domain.reservation import Reservation
+from domain.reserving import closed, no_price, no_rate
+from domain.units import Quantities
+from domain.values import SECOND
+
+TOLERANCE = 5 * SECOND
+"""How far `occurred_at` may lie outside the reservation and the receipt (clock skew)."""
+
+
+class Priced(NamedTuple):
+    """The price of one usage record, with the inputs it was computed from."""
+
+    amount: int
+    period: str
+    version: int
+    volume: int
+
+
+class Paid(NamedTuple):
+    """Who pays a charge; amounts in 10^-12."""
+
+    grants: Parts
+    credit: int
+    receivable: int
+
+
+def priced(
+    balance: Balance,
+    customer: Customer,
+    book: PriceBook,
+    model: str,
+    usage: Quantities,
+    occurred_at: int,
+) -> Priced | Refusal:
+    """Price usage by the version in force when it occurred, at the volume reached so far."""
+    version = book.in_force(occurred_at)
+    prices = version.models.get(model) if version is not None else None
+    if version is None or prices is None or book.currency != customer.currency:
+        return no_price(model, book)
+    refusal = no_rate(prices, model, usage)
+    if refusal is not None:
+        return refusal
+    period = billing_period(occurred_at, customer.time_zone)
+    volume = balance.volume(model, period)
+    return Priced(charge(prices, usage, volume), period, version.version, volume)
+
+
+def paid(
+    balance: Balance, model: str, now: int, amount: int, hold: Hold | None, final: bool
+) -> Paid:
+    """Say who pays an amount, in burn order.
+
+    A final settlement gives its hold back first and then draws from everything available; a part
+    uses up its own hold before it draws on anything else. Credit comes last.
+    """
+    room = balance.credit_room()
+    if hold is None:
+        grants, uncovered = draw(balance.grants, model, now, amount)
+        credit = min(uncovered, room)
+        return Paid(grants, credit, uncovered - credit)
+    own = dict(hold.parts)
+    if final:
+        grants, uncovered = draw(balance.grants, model, now, amount, own)
+    else:
+        grants, uncovered = _own_first(balance, model, now, amount, hold)
+    limit = balance.customer.credit_limit if balance.customer else 0
+    free = limit - balance.overdraft - balance.credit_held
+    credit = min(uncovered, max(free + hold.credit, hold.credit))
+    return Paid(grants, credit, uncovered - credit)
+
+
+def _own_first(
+    balance: Balance, model: str, now: int, amount: int, hold: Hold
+) -> tuple[Parts, int]:
+    """Draw on a hold's own parts, then on its credit share, then on what is free."""
+    own: dict[str, int] = {}
+    for name, part in hold.parts:
+        taken = min(part, amount)
+        if taken:
+            own[name] = taken
+            amount -= taken
+    beyond = max(0, amount - hold.credit)
+    rest, uncovered = draw(balance.grants, model, now, beyond)
+    drawn = {name: own.get(name, 0) for name in own}
+    for name, part in rest:
+        drawn[name] = drawn.get(name, 0) + part
+    ordered = tuple((grant.id, drawn[grant.id]) for grant in balance.grants if grant.id in drawn)
+    return ordered, uncovered + (amount - beyond)
+
+
+def decide_settle(
+    balance: Balance, reservation: Reservation, book: PriceBook, command: Settle, now: int
+) -> Decision:
+    """Charge usage against a reservation, in part or finally."""
+    customer = balance.customer
+    assert customer is not None
+    refusal = closed(reservation)
+    if refusal is not None:
+        return refusal
+    occurred_at = now if command.occurred_at is None else command.occurred_at
+    _check_occurred(occurred_at, reservation.opened_at, now)
+    price = priced(balance, customer, book, reservation.model, command.usage, occurred_at)
+    if isinstance(price, Refusal):
+        return price
+    hold = balance.holds.get(reservation.id)
+    who = paid(balance, reservation.model, now, price.amount, hold, command.final)
+    released = max(0, hold.amount - price.amount) if hold and command.final else 0
+    return (
+        ReservationSettled(
+            charged=price.amount,
+            credit=who.credit,
+            customer=reservation.customer,
+            final=command.final,
+            from_balance=price.amount - who.receivable,
+            grants=who.grants,
+            model=reservation.model,
+            occurred_at=command.occurred_at,
+            period=price.period,
+            price_book=book.id,
+            price_version=price.version,
+            receivable=who.receivable,
+            released=released,
+            reservation=reservation.id,
+            source=command.source,
+            usage=command.usage,
+            volume=price.volume,
+        ),
+    )
+
+
+def _check_occurred(occurred_at: int, opened_at: int, now: int) -> None:
+    if not opened_at - TOLERANCE <= occurred_at <= now + TOLERANCE:
+        raise Invalid.because(
+            "occurred_at",
+            format_instant(occurred_at),
+            f"between the reservation ({format_instant(opened_at)}) and its receipt "
+            f"({format_instant(now)}), within 5 s",
+        )
+
+
+def decide_usage(balance: Balance, book: PriceBook, command: ChargeUsage, now: int) -> Decision:
+    """Charge a usage record that has no reservation, where the plan allows it."""
+    customer = balance.customer
+    assert customer is not None
+    if command.occurred_at > now:
+        raise Invalid.because(
+            "occurred_at", format_instant(command.occurred_at), "not after its receipt"
+        )
+    if not PLANS[customer.plan]:
+        return Refusal(
+            "plan_forbids",
+            f"plan {customer.plan} takes usage on reservations only",
+            {"plan": customer.plan},
+        )
+    price = priced(balance, customer, book, command.model, command.usage, command.occurred_at)
+    if isinstance(price, Refusal):
+        return price
+    who = paid(balance, command.model, now, price.amount, None, final=True)
+    return (
+        UsageCharged(
+            charged=price.amount,
+            credit=who.credit,
+            customer=command.customer,
+            from_balance=price.amount - who.receivable,
+            grants=who.grants,
+            license=command.license,
+            model=command.model,
+            occurred_at=command.occurred_at,
+            period=price.period,
+            price_book=book.id,
+            price_version=price.version,
+            receivable=who.receivable,
+            source=command.source,
+            usage=command.usage,
+            volume=price.volume,
+        ),
+    )

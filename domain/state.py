@@ -1,0 +1,119 @@
+"""The state format: how a balance is written for snapshots and for the state hash.
+
+Format `tollbook/state/1` is documented in docs/formats/state.md. It holds stored facts only,
+never anything that depends on when it is read.
+"""
+
+from typing import Any
+
+from tollbook.amounts import format_pico, parse_pico
+
+from domain.allocation import NEVER, Grant
+from domain.balance import Balance, earliest_expiry
+from domain.customer import Customer
+from domain.holds import Hold, Holds
+from domain.pricebook import PriceBook
+from domain.reservation import Reservation
+from domain.units import quantities_to_wire
+
+STATE_VERSION = 1
+"""Raised when the format or the meaning of a stored state changes; old snapshots are dropped."""
+
+_TOTALS = ("held", "credit_held", "overdraft", "granted", "breakage", "spent", "receivable")
+
+
+def balance_to_wire(balance: Balance) -> dict[str, Any]:
+    """Write a balance as JSON data; amounts as decimal strings, instants as microseconds."""
+    customer = balance.customer
+    return {
+        "customer": None if customer is None else _customer_to_wire(customer),
+        "grants": [_grant_to_wire(grant) for grant in balance.grants],
+        "holds": {
+            name: {
+                "amount": format_pico(hold.amount),
+                "credit": format_pico(hold.credit),
+                "expires_at": hold.expires_at,
+                "parts": [[part, format_pico(amount)] for part, amount in hold.parts],
+            }
+            for name, hold in sorted(balance.holds.items())
+        },
+        "own_version": balance.own_version,
+        "sequence": balance.sequence,
+        "volumes": dict(sorted(balance.volumes.items())),
+        **{name: format_pico(getattr(balance, name)) for name in _TOTALS},
+    }
+
+
+def _customer_to_wire(customer: Customer) -> dict[str, Any]:
+    return {**customer._asdict(), "credit_limit": format_pico(customer.credit_limit)}
+
+
+def _grant_to_wire(grant: Grant) -> dict[str, Any]:
+    return {
+        "expires_at": None if grant.expires_at == NEVER else grant.expires_at,
+        "free": format_pico(grant.free),
+        "held": format_pico(grant.held),
+        "id": grant.id,
+        "kind": grant.kind,
+        "models": None if grant.models is None else list(grant.models),
+        "priority": grant.priority,
+    }
+
+
+def balance_from_wire(wire: dict[str, Any]) -> Balance:
+    """Read what `balance_to_wire` wrote."""
+    holds = Holds()
+    for name, hold in wire["holds"].items():
+        parts = tuple((part, parse_pico(amount)) for part, amount in hold["parts"])
+        holds = holds.put(
+            name,
+            Hold(parse_pico(hold["amount"]), hold["expires_at"], parts, parse_pico(hold["credit"])),
+        )
+    terms = wire["customer"]
+    customer = None
+    if terms is not None:
+        customer = Customer(**{**terms, "credit_limit": parse_pico(terms["credit_limit"])})
+    balance = Balance(
+        customer=customer,
+        grants=tuple(_grant_from_wire(grant) for grant in wire["grants"]),
+        holds=holds,
+        volumes=wire["volumes"],
+        sequence=wire["sequence"],
+        own_version=wire["own_version"],
+        **{name: parse_pico(wire[name]) for name in _TOTALS},
+    )
+    return balance._replace(next_expiry=earliest_expiry(balance))
+
+
+def _grant_from_wire(wire: dict[str, Any]) -> Grant:
+    return Grant(
+        wire["id"],
+        wire["kind"],
+        wire["priority"],
+        NEVER if wire["expires_at"] is None else wire["expires_at"],
+        None if wire["models"] is None else tuple(wire["models"]),
+        parse_pico(wire["free"]),
+        parse_pico(wire["held"]),
+    )
+
+
+def reservation_to_wire(reservation: Reservation) -> dict[str, Any]:
+    """Write an open reservation as JSON data."""
+    return {
+        "charged": format_pico(reservation.charged),
+        "customer": reservation.customer,
+        "estimate": quantities_to_wire(reservation.estimate),
+        "expires_at": reservation.expires_at,
+        "model": reservation.model,
+        "opened_at": reservation.opened_at,
+        "used": quantities_to_wire(reservation.used),
+        "version": reservation.version,
+    }
+
+
+def book_to_wire(book: PriceBook) -> dict[str, Any]:
+    """Write what a price book has in force and to come, by version."""
+    return {
+        "currency": book.currency,
+        "versions": [[each.version, each.effective_from] for each in book.versions],
+    }

@@ -1,0 +1,110 @@
+"""The value types of events and commands: how a field looks inside, and how it looks on the wire.
+
+Money is an integer of 10^-12 of the currency unit inside and a decimal string with 12 places on
+the wire; an instant is an integer of microseconds since 1970 inside and RFC 3339 on the wire.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import Field, PlainSerializer, PlainValidator, StringConstraints, ValidationInfo
+from tollbook.amounts import format_pico, parse_pico
+from tollbook.errors import Invalid
+from tollbook.times import format_instant, parse_instant
+
+PICO = 10**12
+"""Units of money per currency unit: one USD is 10^12."""
+
+AMOUNT_MAX = 10**15 * PICO
+"""The largest amount one command may name (a safe limit: 10^15 currency units)."""
+
+INSTANT_MIN = 0
+INSTANT_MAX = 253_402_300_799_999_999
+"""9999-12-31T23:59:59.999999Z, the last instant RFC 3339 can write."""
+
+SECOND = 1_000_000
+"""Microseconds in a second."""
+
+ID_PATTERN = r"^[A-Za-z0-9._:-]{1,128}$"
+NAME_PATTERN = r"^[A-Za-z0-9._:/@+-]{1,128}$"
+UNIT_PATTERN = r"^[a-z][a-z0-9_]{0,63}$"
+
+_NUL_OR_SURROGATE = re.compile("[\x00\ud800-\udfff]")
+
+
+def _money_in(value: object, info: ValidationInfo) -> int:
+    """Accept integers from code and decimal strings from the wire, and nothing else."""
+    if type(value) is int and info.mode == "python":
+        return value
+    return _wire_money_in(value)
+
+
+def _wire_money_in(value: object) -> int:
+    if type(value) is not str:
+        raise ValueError("must be a decimal string with at most 12 places, never a JSON number")
+    try:
+        return parse_pico(value)
+    except Invalid as error:
+        raise ValueError(error.facts.get("rule", error.message)) from None
+
+
+def _instant_in(value: object, info: ValidationInfo) -> int:
+    """Accept microseconds from code and RFC 3339 from the wire."""
+    instant = value if info.mode == "python" and type(value) is int else _wire_instant_in(value)
+    if type(instant) is not int or not INSTANT_MIN <= instant <= INSTANT_MAX:
+        raise ValueError("must be an RFC 3339 time between 1970 and 9999")
+    return instant
+
+
+def _wire_instant_in(value: object) -> int:
+    if type(value) is not str:
+        raise ValueError("must be an RFC 3339 time in a string")
+    try:
+        return parse_instant(value)
+    except Invalid as error:
+        raise ValueError(error.facts.get("rule", error.message)) from None
+
+
+def _key_text(value: object) -> str:
+    """Accept any characters that the database can keep, up to 512 bytes (CloudEvents ids)."""
+    if type(value) is not str or not value:
+        raise ValueError("must be a non-empty string")
+    if _NUL_OR_SURROGATE.search(value):
+        raise ValueError("must not contain U+0000 or lone surrogates")
+    if len(value.encode()) > 512:
+        raise ValueError("must be at most 512 bytes of UTF-8")
+    return value
+
+
+def _free_text(value: object) -> str:
+    if type(value) is not str or len(value) > 1000 or _NUL_OR_SURROGATE.search(value):
+        raise ValueError("must be a string of at most 1,000 characters without U+0000")
+    return value
+
+
+Money = Annotated[
+    int, PlainValidator(_wire_money_in), PlainSerializer(format_pico, return_type=str)
+]
+"""An exact amount in an event: read from a decimal string only."""
+
+Amount = Annotated[int, PlainValidator(_money_in), PlainSerializer(format_pico, return_type=str)]
+"""An exact amount in a command: integers of 10^-12 from code, decimal strings from the wire."""
+
+Instant = Annotated[
+    int, PlainValidator(_wire_instant_in), PlainSerializer(format_instant, return_type=str)
+]
+"""Microseconds since 1970 in an event: read from RFC 3339 only."""
+
+InstantIn = Annotated[
+    int, PlainValidator(_instant_in), PlainSerializer(format_instant, return_type=str)
+]
+"""Microseconds since 1970 in a command: integers from code, RFC 3339 from the wire."""
+
+Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+KeyText = Annotated[str, PlainValidator(_key_text)]
+Text = Annotated[str, PlainValidator(_free_text)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
+GrantAmounts = tuple[tuple[str, Money], ...]
+"""Pairs of (grant id, amount), in burn order."""

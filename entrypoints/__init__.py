@@ -1,0 +1,1 @@
+"""How Tollbook is started: settings, the composition root, the command line."""

@@ -1,0 +1,45 @@
+"""Nothing committed depends on one machine or one package registry."""
+
+import re
+
+from tests.architecture.source_files import named, repository_files
+
+# In pieces, so that this file does not accuse itself.
+REGISTRIES = re.compile("|".join(["pypi" r"\.org", "python" r"hosted\.org", "registry" r"\.npmjs"]))
+HOMES = re.compile(r"(?<![\w.~-])/(?:ro" r"ot|home/\w+|Us" r"ers/\w+|work/\w+)/")
+SOURCE_OPTIONS = re.compile(r"index-url|find-links|trusted-host|://|^-e|@ ", re.MULTILINE)
+FOREIGN_LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock")
+
+
+def matches(pattern: re.Pattern[str], *, below: str = "") -> list[str]:
+    """List the places of a pattern in the text files below a folder."""
+    return [
+        f"{named(path)}: {found.group()!r}"
+        for path in repository_files()
+        if named(path).startswith(below)
+        for found in pattern.finditer(path.read_text("utf-8", errors="replace"))
+    ]
+
+
+def test_no_file_names_a_package_registry() -> None:
+    assert matches(REGISTRIES) == []
+
+
+def test_no_file_names_a_folder_of_one_machine() -> None:
+    assert matches(HOMES) == []
+
+
+def test_requirement_files_leave_the_source_of_packages_to_the_machine() -> None:
+    assert matches(SOURCE_OPTIONS, below="requirements/") == []
+
+
+def test_the_only_locks_are_the_hashed_requirement_files() -> None:
+    """Other lock files record the host that each package came from."""
+    names = [path.name for path in repository_files()]
+    assert [name for name in names if name in FOREIGN_LOCKS or name.startswith("pylock")] == []
+
+
+def test_the_patterns_bite() -> None:
+    assert HOMES.search("see /ho" "me/someone/tollbook")
+    assert REGISTRIES.search("https://pypi" ".org/simple")
+    assert SOURCE_OPTIONS.search("--index-url")

@@ -1,0 +1,34 @@
+"""One seed for a whole run: printed in the header, and enough to repeat every random choice."""
+
+import os
+import secrets
+
+import hypothesis
+import pytest
+
+SEED = int(os.environ.get("TOLLBOOK_SEED") or secrets.randbelow(2**32))
+
+hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
+# A shared machine is slow at times, and its example database does not outlive the run.
+hypothesis.settings.register_profile(
+    "ci", deadline=None, print_blob=True, database=None, derandomize=False
+)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give Hypothesis the seed of the run, before its own plug-in reads the option."""
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(SEED)
+
+
+def pytest_report_header() -> str:
+    """Say how to repeat this run."""
+    return f"seed: repeat this run with TOLLBOOK_SEED={SEED}"
+
+
+@pytest.fixture(scope="session")
+def seed() -> int:
+    """Seed a test's own random numbers with the seed of the run."""
+    return SEED
