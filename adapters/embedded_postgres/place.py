@@ -88,7 +88,7 @@ def _check_version(place: Place) -> None:
 
 
 def _check_vacant(place: Place) -> None:
-    strangers = sorted(set(os.listdir(place.root)) - _LEFT_BY_A_BROKEN_START)
+    strangers = sorted({path.name for path in place.root.iterdir()} - _LEFT_BY_A_BROKEN_START)
     # Asked again: another process may have finished the ledger since it was looked for.
     if strangers and not place.holds_cluster():
         raise WrongDirectory(

@@ -6,6 +6,7 @@ from psycopg import sql
 from adapters.embedded_postgres.cluster import APP_ROLE, DATABASE, OWNER_ROLE
 
 _PREPARED = "prepared by Tollbook"
+_CONNECT_SECONDS = 5
 _QUESTION = """
     SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s
 """
@@ -17,7 +18,9 @@ _ROLE = """
 
 def prepare(maintenance_url: str, database_url: str) -> None:
     """Make the roles and the database unless they are there; safe to repeat after a crash."""
-    with psycopg.connect(maintenance_url, autocommit=True, connect_timeout=10) as connection:
+    with psycopg.connect(
+        maintenance_url, autocommit=True, connect_timeout=_CONNECT_SECONDS
+    ) as connection:
         found = connection.execute(_QUESTION, (DATABASE,)).fetchone()
         if found == (_PREPARED,):
             return
@@ -28,7 +31,9 @@ def prepare(maintenance_url: str, database_url: str) -> None:
             revoke = sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC")
             connection.execute(revoke.format(sql.Identifier(database)))
         _run(connection, "GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {app}")
-        with psycopg.connect(database_url, autocommit=True, connect_timeout=10) as inside:
+        with psycopg.connect(
+            database_url, autocommit=True, connect_timeout=_CONNECT_SECONDS
+        ) as inside:
             _run(inside, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
             _run(inside, "GRANT USAGE ON SCHEMA public TO {app}")
             _run(inside, "GRANT USAGE, CREATE ON SCHEMA public TO {owner}")

@@ -50,6 +50,7 @@ class EmbeddedServer:
         except FileNotFoundError:
             # PostgreSQL looks for its own files every minute and stops when they are gone.
             _log.warning("the folder %s was removed while its server ran", place.root)
+            sockets.remove_socket_folder(place.root)
         finally:
             self.membership.end()
 

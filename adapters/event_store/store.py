@@ -46,10 +46,10 @@ class PostgresEventStore:
         self._guard = threading.RLock()
         self._locked = False
         mapper = LedgerMapper()
-        self._recorder = LedgerRecorder(self._execute)
+        self._recorder = LedgerRecorder(self.run)
         self._events: LibraryEventStore[str] = LibraryEventStore(mapper, self._recorder)
         self._snapshots: LibraryEventStore[str] = LibraryEventStore(
-            SnapshotMapper(), SnapshotRecorder(self._execute)
+            SnapshotMapper(), SnapshotRecorder(self.run)
         )
         self._connected()
 
@@ -66,7 +66,7 @@ class PostgresEventStore:
             arrays.register(self._connection)
         return self._connection
 
-    def _execute(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def run(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a query on the one connection; a broken one raises ConnectionLostError."""
         with self._guard, _translated():
             cursor = self._connected().execute(query, parameters, prepare=True, binary=True)
@@ -74,15 +74,15 @@ class PostgresEventStore:
 
     def head(self) -> Head:
         """Return where the ledger stands."""
-        return Head(*self._execute("SELECT position, recorded_at, clock FROM ledger_head")[0])
+        return Head(*self.run("SELECT position, recorded_at, clock FROM ledger_head")[0])
 
     def database_time(self) -> int:
         """Return the database's clock, in microseconds since 1970."""
-        return int(self._execute("SELECT clock_us()")[0][0])
+        return int(self.run("SELECT clock_us()")[0][0])
 
     def append(self, batch: Batch) -> None:
         """Append all of a batch in one transaction, or nothing; see the port for how it fails."""
-        status = self._execute(_APPEND, _parameters(batch))[0][0]
+        status = self.run(_APPEND, _parameters(batch))[0][0]
         if status == "moved":
             raise HeadMovedError
         if status == "clock":
@@ -92,11 +92,11 @@ class PostgresEventStore:
     def locked(self) -> Iterator[Head]:
         """Hold the head while the block runs, in one transaction that ends with the block."""
         with self._guard, _translated(), self._connected().transaction():
-            yield Head(*self._execute("SELECT position, recorded_at, clock FROM lock_head()")[0])
+            yield Head(*self.run("SELECT position, recorded_at, clock FROM lock_head()")[0])
 
     def since(self, position: int, limit: int) -> list[Recorded]:
         """Return up to `limit` events after a position, in order."""
-        rows = self._execute(
+        rows = self.run(
             f"SELECT {ROW_COLUMNS} FROM events WHERE position > %s ORDER BY position LIMIT %s",
             (position, limit),
         )
@@ -104,14 +104,14 @@ class PostgresEventStore:
 
     def at(self, positions: Iterable[int]) -> dict[int, Recorded]:
         """Return the events at these positions."""
-        rows = self._execute(
+        rows = self.run(
             f"SELECT {ROW_COLUMNS} FROM events WHERE position = ANY(%s)", (list(positions),)
         )
         return {row[0]: recorded_from(row) for row in rows}
 
     def taken(self, keys: Sequence[Key]) -> dict[Key, int]:
         """Return which of these keys are taken, and the positions that answer them."""
-        rows = self._execute(
+        rows = self.run(
             "SELECT c.kind, c.scope, c.id, c.position FROM unnest(%s, %s, %s) AS k(kind, scope, id)"
             " JOIN command_ids AS c USING (kind, scope, id)",
             [text_array([key[part] for key in keys]) for part in range(3)],
@@ -154,7 +154,7 @@ class PostgresEventStore:
             if not batch.events:
                 return False
             last = batch.events[-1]
-            rows = self._execute("SELECT leaf FROM events WHERE position = %s", (last.position,))
+            rows = self.run("SELECT leaf FROM events WHERE position = %s", (last.position,))
             return bool(rows) and bytes(rows[0][0]) == leaf_hash(last, encode(last.event))
 
 

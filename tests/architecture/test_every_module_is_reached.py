@@ -25,7 +25,7 @@ def modules() -> dict[str, Path]:
 
 def entry_points() -> set[str]:
     """Name the modules that an installed command starts from."""
-    started = set()
+    started: set[str] = set()
     for path in (ROOT / "pyproject.toml", ROOT / "sdk" / "pyproject.toml"):
         project = tomllib.loads(path.read_text("utf-8"))["project"]
         groups = [*project.get("entry-points", {}).values(), project.get("scripts", {})]

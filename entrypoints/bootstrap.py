@@ -1,0 +1,113 @@
+"""The composition root: settings in, a working Tollbook out. Nothing else builds adapters."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from tollbook.errors import Invalid, Unavailable
+
+from adapters.clock import DatabaseClock, TraceClock
+from adapters.embedded_postgres.errors import ServerUnavailable, WrongDirectory
+from adapters.embedded_postgres.server import is_ledger_dir, join
+from adapters.event_store.store import PostgresEventStore
+from adapters.postgres import connect, migrate
+from adapters.vault import KeyVault, make_master_key, read_master_key
+from application.executor import Executor
+from application.ports import Clock
+from application.tollbook import Tollbook
+from entrypoints.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """How to reach the ledger's PostgreSQL: as the owner, and as the application."""
+
+    owner_url: str
+    app_url: str
+    master_key: bytes | None
+
+
+@contextmanager
+def open_database(settings: Settings, *, create: bool = True) -> Iterator[Database]:
+    """Reach the database that settings name, starting an embedded server when needed.
+
+    Migrations have run when the block starts; an embedded server stops after the block when this
+    process is the last one to use it.
+    """
+    if settings.database is not None:
+        key = read_master_key(settings.master_key_file) if settings.master_key_file else None
+        _migrate(settings.database)
+        yield Database(settings.database, settings.database, key)
+        return
+    assert settings.data is not None
+    if not create and not is_ledger_dir(settings.data):
+        raise Invalid(f"{settings.data} holds no ledger", field="data", value=str(settings.data))
+    try:
+        server = join(settings.data, create=create)
+    except WrongDirectory as error:
+        raise Invalid(str(error), field="data", value=str(settings.data)) from None
+    except ServerUnavailable as error:
+        raise Unavailable(str(error)) from None
+    try:
+        _migrate(server.owner_url)
+        key_file = settings.master_key_file
+        key = (
+            read_master_key(key_file)
+            if key_file
+            else make_master_key(server.data_dir / "master.key")
+        )
+        yield Database(server.owner_url, server.app_url, key)
+    finally:
+        server.leave()
+
+
+def _migrate(url: str) -> None:
+    connection = connect(url)
+    try:
+        migrate(connection)
+    finally:
+        connection.close()
+
+
+@contextmanager
+def open_tollbook(
+    settings: Settings, *, create: bool = True, clock: Literal["database", "trace"] = "database"
+) -> Iterator[Tollbook]:
+    """Open the ledger that settings name, ready for commands; closed after the block."""
+    with (
+        open_database(settings, create=create) as database,
+        tollbook_on(database, clock) as tollbook,
+    ):
+        yield tollbook
+
+
+@contextmanager
+def tollbook_on(
+    database: Database, clock: Literal["database", "trace"] = "database"
+) -> Iterator[Tollbook]:
+    """Put a Tollbook together on a database; with the trace clock, items bring their own time."""
+    _set_clock(database.owner_url, clock)
+    writing = PostgresEventStore(database.app_url)
+    reading = PostgresEventStore(database.app_url)
+    writers_clock: Clock = DatabaseClock() if clock == "database" else TraceClock(0)
+    executor = Executor(writing, writers_clock)
+    try:
+        yield Tollbook(executor, reading, KeyVault(reading.run, database.master_key))
+    finally:
+        executor.close()
+        if clock == "trace":
+            _set_clock(database.owner_url, "database")
+        writing.close()
+        reading.close()
+
+
+def _set_clock(url: str, clock: str) -> None:
+    """Say whose time the ledger follows; only the owner may."""
+    connection = connect(url)
+    try:
+        connection.execute(
+            "UPDATE ledger_head SET clock = %s WHERE clock <> %s", (clock, clock)
+        )
+    finally:
+        connection.close()
