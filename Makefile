@@ -29,11 +29,13 @@ help: ## list the commands
 # The lock lets two `make` runs at once wait for each other instead of mixing their installs.
 venv: ## make .venv from the hashed requirement files
 	@set -e; \
-	if command -v flock >/dev/null 2>&1; then exec 9>.venv.lock; flock 9; fi; \
 	key="$$(cat $(PINS) pyproject.toml sdk/pyproject.toml | cksum) $$(pwd -P)"; \
 	is_new_enough() { "$$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }; \
-	if is_new_enough .venv/bin/python && [ "$$(cat .venv/.ready 2>/dev/null)" = "$$key" ]; \
-	then exit 0; fi; \
+	is_ready() { \
+		[ "$$(cat .venv/.ready 2>/dev/null)" = "$$key" ] && is_new_enough .venv/bin/python; }; \
+	if is_ready; then exit 0; fi; \
+	if command -v flock >/dev/null 2>&1; then exec 9>.venv.lock; flock 9; fi; \
+	if is_ready; then exit 0; fi; \
 	python=; \
 	for name in $${PYTHON:-python3 python3.13 python3.12 python3.11}; do \
 		if is_new_enough "$$name"; then python="$$name"; break; fi; \
@@ -48,7 +50,8 @@ venv: ## make .venv from the hashed requirement files
 	rm -f .venv/.ready; \
 	if ! is_new_enough .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/null 2>&1; \
 	then "$$python" -m venv --clear .venv; fi; \
-	install() { .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet "$$@"; }; \
+	install() { \
+		.venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet "$$@"; }; \
 	install --require-hashes $(PINS:%=-r %); \
 	install --no-deps --no-build-isolation --editable ./sdk --editable .; \
 	echo "$$key" >.venv/.ready

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tollbook.errors import Invalid
 
-from domain.allocation import NEVER, Grant, in_burn_order
+from domain.allocation import NEVER, Grant
 from domain.commands import IssueGrant
 from domain.customer import Customer
 from domain.event import Event
@@ -165,20 +165,4 @@ def decide_grant(balance: Balance, command: IssueGrant, now: int) -> tuple[Grant
             overdraft_repaid=min(balance.overdraft, command.amount) if unrestricted else 0,
             priority=command.priority,
         ),
-    )
-
-
-def granted(balance: Balance, event: GrantIssued) -> Balance:
-    """Apply an issued grant."""
-    expires_at = NEVER if event.expires_at is None else event.expires_at
-    free = event.amount - event.overdraft_repaid
-    grants = balance.grants
-    if free:
-        grant = Grant(event.grant, event.kind, event.priority, expires_at, event.models, free, 0)
-        grants = in_burn_order((*grants, grant))
-    return balance._replace(
-        grants=grants,
-        granted=balance.granted + event.amount,
-        overdraft=balance.overdraft - event.overdraft_repaid,
-        next_expiry=min(balance.next_expiry, expires_at),
     )

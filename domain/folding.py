@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from domain.allocation import moved
-from domain.balance import Balance, earliest_expiry, granted
+from domain.allocation import NEVER, Grant, Parts, in_burn_order, moved
+from domain.balance import Balance, earliest_expiry
 from domain.customer import changed, created
 from domain.event import Event
 from domain.events import (
@@ -24,68 +24,82 @@ from domain.holds import Hold
 from domain.pricing import token_volume
 
 
+Changes = dict[str, Any]
+"""Fields of a balance and their new values."""
+
+
 def evolve(balance: Balance, event: Event, at: int) -> Balance:
     """Apply one event of the customer; `at` is its recorded time."""
-    fold = _FOLDS.get(type(event))
-    changed_balance = balance if fold is None else fold(balance, event)
-    first = changed_balance.next_expiry
+    kind = type(event)
+    fold = _FOLDS.get(kind)
+    changes: Changes = {} if fold is None else fold(balance, event)
+    changes["sequence"] = balance.sequence + 1
+    if kind in _OWN:
+        changes["own_version"] = balance.own_version + 1
+    first = changes.get("next_expiry", balance.next_expiry)
     if at >= first:
-        first = earliest_expiry(changed_balance)
-    else:
-        for grant in changed_balance.grants:
-            if grant.free and grant.expires_at < first:
-                first = grant.expires_at
-    return changed_balance._replace(
-        next_expiry=first,
-        sequence=balance.sequence + 1,
-        own_version=balance.own_version + (type(event) in _OWN),
-    )
+        return _with_earliest_expiry(balance._replace(**changes))
+    for grant in changes.get("grants", ()):
+        if grant.expires_at < first and grant.free:
+            changes["next_expiry"] = first = grant.expires_at
+    return balance._replace(**changes)
 
 
-def _held(balance: Balance, event: ReservationHeld) -> Balance:
-    grants = moved(balance.grants, {name: -part for name, part in event.grants}, dict(event.grants))
+def _with_earliest_expiry(balance: Balance) -> Balance:
+    return balance._replace(next_expiry=earliest_expiry(balance))
+
+
+def _held(balance: Balance, event: ReservationHeld) -> Changes:
     hold = Hold(event.held, event.expires_at, event.grants, event.credit)
-    return balance._replace(
-        grants=grants,
-        holds=balance.holds.put(event.reservation, hold),
-        held=balance.held + event.held,
-        credit_held=balance.credit_held + event.credit,
-        next_expiry=min(balance.next_expiry, event.expires_at),
-    )
+    return {
+        "grants": _set_aside(balance.grants, event.grants),
+        "holds": balance.holds.put(event.reservation, hold),
+        "held": balance.held + event.held,
+        "credit_held": balance.credit_held + event.credit,
+        "next_expiry": min(balance.next_expiry, event.expires_at),
+    }
 
 
-def _extended(balance: Balance, event: ReservationExtended) -> Balance:
+def _set_aside(grants: tuple[Grant, ...], parts: Parts) -> tuple[Grant, ...]:
+    """Move parts of grants from free to held."""
+    return moved(grants, {name: -part for name, part in parts}, dict(parts))
+
+
+def _extended(balance: Balance, event: ReservationExtended) -> Changes:
     hold = balance.holds.get(event.reservation)
     if hold is None:
-        return balance
+        return {}
     merged = dict(hold.parts)
     for name, part in event.grants:
         merged[name] = merged.get(name, 0) + part
-    grants = moved(balance.grants, {name: -part for name, part in event.grants}, dict(event.grants))
+    grants = _set_aside(balance.grants, event.grants)
     parts = tuple((grant.id, merged[grant.id]) for grant in grants if grant.id in merged)
     larger = Hold(event.held, event.expires_at, parts, hold.credit + event.credit)
-    return balance._replace(
-        grants=grants,
-        holds=balance.holds.put(event.reservation, larger),
-        held=balance.held + event.held - hold.amount,
-        credit_held=balance.credit_held + event.credit,
-    )
+    return {
+        "grants": grants,
+        "holds": balance.holds.put(event.reservation, larger),
+        "held": balance.held + event.held - hold.amount,
+        "credit_held": balance.credit_held + event.credit,
+    }
 
 
-def _settled(balance: Balance, event: ReservationSettled) -> Balance:
+def _settled(balance: Balance, event: ReservationSettled) -> Changes:
     hold = balance.holds.get(event.reservation)
-    balance = _charged(balance, event)
+    changes = _charged(balance, event)
     if hold is None:
-        debits = {name: -part for name, part in event.grants}
-        return balance._replace(
-            grants=moved(balance.grants, debits, {}), overdraft=balance.overdraft + event.credit
-        )
-    if event.final:
-        return _closed(balance, event.reservation, hold, dict(event.grants), event.credit)
-    return _partly_used(balance, event, hold)
+        changes["grants"] = moved(balance.grants, _debits(event.grants), {})
+    elif event.final:
+        changes.update(_closed(balance, event.reservation, hold, event.grants))
+    else:
+        changes.update(_partly_used(balance, event, hold))
+    return changes
 
 
-def _partly_used(balance: Balance, event: ReservationSettled, hold: Hold) -> Balance:
+def _debits(parts: Parts) -> dict[str, int]:
+    return {name: -part for name, part in parts}
+
+
+def _partly_used(balance: Balance, event: ReservationSettled, hold: Hold) -> Changes:
     """Take a part's debits from the hold's own money first, the rest from free money."""
     own = dict(hold.parts)
     used = {name: min(part, own.get(name, 0)) for name, part in event.grants}
@@ -94,86 +108,91 @@ def _partly_used(balance: Balance, event: ReservationSettled, hold: Hold) -> Bal
     credit = min(event.credit, hold.credit)
     amount = hold.amount - sum(used.values()) - credit
     smaller = Hold(amount, hold.expires_at, kept, hold.credit - credit)
-    return balance._replace(
-        grants=moved(balance.grants, free, {name: -part for name, part in used.items()}),
-        holds=balance.holds.put(event.reservation, smaller),
-        held=balance.held - hold.amount + amount,
-        credit_held=balance.credit_held - credit,
-        overdraft=balance.overdraft + event.credit,
-    )
+    return {
+        "grants": moved(balance.grants, free, {name: -part for name, part in used.items()}),
+        "holds": balance.holds.put(event.reservation, smaller),
+        "held": balance.held - hold.amount + amount,
+        "credit_held": balance.credit_held - credit,
+    }
 
 
-def _closed(
-    balance: Balance, reservation: str, hold: Hold, debits: dict[str, int], credit: int
-) -> Balance:
+def _closed(balance: Balance, reservation: str, hold: Hold, debits: Parts = ()) -> Changes:
     """Give a hold's money back to where it came from, less what is debited."""
-    held = {name: -part for name, part in hold.parts}
     free = dict(hold.parts)
-    for name, part in debits.items():
+    for name, part in debits:
         free[name] = free.get(name, 0) - part
-    return balance._replace(
-        grants=moved(balance.grants, free, held),
-        holds=balance.holds.drop(reservation),
-        held=balance.held - hold.amount,
-        credit_held=balance.credit_held - hold.credit,
-        overdraft=balance.overdraft + credit,
-    )
+    return {
+        "grants": moved(balance.grants, free, _debits(hold.parts)),
+        "holds": balance.holds.drop(reservation),
+        "held": balance.held - hold.amount,
+        "credit_held": balance.credit_held - hold.credit,
+    }
 
 
-def _released(balance: Balance, event: ReservationReleased) -> Balance:
+def _released(balance: Balance, event: ReservationReleased) -> Changes:
     hold = balance.holds.get(event.reservation)
-    return balance if hold is None else _closed(balance, event.reservation, hold, {}, 0)
+    return {} if hold is None else _closed(balance, event.reservation, hold)
 
 
-def _holds_expired(balance: Balance, event: HoldsExpired) -> Balance:
+def _holds_expired(balance: Balance, event: HoldsExpired) -> Changes:
+    changes: Changes = {}
     for name, _ in event.holds:
         hold = balance.holds.get(name)
         if hold is not None:
-            balance = _closed(balance, name, hold, {}, 0)
-    return balance
+            changes = _closed(balance, name, hold)
+            balance = balance._replace(**changes)
+    return changes
 
 
-def _grants_expired(balance: Balance, event: GrantsExpired) -> Balance:
-    lost = {name: -part for name, part in event.grants}
-    return balance._replace(
-        grants=moved(balance.grants, lost, {}),
-        breakage=balance.breakage + sum(part for _, part in event.grants),
-    )
+def _grants_expired(balance: Balance, event: GrantsExpired) -> Changes:
+    return {
+        "grants": moved(balance.grants, _debits(event.grants), {}),
+        "breakage": balance.breakage + sum(part for _, part in event.grants),
+    }
 
 
-def _charged(balance: Balance, event: ReservationSettled | UsageCharged) -> Balance:
+def _charged(balance: Balance, event: ReservationSettled | UsageCharged) -> Changes:
     """Count a charge into the totals and into the volume that picks the tier."""
-    key = f"{event.model}/{event.period}"
     volume = event.volume + token_volume(event.usage)
-    return balance._replace(
-        spent=balance.spent + event.from_balance,
-        receivable=balance.receivable + event.receivable,
-        volumes={**balance.volumes, key: volume},
-    )
+    return {
+        "spent": balance.spent + event.from_balance,
+        "receivable": balance.receivable + event.receivable,
+        "overdraft": balance.overdraft + event.credit,
+        "volumes": {**balance.volumes, f"{event.model}/{event.period}": volume},
+    }
 
 
-def _usage_charged(balance: Balance, event: UsageCharged) -> Balance:
-    balance = _charged(balance, event)
-    debits = {name: -part for name, part in event.grants}
-    return balance._replace(
-        grants=moved(balance.grants, debits, {}), overdraft=balance.overdraft + event.credit
-    )
+def _usage_charged(balance: Balance, event: UsageCharged) -> Changes:
+    changes = _charged(balance, event)
+    changes["grants"] = moved(balance.grants, _debits(event.grants), {})
+    return changes
 
 
-def _created(balance: Balance, event: CustomerCreated) -> Balance:
-    return balance._replace(customer=created(event))
+def _granted(balance: Balance, event: GrantIssued) -> Changes:
+    expires_at = NEVER if event.expires_at is None else event.expires_at
+    free = event.amount - event.overdraft_repaid
+    changes: Changes = {
+        "granted": balance.granted + event.amount,
+        "overdraft": balance.overdraft - event.overdraft_repaid,
+    }
+    if free:
+        grant = Grant(event.grant, event.kind, event.priority, expires_at, event.models, free, 0)
+        changes["grants"] = in_burn_order((*balance.grants, grant))
+    return changes
 
 
-def _changed(balance: Balance, event: CustomerChanged) -> Balance:
-    if balance.customer is None:
-        return balance
-    return balance._replace(customer=changed(balance.customer, event))
+def _created(balance: Balance, event: CustomerCreated) -> Changes:
+    return {"customer": created(event)}
 
 
-_FOLDS: dict[type[Event], Callable[[Balance, Any], Balance]] = {
+def _changed(balance: Balance, event: CustomerChanged) -> Changes:
+    return {} if balance.customer is None else {"customer": changed(balance.customer, event)}
+
+
+_FOLDS: dict[type[Event], Callable[[Balance, Any], Changes]] = {
     CustomerCreated: _created,
     CustomerChanged: _changed,
-    GrantIssued: granted,
+    GrantIssued: _granted,
     GrantsExpired: _grants_expired,
     HoldsExpired: _holds_expired,
     ReservationHeld: _held,

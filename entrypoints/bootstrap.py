@@ -17,6 +17,7 @@ from application.executor import Executor
 from application.ports import Clock
 from application.tollbook import Tollbook
 from entrypoints.settings import Settings
+from entrypoints.tuning import tune
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ def tollbook_on(
     database: Database, clock: Literal["database", "trace"] = "database"
 ) -> Iterator[Tollbook]:
     """Put a Tollbook together on a database; with the trace clock, items bring their own time."""
+    tune()
     _set_clock(database.owner_url, clock)
     writing = PostgresEventStore(database.app_url)
     reading = PostgresEventStore(database.app_url)

@@ -34,18 +34,21 @@ class PgArray:
 
 def text_array(values: Sequence[str | bytes | None]) -> PgArray:
     """Return a text[]; bytes are taken as UTF-8 that is ready to send."""
-    if not values:
+    size = len(values)
+    if not size:
         return PgArray(TEXT, _EMPTY.pack(0, 0, TEXT))
-    parts = [_HEAD.pack(1, 1, TEXT, len(values), 1)]
-    for value in values:
-        if value is None:
-            parts.append(_NULL)
-            continue
-        data = value.encode() if type(value) is str else value
-        size = len(data)
-        parts.append(_LENGTH[size] if size < 4096 else struct.pack(">i", size))
-        parts.append(data)  # type: ignore[arg-type]
-    return PgArray(TEXT, b"".join(parts))
+    head = _HEAD.pack(1, 1, TEXT, size, 1)
+    if values.count(values[0]) == size:  # many columns hold the same text in every row
+        return PgArray(TEXT, head + _element(values[0]) * size)
+    return PgArray(TEXT, head + b"".join(map(_element, values)))
+
+
+def _element(value: str | bytes | None) -> bytes:
+    if value is None:
+        return _NULL
+    data = value.encode() if type(value) is str else value
+    size = len(data)
+    return (_LENGTH[size] if size < 4096 else struct.pack(">i", size)) + data  # type: ignore[operator]
 
 
 def int_array(element: int, values: Sequence[int | None]) -> PgArray:

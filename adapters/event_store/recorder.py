@@ -1,21 +1,30 @@
-"""The library's recorders over our own tables: the log with two axes, and the snapshots.
+"""The library's recorders over our own tables: the log along two axes, and the snapshots.
 
 An event is stored once and read along either of two gapless axes: `stream:ID` by stream version,
-`customer:ID` by the customer's sequence. Position is the library's notification id.
+`customer:ID` by the customer's sequence. These are the library's originator ids (text).
 """
 
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eventsourcing.persistence import AggregateRecorder, Mapper, StoredEvent
+from eventsourcing.persistence import (
+    AggregateRecorder,
+    IntegrityError,
+    Mapper,
+    OperationalError,
+    StoredEvent,
+)
 from tollbook import canonical
+from tollbook.merkle import leaf_hash
 
+from adapters.event_store.arrays import BIGINT, INTEGER, SMALLINT, int_array, text_array
 from adapters.event_store.mapper import ROW_COLUMNS, StoredRow
-from application.ports import Snapshot
+from application.ports import Snapshot, TakenError
 from domain.state import STATE_VERSION, balance_from_wire, balance_to_wire
 
 SNAPSHOT_BYTES_MAX = 256 * 2**20
+NUMBER_MAX = 2**63 - 1
 
 Run = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
@@ -24,17 +33,47 @@ _AXES = {
     "customer": ("customer", "customer_sequence"),
 }
 
+# One statement is one transaction: the head is locked first, so the positions are ours.
+_INSERT_BARE = f"""
+    SELECT head.position, append_events(
+        head.position, greatest(head.recorded_at, clock_us()), greatest(head.recorded_at, clock_us()),
+        {", ".join(["%s"] * 23)})
+    FROM lock_head() AS head
+"""
+
 
 class LedgerRecorder(AggregateRecorder):
-    """Reads the log along one axis at a time; appending is the event store's own."""
+    """Reads the log along one axis at a time; appending is the event store's own.
 
-    def __init__(self, run: Run) -> None:
+    A `bare` recorder also inserts, with the envelope's columns left empty. It exists so that the
+    library's own recorder test cases can run over these tables; a ledger never has one.
+    """
+
+    def __init__(self, run: Run, *, bare: bool = False) -> None:
         """Use a function that runs a query and returns its rows."""
         self._run = run
+        self._bare = bare
 
-    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int]:
-        """Refuse: events enter through the head, in batches."""
-        raise NotImplementedError("append through PostgresEventStore.append")
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], **kwargs: Any
+    ) -> Sequence[int] | None:
+        """Insert events on a bare recorder; a ledger's events enter in batches instead."""
+        self._insert(stored_events, kwargs)
+        return None
+
+    def _insert(self, stored_events: Sequence[StoredEvent], extra: dict[str, Any]) -> list[int]:
+        """Append events right after the head and return their positions."""
+        if not self._bare or extra:
+            raise NotImplementedError("append through PostgresEventStore.append")
+        if not stored_events:
+            return []
+        try:
+            ((position, status),) = self._run(_INSERT_BARE, _bare_columns(stored_events))
+        except TakenError as error:
+            raise IntegrityError(str(error)) from None
+        if status != "ok":
+            raise OperationalError(status)
+        return list(range(position + 1, position + 1 + len(stored_events)))
 
     def select_events(
         self,
@@ -51,16 +90,36 @@ class LedgerRecorder(AggregateRecorder):
         rows = self._run(
             f"SELECT {ROW_COLUMNS} FROM events WHERE {column} = %s AND {number} > %s "
             f"AND {number} <= %s ORDER BY {number} {'DESC' if desc else 'ASC'} LIMIT %s",
-            (name, gt or 0, 2**31 - 1 if lte is None else lte, limit),
+            (name, -1 if gt is None else gt, NUMBER_MAX if lte is None else lte, limit),
         )
+        if self._bare:
+            return [StoredEvent(f"stream:{row[3]}", row[4], row[1], row[13].encode()) for row in rows]
         return [stored_row(row) for row in rows]
 
 
+def _bare_columns(stored_events: Sequence[StoredEvent]) -> list[Any]:
+    """Lay events out as append_events wants them: no envelope, no ids, no offsets."""
+    empty: list[None] = [None] * len(stored_events)
+    numbers, words, no_numbers, no_words = int_array(BIGINT, empty), text_array(empty), [], []
+    return [
+        numbers,
+        numbers,
+        numbers,
+        int_array(INTEGER, [stored.originator_version for stored in stored_events]),
+        int_array(SMALLINT, empty),
+        text_array([stored.topic for stored in stored_events]),
+        text_array([str(stored.originator_id).partition(":")[2] for stored in stored_events]),
+        *[words] * 5,
+        text_array([stored.state for stored in stored_events]),
+        b"".join(leaf_hash(stored.state) for stored in stored_events),
+    ]
+
+
 def stored_row(row: tuple[Any, ...]) -> StoredRow:
-    """Wrap a row of ours as the library's stored event."""
-    stored = StoredRow(row[3], row[4], f"{row[1]}.{row[2]}", b"")
-    object.__setattr__(stored, "row", row)
-    return stored
+    """Wrap a row of ours as the library's stored event; its position is its notification id."""
+    return StoredRow(
+        f"stream:{row[3]}", row[4], f"{row[1]}.{row[2]}", row[13].encode(), row[0], row
+    )
 
 
 class SnapshotMapper(Mapper[str]):

@@ -61,8 +61,10 @@ def test_every_module_is_reached() -> None:
     starts = entry_points() | {name for name in known if name.endswith(".__main__")}
     for path in python_files("tests", "sdk/tests", "benchmarks"):
         starts |= mentioned_in(path)
-    assert sorted(known.keys() - reached_from(starts, known)) == []
+    idle = known.keys() - reached_from(starts, known)
+    assert not idle, "\n".join(sorted(idle))
 
 
 def test_every_entry_point_exists() -> None:
-    assert sorted(entry_points() - modules().keys()) == []
+    missing = entry_points() - modules().keys()
+    assert not missing, "\n".join(sorted(missing))

@@ -87,4 +87,4 @@ def test_the_domain_stands_on_pure_ground_alone() -> None:
             is_codec = top == "tollbook" and ".".join(name.split(".")[:2]) not in NOT_CODECS
             if not (is_codec or top in PURE - WORLDLY):
                 offences.append(f"{named(path)} imports {name}")
-    assert offences == []
+    assert not offences, "\n".join(offences)

@@ -11,26 +11,26 @@ SOURCE_OPTIONS = re.compile(r"index-url|find-links|trusted-host|://|^-e|@ ", re.
 FOREIGN_LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock")
 
 
-def matches(pattern: re.Pattern[str], *, below: str = "") -> list[str]:
-    """List the places of a pattern in the text files below a folder."""
-    return [
+def matches(pattern: re.Pattern[str], *, below: str = "") -> str:
+    """List the places of a pattern in the text files below a folder, one a line."""
+    return "\n".join(
         f"{named(path)}: {found.group()!r}"
         for path in repository_files()
         if named(path).startswith(below)
         for found in pattern.finditer(path.read_text("utf-8", errors="replace"))
-    ]
+    )
 
 
 def test_no_file_names_a_package_registry() -> None:
-    assert matches(REGISTRIES) == []
+    assert matches(REGISTRIES) == ""
 
 
 def test_no_file_names_a_folder_of_one_machine() -> None:
-    assert matches(HOMES) == []
+    assert matches(HOMES) == ""
 
 
 def test_requirement_files_leave_the_source_of_packages_to_the_machine() -> None:
-    assert matches(SOURCE_OPTIONS, below="requirements/") == []
+    assert matches(SOURCE_OPTIONS, below="requirements/") == ""
 
 
 def test_the_only_locks_are_the_hashed_requirement_files() -> None:

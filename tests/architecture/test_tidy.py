@@ -116,26 +116,28 @@ def public_definitions(
             yield from public_definitions(node.body)
 
 
-def offences_in(paths: Iterable[Path], rule: Callable[[ast.Module], Offences]) -> list[str]:
-    """Apply a rule to files."""
-    return [f"{named(path)}: {offence}" for path in paths for offence in rule(tree_of(path))]
+def offences_in(paths: Iterable[Path], rule: Callable[[ast.Module], Offences]) -> str:
+    """Apply a rule to files, and list the offences, one a line."""
+    return "\n".join(
+        f"{named(path)}: {offence}" for path in paths for offence in rule(tree_of(path))
+    )
 
 
 @pytest.mark.parametrize("rule", [long_functions, missing_module_docstring, relative_imports])
 def test_every_python_file_obeys(rule: Callable[[ast.Module], Offences]) -> None:
-    assert offences_in(python_files(), rule) == []
+    assert offences_in(python_files(), rule) == ""
 
 
 def test_every_public_name_is_told_in_a_sentence() -> None:
-    assert offences_in(shipped_files(), untold_public_names) == []
+    assert offences_in(shipped_files(), untold_public_names) == ""
 
 
 def test_rules_and_use_cases_have_no_clock_and_no_chance() -> None:
-    assert offences_in(python_files("domain", "application"), impurities) == []
+    assert offences_in(python_files("domain", "application"), impurities) == ""
 
 
 def test_money_never_meets_a_float() -> None:
-    assert offences_in(python_files("domain", "sdk/src/tollbook/recompute"), floats) == []
+    assert offences_in(python_files("domain", "sdk/src/tollbook/recompute"), floats) == ""
 
 
 def test_no_file_is_too_long_or_too_wide() -> None:
@@ -146,7 +148,7 @@ def test_no_file_is_too_long_or_too_wide() -> None:
             offences.append(f"{named(path)}: {len(lines)} lines, not {FILE_LINES}")
         wide = [number for number, line in enumerate(lines, 1) if len(line) > COLUMNS]
         offences.extend(f"{named(path)}: line {number} is over {COLUMNS} wide" for number in wide)
-    assert offences == []
+    assert not offences, "\n".join(offences)
 
 
 def test_nothing_is_left_for_later_in_the_code() -> None:
@@ -156,7 +158,7 @@ def test_nothing_is_left_for_later_in_the_code() -> None:
         for path in repository_files()
         if path.suffix in code and UNFINISHED.search(path.read_text("utf-8", errors="replace"))
     ]
-    assert offences == []
+    assert not offences, "\n".join(offences)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psycopg
 
+from adapters.embedded_postgres.identity import ServerUser
+
 ROOT = Path(__file__).resolve().parents[2]
 
 _COMPANION = """
@@ -70,6 +72,13 @@ def family(pid: int) -> list[int]:
         if fields[0] != "Z" and pid in (int(entry.name), int(fields[1])):
             found.append(int(entry.name))
     return found
+
+
+def shown_to_its_user(pid: int, *command: str) -> str:
+    """Run a command as the user of a process: root in a container may not look into others'."""
+    owner = Path(f"/proc/{pid}").stat()
+    user = ServerUser("the server's", owner.st_uid, owner.st_gid)
+    return subprocess.check_output(command, cwd="/", text=True, timeout=30, **user.spawn_options())
 
 
 def wait_until_dead(pids: list[int]) -> None:

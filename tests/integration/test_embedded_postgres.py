@@ -21,6 +21,7 @@ from tests.integration.embedded_postgres_helpers import (
     family,
     postmaster,
     query,
+    shown_to_its_user,
     wait_until_dead,
 )
 
@@ -122,7 +123,9 @@ def test_no_signal_of_the_terminal_reaches_the_server(server: EmbeddedServer, fo
 def test_the_server_inherits_its_own_lock_and_none_of_ours(
     server: EmbeddedServer, folder: Path
 ) -> None:
-    links = [str(link.readlink()) for link in Path(f"/proc/{postmaster(folder)}/fd").iterdir()]
+    pid = postmaster(folder)
+    lines = shown_to_its_user(pid, "ls", "-l", f"/proc/{pid}/fd").splitlines()
+    links = [line.partition(" -> ")[2] for line in lines]
     assert [link for link in links if link.startswith(str(folder / "run"))] == [
         str(folder / "run" / "server")
     ]

@@ -52,7 +52,7 @@ def test_a_folder_without_a_ledger_is_not_made_into_one_unasked(tmp_path: Path) 
 
 def test_a_folder_with_other_things_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(WrongDirectory, match="not empty and holds no ledger.*thesis.txt"):
+    with pytest.raises(WrongDirectory, match=r"not empty and holds no ledger.*thesis"):
         join(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -67,7 +67,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 def test_data_of_another_version_is_refused_with_both_versions_named(tmp_path: Path) -> None:
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "PG_VERSION").write_text("17\n")
-    with pytest.raises(WrongDirectory, match="PostgreSQL 17.* PostgreSQL 18; .*pg_dump"):
+    with pytest.raises(WrongDirectory, match=r"PostgreSQL 17.* PostgreSQL 18; .*pg_dump"):
         join(tmp_path)
 
 

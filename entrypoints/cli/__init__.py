@@ -1,0 +1,1 @@
+"""The application's commands for the console script `tollbook`, one file each."""

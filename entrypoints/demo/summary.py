@@ -1,0 +1,126 @@
+"""What a demo reports: the JSON document of contract.md, and a page that a person likes to read."""
+
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from domain.balance import BalanceView
+from domain.money import display
+from domain.outcomes import money
+from entrypoints.demo.job import CURRENCY, Outcome
+
+
+class Result(NamedTuple):
+    """Everything a demo run found out."""
+
+    inferences: int
+    outcome: Outcome
+    balances: dict[str, BalanceView]
+    position: int
+    state_hash: str
+    root: str
+    audit: dict[str, Any]
+    seconds: float
+    """How long reserving and settling took on the wall clock."""
+    trace_seconds: int
+    source: str
+    data: str | None
+    """The folder that keeps the ledger, or None when it was a temporary one."""
+
+
+def document(result: Result) -> dict[str, Any]:
+    """Return the JSON document; amounts as contract.md writes money."""
+    outcome = result.outcome
+    return {
+        "inferences": result.inferences,
+        "settled": outcome.settled,
+        "refused": outcome.refused,
+        "refusals": outcome.refusals,
+        "blocked": [],
+        "charged": money(sum(each.charged for each in outcome.customers.values()), CURRENCY),
+        "customers": {
+            name: {
+                "charged": money(tally.charged, CURRENCY),
+                "input_tokens": tally.input_tokens,
+                "output_tokens": tally.output_tokens,
+                "balance": money(result.balances[name].available, CURRENCY),
+            }
+            for name, tally in outcome.customers.items()
+        },
+        "position": result.position,
+        "state_hash": result.state_hash,
+        "root": result.root,
+        "audit": result.audit,
+        "source": result.source,
+    }
+
+
+def show(result: Result, console: Console) -> None:
+    """Print the summary for a person."""
+    outcome = result.outcome
+    tallies = outcome.customers.values()
+    charged = sum(each.charged for each in tallies)
+    console.print()
+    console.print(_table(result))
+    rate = f"{result.inferences / result.seconds:,.0f} inferences/s" if result.seconds else ""
+    tokens_in = sum(each.input_tokens for each in tallies)
+    tokens_out = sum(each.output_tokens for each in tallies)
+    refused = f", {outcome.refused:,} refused {outcome.refusals}" if outcome.refused else ""
+    lines = (
+        ("Source", result.source),
+        ("Inferences", f"{result.inferences:,}: {outcome.settled:,} settled{refused}"),
+        ("Tokens", f"{tokens_in:,} in, {tokens_out:,} out"),
+        ("Charged", f"{display(charged, CURRENCY)}, exactly {money(charged, CURRENCY)['amount']}"),
+        (
+            "Time",
+            f"{result.seconds:.1f} s for {result.trace_seconds / 60:.0f} min of trace ({rate}, "
+            "each reserved and settled durably)",
+        ),
+        ("Ledger", f"{result.position:,} events, Merkle root {result.root}"),
+        ("State hash", result.state_hash),
+        ("Audit", _audit_line(result.audit)),
+    )
+    for name, text in lines:
+        console.print(f"[bold]{name:<11}[/bold] {text}", highlight=False, soft_wrap=True)
+    console.print()
+    console.print(_next_steps(result), highlight=False, soft_wrap=True)
+
+
+def _table(result: Result) -> Table:
+    table = Table(title="What each customer used and paid", title_justify="left")
+    table.add_column("customer")
+    for name in ("input tokens", "output tokens", "charged", "balance"):
+        table.add_column(name, justify="right")
+    tallies = result.outcome.customers
+    for name in list(tallies)[:25]:
+        tally = tallies[name]
+        table.add_row(
+            name,
+            f"{tally.input_tokens:,}",
+            f"{tally.output_tokens:,}",
+            display(tally.charged, CURRENCY),
+            display(result.balances[name].available, CURRENCY),
+        )
+    if len(tallies) > 25:
+        table.add_row(f"... and {len(tallies) - 25:,} more", "", "", "", "")
+    return table
+
+
+def _audit_line(audit: dict[str, Any]) -> str:
+    if audit["ok"]:
+        return (
+            "[green]clean[/green]: every charge, balance and receivable recomputed "
+            "from the events, no difference"
+        )
+    return f"[red]{len(audit['differences'])} differences[/red], the first: {audit['differences'][0]}"
+
+
+def _next_steps(result: Result) -> str:
+    if result.data is None:
+        return "The ledger was temporary. Keep one with: tollbook demo --data DIR"
+    return (
+        f"The ledger stays in {result.data}. Go on with:\n"
+        f"  tollbook audit verify --data {result.data} --expect {result.position}:{result.root}\n"
+        f"  tollbook audit replay --data {result.data} --to {result.position // 2}"
+    )

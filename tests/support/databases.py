@@ -1,0 +1,130 @@
+"""Databases for the tests: each test gets a fresh one with every migration run.
+
+A conftest.py takes the fixtures with `from tests.support.databases import ...`.
+"""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+
+import psycopg
+import pytest
+
+from adapters.postgres import connect, migrate
+from entrypoints.bootstrap import Database
+from tests.support.servers import Server, embedded_server, plain_server
+
+MASTER_KEY = bytes(range(32))
+TEMPLATE = "tollbook_template"
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class TestDatabase:
+    """A database of its own for one test, and the ways into it."""
+
+    __test__ = False
+
+    name: str
+    kind: str
+    """`embedded` (an owner role and an application role) or `plain` (one role for everything)."""
+    owner_url: str
+    app_url: str
+    super_url: str
+    server: Server
+
+    @property
+    def parts(self) -> Database:
+        """Return what the composition root needs to put a Tollbook on this database."""
+        return Database(self.owner_url, self.app_url, MASTER_KEY)
+
+    def query(self, statement: str, *parameters: object) -> list[tuple[object, ...]]:
+        """Run one statement as the superuser and return its rows, if it has any."""
+        return query(self.super_url, statement, *parameters)
+
+
+def query(url: str, statement: str, *parameters: object) -> list[tuple[object, ...]]:
+    """Run one statement in a session of its own and return its rows, if it has any."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement.encode(), parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def fresh_database(server: Server, *, migrated: bool = True) -> Iterator[TestDatabase]:
+    """Make a database on a server and drop it after the block."""
+    name = f"test_{next(_numbers)}"
+    if migrated:
+        _make_template(server)
+    make_database(server, name, TEMPLATE if migrated else "template0")
+    try:
+        yield TestDatabase(
+            name=name,
+            kind=server.kind,
+            owner_url=server.as_role(server.owner, name),
+            app_url=server.as_role(server.app, name),
+            super_url=server.as_role(None, name),
+            server=server,
+        )
+    finally:
+        query(server.super_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def make_database(server: Server, name: str, template: str) -> None:
+    """Make a database with the rights that the ledger's roles have on a real one."""
+    query(server.super_url, f"CREATE DATABASE {name} TEMPLATE {template} OWNER {server.owner}")
+    if server.owner == server.app:
+        return
+    query(server.super_url, f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+    query(server.super_url, f"GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {server.app}")
+    inside = server.as_role(None, name)
+    query(inside, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    query(inside, f"GRANT USAGE ON SCHEMA public TO {server.app}")
+    query(inside, f"GRANT USAGE, CREATE ON SCHEMA public TO {server.owner}")
+
+
+@cache
+def _make_template(server: Server) -> None:
+    """Run the migrations once per server, in the database that every other one is copied from."""
+    query(server.super_url, f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
+    make_database(server, TEMPLATE, "template0")
+    connection = connect(server.as_role(server.owner, TEMPLATE))
+    try:
+        migrate(connection)
+    finally:
+        connection.close()
+
+
+def server_of(kind: str, config: pytest.Config) -> Server:
+    """Return the server of a kind, starting it when no test has needed it before."""
+    return embedded_server(config) if kind == "embedded" else plain_server(config)
+
+
+@pytest.fixture
+def embedded_database(pytestconfig: pytest.Config) -> Iterator[TestDatabase]:
+    """Give the test a fresh database on the embedded server."""
+    with fresh_database(embedded_server(pytestconfig)) as made:
+        yield made
+
+
+@pytest.fixture
+def plain_database(pytestconfig: pytest.Config) -> Iterator[TestDatabase]:
+    """Give the test a fresh database on the plain server, where one role is everything."""
+    with fresh_database(plain_server(pytestconfig)) as made:
+        yield made
+
+
+@pytest.fixture(params=["embedded", "plain"])
+def database(request: pytest.FixtureRequest) -> Iterator[TestDatabase]:
+    """Run the test twice: on the embedded server, and on a plain one reached by URL."""
+    with fresh_database(server_of(request.param, request.config)) as made:
+        yield made
+
+
+@pytest.fixture
+def database_url(database: TestDatabase) -> str:
+    """Return the application's URL of a fresh database; the test runs on both servers."""
+    return database.app_url
