@@ -1,4 +1,4 @@
-"""The vault: personal fields sealed under one key per customer, so that erasure is destroying a key.
+"""The vault: personal fields sealed under one key per customer; erasing is destroying that key.
 
 Fields are sealed with AES-SIV (RFC 5297): deterministic, so a retried command seals to the same
 text and can be compared, and bound to customer and field name. Each customer's key is random,
@@ -43,7 +43,7 @@ class KeyVault:
 
     def seal(self, customer: str, field: str, text: str) -> str:
         """Return the sealed form: the same text always gives the same, for one customer."""
-        if not isinstance(text, str) or not 0 < len(text) <= SEALED_TEXT_MAX or "\x00" in text:
+        if not _is_text(text):
             raise Invalid.because(field, text, "text of 1 to 1,000 characters without U+0000")
         try:
             plain = text.encode()
@@ -64,7 +64,9 @@ class KeyVault:
                 base64.b64decode(sealed), [customer.encode(), field.encode()]
             )
         except InvalidTag:
-            raise Tampered(f"{field} of customer {customer} does not open: key or text changed")
+            raise Tampered(
+                f"{field} of customer {customer} does not open: key or text changed"
+            ) from None
         return plain.decode()
 
     def destroy(self, customer: str) -> None:
@@ -130,3 +132,7 @@ def make_master_key(path: Path) -> bytes:
         file.flush()
         os.fsync(file.fileno())
     return read_master_key(path)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= SEALED_TEXT_MAX and "\x00" not in value

@@ -94,7 +94,10 @@ def result_of(event: Event, currency: str) -> dict[str, Any]:
                 "overdraft_repaid": money(event.overdraft_repaid, currency),
             }
         case PricesPublished():
-            return {"version": event.version, "effective_from": format_instant(event.effective_from)}
+            return {
+                "version": event.version,
+                "effective_from": format_instant(event.effective_from),
+            }
         case CustomerCreated() | CustomerChanged():
             return {"customer": event.customer}
         case MinReaderRaised():

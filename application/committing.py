@@ -16,9 +16,9 @@ from application.answers import Answer
 from application.deciding import Plan, make_plan
 from application.jobs import Job
 from application.ports import (
+    Clock,
     ClockRefusedError,
     ConnectionLostError,
-    Clock,
     EventStore,
     FencedError,
     HeadMovedError,
@@ -97,8 +97,10 @@ class Committer:
                 self.process([job])
             return
         if isinstance(error, FencedError):
-            _fail(jobs[0], Conflict("the stream's offset has moved: this worker is fenced",
-                                    code="fenced"))
+            _fail(
+                jobs[0],
+                Conflict("the stream's offset has moved: this worker is fenced", code="fenced"),
+            )
         else:
             _fail(jobs[0], Unavailable(f"nothing was written: {error}"))
 

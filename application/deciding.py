@@ -121,8 +121,7 @@ class Plan:
     def _decide(self, item: Item, customer: str | None, key: Key) -> Answer:
         command = item.command
         now = self._now if item.at is None else item.at
-        if now < self.draft.recorded_at:
-            now = self.draft.recorded_at
+        now = max(now, self.draft.recorded_at)
         balance = self.draft.balance(customer) if customer is not None else Balance()
         if now >= balance.next_expiry and customer is not None:
             for event in due(balance, now):
@@ -139,9 +138,10 @@ class Plan:
             if balance.customer is None:  # nobody to record it for: the id stays free
                 raise Refused(decision.detail, code=decision.code, **decision.facts)
             decision = (_refused(command, customer, key, decision),)
-        for event in decision:
-            answer = self._record(item, customer, event, now, key)
-        return answer
+        *before, last = decision
+        for event in before:
+            self._record(item, customer, event, now, None)
+        return self._record(item, customer, last, now, key)
 
     def _resource_exists(self, command: Command) -> bool:
         """Ask the store whether the resource that a command would create is there already."""

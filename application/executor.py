@@ -63,7 +63,7 @@ class Executor:
         return self._committer.world.position
 
     def submit(self, job: Job) -> None:
-        """Queue a job and return at once; raises Unavailable (`overloaded`) when the queue is full."""
+        """Queue a job and return at once; raises Unavailable (`overloaded`) on a full queue."""
         if len(job.items) > COMMANDS_MAX:
             raise Unavailable(f"a job holds at most {COMMANDS_MAX} commands", code="overloaded")
         with self._changed:
@@ -160,7 +160,9 @@ class Executor:
         taken: list[Job] = []
         size = 0
         with self._changed:
-            while self._queue and (not taken or size + len(self._queue[0].items) <= self._batch_max):
+            while self._queue and (
+                not taken or size + len(self._queue[0].items) <= self._batch_max
+            ):
                 job = self._queue.popleft()
                 size += len(job.items)
                 taken.append(job)

@@ -86,33 +86,33 @@ def _extend(draft: Draft, balance: Balance, command: Extend, now: int) -> Decisi
     return decide_extend(balance, reservation, _book(draft, balance), command, now)
 
 
-def _release(draft: Draft, balance: Balance, command: Release, now: int) -> Decision:
-    return decide_release(balance, _reservation(draft, command.reservation), command, now)
+def _release(draft: Draft, balance: Balance, command: Release, _now: int) -> Decision:
+    return decide_release(balance, _reservation(draft, command.reservation), command)
 
 
 def _usage(draft: Draft, balance: Balance, command: ChargeUsage, now: int) -> Decision:
     return decide_usage(balance, _book(draft, balance), command, now)
 
 
-def _grant(draft: Draft, balance: Balance, command: IssueGrant, now: int) -> Decision:
+def _grant(_draft: Draft, balance: Balance, command: IssueGrant, now: int) -> Decision:
     return decide_grant(balance, command, now)
 
 
-def _create(draft: Draft, balance: Balance, command: CreateCustomer, now: int) -> Decision:
+def _create(_draft: Draft, balance: Balance, command: CreateCustomer, _now: int) -> Decision:
     if balance.customer is not None:
         raise TakenResourceError
     return decide_create(command)
 
 
-def _change(draft: Draft, balance: Balance, command: ChangeCustomer, now: int) -> Decision:
+def _change(_draft: Draft, _balance: Balance, command: ChangeCustomer, _now: int) -> Decision:
     return decide_change(command)
 
 
-def _publish(draft: Draft, balance: Balance, command: PublishPrices, now: int) -> Decision:
+def _publish(draft: Draft, _balance: Balance, command: PublishPrices, now: int) -> Decision:
     return pricebook.decide_publish(draft.book(command.book.id), command, now)
 
 
-def _raise_reader(draft: Draft, balance: Balance, command: RaiseMinReader, now: int) -> Decision:
+def _raise_reader(_draft: Draft, _balance: Balance, command: RaiseMinReader, _now: int) -> Decision:
     return (MinReaderRaised(reader=command.reader),)
 
 

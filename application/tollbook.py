@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tollbook.errors import NotFound, TollbookError, Unavailable, Unknown
+from tollbook.errors import NotFound, Unavailable
 
 from application.answers import Answer
 from application.executor import Executor
@@ -12,6 +12,7 @@ from domain.balance import Balance, BalanceView, view
 from domain.commands import PublishPrices, parse
 from domain.pricebook import PriceBook, publication_id
 from domain.reservation import Reservation
+from domain.values import is_id
 
 
 class Tollbook:
@@ -33,7 +34,9 @@ class Tollbook:
         if kind not in ("create_customer", "change_customer") or "name" not in body:
             return body
         rest = {field: value for field, value in body.items() if field != "name"}
-        customer = body["id"] if kind == "create_customer" else body["customer"]
+        customer = body.get("id" if kind == "create_customer" else "customer")
+        if not isinstance(customer, str) or not is_id(customer):
+            return rest  # refused for its id when it is parsed; no key is made for it
         return {**rest, "name_sealed": self._vault.seal(customer, "name", body["name"])}
 
     def publish(self, book: dict[str, Any], *, actor: str = "system") -> Answer:
@@ -96,6 +99,3 @@ class Tollbook:
         if head.clock == "trace":
             return head.recorded_at
         return max(self.store.database_time(), head.recorded_at)
-
-
-__all__ = ["Answer", "Tollbook", "TollbookError", "Unknown"]

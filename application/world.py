@@ -4,6 +4,8 @@ Memory is only a cache of a position. The world holds committed state; a draft l
 a batch is decided and becomes part of it after the commit, or is dropped.
 """
 
+from typing import Any
+
 from tollbook.errors import Unavailable
 
 from application.ports import EventStore
@@ -100,7 +102,7 @@ class World:
         _trim(self.reservations, RESERVATIONS_MAX)
 
 
-def _trim(cache: dict[str, object], most: int) -> None:  # type: ignore[type-arg, unused-ignore]
+def _trim(cache: dict[str, Any], most: int) -> None:
     if len(cache) > most:
         for key in list(cache)[: len(cache) - most * 9 // 10]:
             del cache[key]
@@ -132,7 +134,6 @@ class Draft:
     def reservation_in_memory(self, name: str) -> Reservation | None:
         """Return a reservation if it is in memory; never asks the store."""
         return self.reservations.get(name) or self._world.reservations.get(name)
-
 
     def copy(self) -> "Draft":
         """Return a draft that can be gone back to when a group of commands fails."""

@@ -75,7 +75,7 @@ def moved(
     for grant in grants:
         name = grant.id
         if name in free or name in held:
-            grant = Grant(
+            rest = Grant(
                 name,
                 grant.kind,
                 grant.priority,
@@ -84,7 +84,8 @@ def moved(
                 grant.free + free.get(name, 0),
                 grant.held + held.get(name, 0),
             )
-            if not grant.free and not grant.held:
-                continue
-        changed.append(grant)
+            if rest.free or rest.held:
+                changed.append(rest)
+        else:
+            changed.append(grant)
     return tuple(changed)

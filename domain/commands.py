@@ -40,10 +40,7 @@ class Command:
                 yield field.name, getattr(self, field.name)
 
 
-_command = dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
-
-
-@_command
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class CreateCustomer(Command):
     """Bring a customer into being; the name arrives sealed."""
 
@@ -57,7 +54,7 @@ class CreateCustomer(Command):
     plan: Id = "standard"
 
 
-@_command
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class ChangeCustomer(Command):
     """Change the terms of a customer; absent fields stay."""
 
@@ -71,7 +68,7 @@ class ChangeCustomer(Command):
     plan: Id | None = None
 
 
-@_command
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class IssueGrant(Command):
     """Put money at a customer's disposal."""
 
@@ -85,7 +82,7 @@ class IssueGrant(Command):
     models: tuple[Name, ...] | None = Field(default=None, min_length=1, max_length=100)
 
 
-@_command
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class PublishPrices(Command):
     """Publish a version of a price book; its id is `BOOK:INSTANT`."""
 
@@ -94,7 +91,7 @@ class PublishPrices(Command):
     book: PriceBookBody
 
 
-@_command
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class Reserve(Command):
     """Hold the money for one inference; the reservation takes the command's id."""
 
@@ -107,7 +104,7 @@ class Reserve(Command):
     license: Id | None = None
 
 
-@_command
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class Extend(Command):
     """Add units or time to a hold while the inference runs."""
 
@@ -118,7 +115,7 @@ class Extend(Command):
     ttl_seconds: int | None = Field(default=None, ge=1, le=TTL_MAX_SECONDS)
 
 
-@_command
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class Settle(Command):
     """Charge what was really used; with a `source`, as the usage record (source, id)."""
 
@@ -137,7 +134,7 @@ class Settle(Command):
         return "settle", scope, self.id
 
 
-@_command
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class Release(Command):
     """Give a hold back without usage."""
 
@@ -147,7 +144,7 @@ class Release(Command):
     reason: Text | None = None
 
 
-@_command
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class ChargeUsage(Command):
     """Charge a usage record (source, id) directly, without a reservation."""
 
@@ -160,12 +157,12 @@ class ChargeUsage(Command):
     occurred_at: InstantIn
     license: Id | None = None
 
-    def key(self, scope: str) -> tuple[str, str, str]:
+    def key(self, scope: str) -> tuple[str, str, str]:  # noqa: ARG002 - the source is the scope
         """Return the usage record's key, unique across all customers."""
         return "usage", self.source, self.id
 
 
-@_command
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class RaiseMinReader(Command):
     """Shut out code that cannot read what will be written from now on."""
 

@@ -23,7 +23,6 @@ from domain.events import (
 from domain.holds import Hold
 from domain.pricing import token_volume
 
-
 Changes = dict[str, Any]
 """Fields of a balance and their new values."""
 
@@ -181,7 +180,7 @@ def _granted(balance: Balance, event: GrantIssued) -> Changes:
     return changes
 
 
-def _created(balance: Balance, event: CustomerCreated) -> Changes:
+def _created(_balance: Balance, event: CustomerCreated) -> Changes:
     return {"customer": created(event)}
 
 

@@ -1,4 +1,4 @@
-"""Rounding, in one place: charges are exact, and only people and invoice lines see rounded money."""
+"""Rounding, in one place: charges are exact; only people and invoice lines see it rounded."""
 
 from domain.values import PICO
 
@@ -13,7 +13,7 @@ def minor_digits(currency: str) -> int:
 
 def round_to_minor(amount: int, currency: str) -> int:
     """Round an exact amount (10^-12) half-even to whole minor units of its currency."""
-    step = PICO // 10 ** minor_digits(currency)
+    step: int = PICO // 10 ** minor_digits(currency)
     quotient, remainder = divmod(amount, step)
     if remainder * 2 > step or (remainder * 2 == step and quotient % 2):
         quotient += 1

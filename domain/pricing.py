@@ -52,7 +52,12 @@ def compile_model(model: Mapping[str, Any]) -> ModelPrices:
         for tier in model.get("tiers", ())
     )
     ceilings = tuple(
-        Tier(tier.up_to, *(max(later[unit] for later in tiers[index:]) for unit in (1, 2, 3)))
+        Tier(
+            tier.up_to,
+            max(later.input_tokens for later in tiers[index:]),
+            max(later.cached_input_tokens for later in tiers[index:]),
+            max(later.output_tokens for later in tiers[index:]),
+        )
         for index, tier in enumerate(tiers)
     )
     return ModelPrices(rates, tiers, ceilings, model.get("max_output_tokens"))
@@ -148,7 +153,7 @@ def worst(prices: ModelPrices, estimate: Quantities, volume: int) -> int:
         if not quantity:
             continue
         if ceiling is not None and unit in TOKENS:
-            total += quantity * getattr(ceiling, unit)  # type: ignore[no-any-return]
+            total += quantity * getattr(ceiling, unit)
         else:
             total += quantity * rates[unit]
     return total

@@ -9,8 +9,12 @@ from typing import Any, NamedTuple
 from tollbook.amounts import format_pico
 
 from domain.event import Event
-from domain.events import ReservationExtended, ReservationHeld, ReservationReleased
-from domain.events import ReservationSettled
+from domain.events import (
+    ReservationExtended,
+    ReservationHeld,
+    ReservationReleased,
+    ReservationSettled,
+)
 from domain.units import Quantities
 
 

@@ -154,9 +154,7 @@ def decide_extend(
     )
 
 
-def decide_release(
-    balance: Balance, reservation: Reservation, command: Release, now: int
-) -> Decision:
+def decide_release(balance: Balance, reservation: Reservation, command: Release) -> Decision:
     """Give the hold back; after its expiry nothing is left to give, and it closes all the same."""
     refusal = closed(reservation)
     if refusal is not None:

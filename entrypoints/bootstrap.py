@@ -108,8 +108,6 @@ def _set_clock(url: str, clock: str) -> None:
     """Say whose time the ledger follows; only the owner may."""
     connection = connect(url)
     try:
-        connection.execute(
-            "UPDATE ledger_head SET clock = %s WHERE clock <> %s", (clock, clock)
-        )
+        connection.execute("UPDATE ledger_head SET clock = %s WHERE clock <> %s", (clock, clock))
     finally:
         connection.close()

@@ -7,6 +7,7 @@ then each element as a length and its bytes).
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -76,11 +77,11 @@ class _ArrayDumper(Dumper):
         """Return the wire bytes."""
         return obj.data
 
-    def get_key(self, obj: PgArray, format: object) -> tuple[type, int]:  # noqa: A002
+    def get_key(self, obj: PgArray, format: object) -> Any:  # noqa: ARG002 - psycopg's name
         """Tell psycopg that the parameter type depends on the element type."""
         return (self.cls, obj.element)
 
-    def upgrade(self, obj: PgArray, format: object) -> "_ArrayDumper":  # noqa: A002
+    def upgrade(self, obj: PgArray, format: object) -> "_ArrayDumper":  # noqa: ARG002
         """Return a dumper whose parameter type is the array's."""
         dumper = type(self)(self.cls)
         dumper.oid = _ARRAY_OF[obj.element]

@@ -8,10 +8,11 @@ then the payload exactly as it is stored (docs/formats/events.md):
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any
 
-from eventsourcing.persistence import Mapper, StoredEvent
+from eventsourcing.persistence import Mapper, Notification, StoredEvent
 from pydantic import TypeAdapter, ValidationError
 from tollbook import canonical
 from tollbook.errors import Tampered, Unavailable
@@ -75,15 +76,17 @@ def leaf_hash(recorded: Recorded, data: bytes) -> bytes:
     (command, causation, correlation, actor, occurred_at, recorded_at) = recorded[7:13]
     head = (
         f'["tollbook/event/1",{position},"{name}",{version},"{stream}",{stream_version},'
-        f"{_quoted(customer)},{'null' if sequence is None else sequence},{encode_basestring(command)},"
+        f"{_quoted(customer)},{'null' if sequence is None else sequence},"
+        f"{encode_basestring(command)},"
         f"{_quoted(causation)},{_quoted(correlation)},{encode_basestring(actor)},"
         f"{occurred_at},{recorded_at}]\n"
     )
     return hashlib.sha256(b"\x00" + head.encode() + data).digest()
 
 
-class StoredRow(StoredEvent):
-    """A stored event that also carries its envelope, for the library's loading path."""
+@dataclass(frozen=True)
+class StoredRow(Notification):
+    """A stored event that also carries its envelope; its position is its notification id."""
 
     row: tuple[Any, ...]
 
@@ -98,7 +101,7 @@ class LedgerMapper(Mapper[str]):
         """Turn a recorded event into what the library stores; the topic is `name.version`."""
         recorded: Recorded = domain_event
         return StoredEvent(
-            originator_id=recorded.stream,
+            originator_id=f"stream:{recorded.stream}",
             originator_version=recorded.stream_version,
             topic=f"{recorded.name}.{recorded.version}",
             state=encode(recorded.event),
@@ -112,7 +115,7 @@ class LedgerMapper(Mapper[str]):
 
 def recorded_from(row: tuple[Any, ...]) -> Recorded:
     """Build a recorded event from a row in the order of `ROW_COLUMNS`."""
-    return Recorded(*row[:13], decode(row[1], row[2], row[13]))
+    return Recorded._make((*row[:13], decode(row[1], row[2], row[13])))
 
 
 ROW_COLUMNS = (

@@ -34,12 +34,12 @@ _AXES = {
 }
 
 # One statement is one transaction: the head is locked first, so the positions are ours.
+_NOW = "greatest(head.recorded_at, clock_us())"
 _INSERT_BARE = f"""
     SELECT head.position, append_events(
-        head.position, greatest(head.recorded_at, clock_us()), greatest(head.recorded_at, clock_us()),
-        {", ".join(["%s"] * 23)})
+        head.position, {_NOW}, {_NOW}, {", ".join(["%s"] * 14 + ["'{}'"] * 9)})
     FROM lock_head() AS head
-"""
+"""  # noqa: S608 - constants of ours
 
 
 class LedgerRecorder(AggregateRecorder):
@@ -88,23 +88,23 @@ class LedgerRecorder(AggregateRecorder):
         axis, _, name = str(originator_id).partition(":")
         column, number = _AXES[axis]
         rows = self._run(
-            f"SELECT {ROW_COLUMNS} FROM events WHERE {column} = %s AND {number} > %s "
+            f"SELECT {ROW_COLUMNS} FROM events WHERE {column} = %s AND {number} > %s "  # noqa: S608 - constants
             f"AND {number} <= %s ORDER BY {number} {'DESC' if desc else 'ASC'} LIMIT %s",
             (name, -1 if gt is None else gt, NUMBER_MAX if lte is None else lte, limit),
         )
         if self._bare:
-            return [StoredEvent(f"stream:{row[3]}", row[4], row[1], row[13].encode()) for row in rows]
+            return [
+                StoredEvent(f"stream:{row[3]}", row[4], row[1], row[13].encode()) for row in rows
+            ]
         return [stored_row(row) for row in rows]
 
 
 def _bare_columns(stored_events: Sequence[StoredEvent]) -> list[Any]:
     """Lay events out as append_events wants them: no envelope, no ids, no offsets."""
     empty: list[None] = [None] * len(stored_events)
-    numbers, words, no_numbers, no_words = int_array(BIGINT, empty), text_array(empty), [], []
+    numbers, words = int_array(BIGINT, empty), text_array(empty)
     return [
-        numbers,
-        numbers,
-        numbers,
+        *[numbers] * 3,
         int_array(INTEGER, [stored.originator_version for stored in stored_events]),
         int_array(SMALLINT, empty),
         text_array([stored.topic for stored in stored_events]),
@@ -158,6 +158,7 @@ class SnapshotRecorder(AggregateRecorder):
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> None:
         """Replace the snapshots of these aggregates, unless a newer one is there."""
+        assert not kwargs, "a snapshot carries nothing else"
         for stored in stored_events:
             self._run(
                 "INSERT INTO snapshots (stream, stream_version, state_version, data) "
@@ -180,12 +181,18 @@ class SnapshotRecorder(AggregateRecorder):
         *,
         gt: int | None = None,
         lte: int | None = None,
-        desc: bool = False,
+        desc: bool = False,  # noqa: ARG002 - there is one at most, in either order
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         """Return the snapshot of an aggregate, if there is one."""
         rows = self._run(
-            "SELECT stream, stream_version, state_version, data FROM snapshots WHERE stream = %s",
-            (originator_id,),
+            "SELECT stream, stream_version, state_version, data FROM snapshots WHERE stream = %s "
+            "AND stream_version > %s AND stream_version <= %s LIMIT %s",
+            (
+                originator_id,
+                -1 if gt is None else gt,
+                NUMBER_MAX if lte is None else lte,
+                limit,
+            ),
         )
         return [StoredEvent(row[0], row[1], str(row[2]), row[3].encode()) for row in rows]

@@ -1,7 +1,7 @@
 """The ledger's event store on PostgreSQL: one appending connection, one reading connection."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -9,9 +9,10 @@ import psycopg
 from eventsourcing.persistence import EventStore as LibraryEventStore
 
 from adapters.event_store import arrays
+from adapters.event_store.application_recorder import LedgerApplicationRecorder
 from adapters.event_store.arrays import BIGINT, INTEGER, SMALLINT, int_array, text_array
 from adapters.event_store.mapper import ROW_COLUMNS, LedgerMapper, encode, leaf_hash, recorded_from
-from adapters.event_store.recorder import LedgerRecorder, SnapshotMapper, SnapshotRecorder
+from adapters.event_store.recorder import SnapshotMapper, SnapshotRecorder
 from adapters.postgres import Connection, connect
 from application.ports import (
     Batch,
@@ -32,6 +33,8 @@ T = TypeVar("T")
 APPLICATION_ROLE = "tollbook_app"
 
 _APPEND = f"SELECT append_events({', '.join(['%s'] * 26)})"
+_SINCE = f"SELECT {ROW_COLUMNS} FROM events WHERE position > %s ORDER BY position LIMIT %s"  # noqa: S608
+_AT = f"SELECT {ROW_COLUMNS} FROM events WHERE position = ANY(%s)"  # noqa: S608 - our own names
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _FULL = (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory, psycopg.errors.InsufficientResources)
 
@@ -46,7 +49,7 @@ class PostgresEventStore:
         self._guard = threading.RLock()
         self._locked = False
         mapper = LedgerMapper()
-        self._recorder = LedgerRecorder(self.run)
+        self._recorder = LedgerApplicationRecorder(self.run)
         self._events: LibraryEventStore[str] = LibraryEventStore(mapper, self._recorder)
         self._snapshots: LibraryEventStore[str] = LibraryEventStore(
             SnapshotMapper(), SnapshotRecorder(self.run)
@@ -97,16 +100,14 @@ class PostgresEventStore:
     def since(self, position: int, limit: int) -> list[Recorded]:
         """Return up to `limit` events after a position, in order."""
         rows = self.run(
-            f"SELECT {ROW_COLUMNS} FROM events WHERE position > %s ORDER BY position LIMIT %s",
+            _SINCE,
             (position, limit),
         )
         return [recorded_from(row) for row in rows]
 
     def at(self, positions: Iterable[int]) -> dict[int, Recorded]:
         """Return the events at these positions."""
-        rows = self.run(
-            f"SELECT {ROW_COLUMNS} FROM events WHERE position = ANY(%s)", (list(positions),)
-        )
+        rows = self.run(_AT, (list(positions),))
         return {row[0]: recorded_from(row) for row in rows}
 
     def taken(self, keys: Sequence[Key]) -> dict[Key, int]:
@@ -137,7 +138,9 @@ class PostgresEventStore:
 
     def snapshot(self, customer: str) -> Snapshot | None:
         """Return the customer's newest snapshot, if this code understands its state."""
-        found: Any = next(iter(self._snapshots.get(f"balance-{customer}", desc=True, limit=1)), None)
+        found: Any = next(
+            iter(self._snapshots.get(f"balance-{customer}", desc=True, limit=1)), None
+        )
         return found if isinstance(found, Snapshot) else None
 
     def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
@@ -220,6 +223,3 @@ def _translated() -> Iterator[None]:
 
 def _line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
-
-
-Runner = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]

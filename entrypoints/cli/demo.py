@@ -79,7 +79,9 @@ def _folder(data: str | None) -> Iterator[Path]:
     from adapters.embedded_postgres.server import is_ledger_dir
 
     if data is None:
-        with tempfile.TemporaryDirectory(prefix="tollbook-demo-", ignore_cleanup_errors=True) as name:
+        with tempfile.TemporaryDirectory(
+            prefix="tollbook-demo-", ignore_cleanup_errors=True
+        ) as name:
             yield Path(name) / "ledger"
         return
     if is_ledger_dir(Path(data)):
@@ -114,5 +116,15 @@ def _reserve_and_settle(
         balances = {name: tollbook.balance(name) for name in outcome.customers}
         position = tollbook.executor.position
     return Result(
-        len(rows), outcome, balances, position, "", "", {}, seconds, duration_seconds(rows), "", None
+        len(rows),
+        outcome,
+        balances,
+        position,
+        "",
+        "",
+        {},
+        seconds,
+        duration_seconds(rows),
+        "",
+        None,
     )

@@ -74,8 +74,8 @@ def show(result: Result, console: Console) -> None:
         ("Charged", f"{display(charged, CURRENCY)}, exactly {money(charged, CURRENCY)['amount']}"),
         (
             "Time",
-            f"{result.seconds:.1f} s for {result.trace_seconds / 60:.0f} min of trace ({rate}, "
-            "each reserved and settled durably)",
+            f"{result.seconds:.1f} s for {result.trace_seconds // 60} min of trace ({rate}), "
+             "each one reserved and settled durably",
         ),
         ("Ledger", f"{result.position:,} events, Merkle root {result.root}"),
         ("State hash", result.state_hash),
@@ -113,7 +113,9 @@ def _audit_line(audit: dict[str, Any]) -> str:
             "[green]clean[/green]: every charge, balance and receivable recomputed "
             "from the events, no difference"
         )
-    return f"[red]{len(audit['differences'])} differences[/red], the first: {audit['differences'][0]}"
+    return (
+        f"[red]{len(audit['differences'])} differences[/red], the first: {audit['differences'][0]}"
+    )
 
 
 def _next_steps(result: Result) -> str:

@@ -1,0 +1,184 @@
+"""A customer's account, rebuilt: grants in burn order, holds, credit, and who pays for what.
+
+The rules are those of docs/formats/events.md. Amounts are integers of 10^-12.
+"""
+
+from bisect import insort
+from collections.abc import Iterable, Mapping
+
+from tollbook.recompute.prices import Book, Quantities
+
+NEVER = 1 << 62
+"""Later than every instant."""
+
+NOTHING: Mapping[str, int] = {}
+
+
+class Grant:
+    """What is left of a grant: free to draw on, and in holds."""
+
+    __slots__ = ("burn_key", "expires_at", "free", "held", "id", "kind", "models", "priority")
+
+    def __init__(
+        self, name: str, kind: str, priority: int, expires_at: int, models: list[str] | None
+    ) -> None:
+        """Describe a grant without money in it."""
+        self.id = name
+        self.kind = kind
+        self.priority = priority
+        self.expires_at = expires_at
+        self.models = models
+        self.free = 0
+        self.held = 0
+        # Lower priority, then earlier expiry, then promotional, then id.
+        self.burn_key = (priority, expires_at, 1 if kind == "paid" else 0, name)
+
+    def usable(self, model: str, at: int) -> int:
+        """Return how much of the free money can pay for a model now."""
+        if at >= self.expires_at or (self.models is not None and model not in self.models):
+            return 0
+        return self.free
+
+
+class Hold:
+    """Money set aside by a reservation: parts of grants, and a share of the credit limit."""
+
+    __slots__ = ("amount", "credit", "expires_at", "parts")
+
+    def __init__(self, expires_at: int, parts: dict[str, int], credit: int) -> None:
+        """Set parts aside; they stand in burn order."""
+        self.expires_at = expires_at
+        self.parts = parts
+        self.credit = credit
+        self.amount = sum(parts.values()) + credit
+
+
+class Reservation:
+    """A reservation that has no final outcome yet; its hold may have expired."""
+
+    __slots__ = ("charged", "estimate", "expires_at", "model", "opened_at", "used", "version")
+
+    def __init__(self, model: str, estimate: Quantities, opened_at: int, expires_at: int) -> None:
+        """Open a reservation."""
+        self.model = model
+        self.estimate = estimate
+        self.used: Quantities = {}
+        self.opened_at = opened_at
+        self.expires_at = expires_at
+        self.charged = 0
+        self.version = 1
+
+
+Draws = list[tuple[Grant, int]]
+
+
+class Account:
+    """Everything about one customer that a number in an event can depend on."""
+
+    def __init__(self, name: str, books: dict[str, Book]) -> None:
+        """Start an account about which nothing is known yet."""
+        self.id = name
+        self.books = books
+        self.terms: dict[str, str] | None = None
+        """currency, time_zone, price_book, plan, name_sealed; None before the creation."""
+        self.credit_limit = 0
+        self.grants: list[Grant] = []
+        self.grant_of: dict[str, Grant] = {}
+        self.holds: dict[str, Hold] = {}
+        self.reservations: dict[str, Reservation] = {}
+        self.volumes: dict[str, int] = {}
+        self.held = self.credit_held = self.overdraft = 0
+        self.granted = self.breakage = self.spent = self.receivable = self.charged = 0
+        self.tokens_in = self.tokens_out = 0
+        self.sequence = self.own_version = 0
+        self.due_from = NEVER
+        """Nothing expires before this instant."""
+
+    def term(self, name: str) -> str:
+        """Return a term of the customer; empty when it is not known."""
+        return "" if self.terms is None else self.terms[name]
+
+    def credit_left(self) -> int:
+        """Return what is left of the credit limit; below zero after the limit was lowered."""
+        return self.credit_limit - self.overdraft - self.credit_held
+
+    def balance(self) -> int:
+        """Return the money that is available: free grants and the credit limit, less its use."""
+        return self.granted - self.spent - self.breakage - self.held + self.credit_limit
+
+    def add_grant(self, grant: Grant, amount: int) -> None:
+        """Put a grant with money in it where the burn order wants it."""
+        if amount and grant.id not in self.grant_of:
+            grant.free = amount
+            insort(self.grants, grant, key=lambda each: each.burn_key)
+            self.grant_of[grant.id] = grant
+            self.due_from = min(self.due_from, grant.expires_at)
+
+    def draw(
+        self, model: str, at: int, amount: int, own: Mapping[str, int] = NOTHING
+    ) -> tuple[Draws, int]:
+        """Say what each grant gives towards an amount, and what is left uncovered.
+
+        `own` is what the charge's own hold has given back just now: it can be drawn even when
+        its grant has expired since.
+        """
+        draws: Draws = []
+        for grant in self.grants:
+            if not amount:
+                break
+            taken = min(amount, grant.usable(model, at) or own.get(grant.id, 0))
+            if taken:
+                draws.append((grant, taken))
+                amount -= taken
+        return draws, amount
+
+    def hold(self, reservation: str, hold: Hold) -> None:
+        """Set money aside; what an older hold of the reservation had must be returned before."""
+        for name, part in hold.parts.items():
+            grant = self.grant_of[name]
+            grant.free -= part
+            grant.held += part
+        self.holds[reservation] = hold
+        self.held += hold.amount
+        self.credit_held += hold.credit
+        self.due_from = min(self.due_from, hold.expires_at)
+
+    def give_back(self, reservation: str) -> Hold | None:
+        """End a hold: its money goes back to where it came from."""
+        hold = self.holds.pop(reservation, None)
+        if hold is None:
+            return None
+        for name, part in hold.parts.items():
+            grant = self.grant_of[name]
+            grant.free += part
+            grant.held -= part
+            self.due_from = min(self.due_from, grant.expires_at)
+        self.held -= hold.amount
+        self.credit_held -= hold.credit
+        return hold
+
+    def debit(self, draws: Iterable[tuple[Grant, int]], credit: int) -> None:
+        """Take money for good."""
+        for grant, taken in draws:
+            grant.free -= taken
+        self.overdraft += credit
+
+    def sweep(self, names: Iterable[str]) -> None:
+        """Let go of those of these grants in which nothing is left, neither free nor held."""
+        for name in names:
+            grant = self.grant_of.get(name)
+            if grant is not None and not grant.free and not grant.held:
+                del self.grant_of[name]
+                self.grants.remove(grant)
+
+    def expired(self, at: int) -> tuple[list[str], list[Grant]]:
+        """Return the holds, by id, and the grants with free money that have expired by now."""
+        if at < self.due_from:
+            return [], []
+        holds = sorted(name for name, hold in self.holds.items() if hold.expires_at <= at)
+        grants = [grant for grant in self.grants if grant.expires_at <= at and grant.free]
+        if not holds and not grants:
+            ends = [hold.expires_at for hold in self.holds.values()]
+            ends += [grant.expires_at for grant in self.grants if grant.free]
+            self.due_from = min(ends, default=NEVER)
+        return holds, grants

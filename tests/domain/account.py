@@ -1,0 +1,176 @@
+"""One customer's account, driven through the pure rules: commands in, facts or a refusal out."""
+
+from itertools import count
+from typing import Any
+
+from domain.balance import Balance, BalanceView, decide_grant, due, view
+from domain.commands import (
+    ChangeCustomer,
+    ChargeUsage,
+    Command,
+    CreateCustomer,
+    Extend,
+    IssueGrant,
+    Release,
+    Reserve,
+    Settle,
+)
+from domain.customer import decide_change, decide_create
+from domain.event import Event
+from domain.events import (
+    GrantIssued,
+    ReservationExtended,
+    ReservationHeld,
+    ReservationReleased,
+    ReservationSettled,
+    UsageCharged,
+)
+from domain.folding import evolve
+from domain.outcomes import Decision, Refusal
+from domain.pricebook import PriceBook
+from domain.reservation import Reservation
+from domain.reservation import evolve as evolve_reservation
+from domain.reserving import decide_extend, decide_release, decide_reserve
+from domain.settling import decide_settle, decide_usage
+from tests.domain.examples import NOON, REQUEST, price_book, usd, version_of
+
+CUSTOMER = "acme"
+
+
+class Account:
+    """A customer with one price book; time stands still until the test moves it."""
+
+    def __init__(self, book: PriceBook | None = None, **terms: Any) -> None:
+        """Create the customer; terms are fields of `CreateCustomer`."""
+        self.book = book or price_book(version_of("2020-01-01T00:00:00Z", REQUEST))
+        self.now = NOON
+        self.balance = Balance()
+        self.reservations: dict[str, Reservation] = {}
+        self.log: list[Event] = []
+        self._numbers = count(1)
+        self.run(CreateCustomer(**{"id": CUSTOMER, "name_sealed": "", "currency": "USD", **terms}))
+
+    def run(self, command: Command) -> Decision:
+        """Book what is due, decide, and apply the facts, as the executor does."""
+        facts = due(self.balance, self.now)
+        for fact in facts:
+            self._apply(fact, command.id)
+        decision = self._decide(command)
+        if not isinstance(decision, Refusal):
+            for fact in decision:
+                self._apply(fact, command.id)
+        return decision
+
+    def _decide(self, command: Command) -> Decision:
+        balance, now = self.balance, self.now
+        match command:
+            case CreateCustomer():
+                return decide_create(command)
+            case ChangeCustomer():
+                return decide_change(command)
+            case IssueGrant():
+                return decide_grant(balance, command, now)
+            case Reserve():
+                return decide_reserve(balance, self.book, command, now)
+            case Extend():
+                held = self.reservations[command.reservation]
+                return decide_extend(balance, held, self.book, command, now)
+            case Settle():
+                held = self.reservations[command.reservation]
+                return decide_settle(balance, held, self.book, command, now)
+            case Release():
+                return decide_release(balance, self.reservations[command.reservation], command, now)
+            case ChargeUsage():
+                return decide_usage(balance, self.book, command, now)
+        raise AssertionError(f"no rule here for {command}")
+
+    def _apply(self, fact: Event, command: str) -> None:
+        self.log.append(fact)
+        self.balance = evolve(self.balance, fact, self.now)
+        name = getattr(fact, "reservation", None)
+        if name is not None:
+            before = self.reservations.get(name)
+            after = evolve_reservation(before, fact, self.now, command)
+            assert after is not None
+            self.reservations[name] = after
+
+    def fact(self, command: Command) -> Any:
+        """Run a command that a rule must not refuse, and return its one fact."""
+        decision = self.run(command)
+        assert not isinstance(decision, Refusal), decision
+        (fact,) = decision
+        return fact
+
+    def refusal(self, command: Command) -> Refusal:
+        """Run a command that a rule must refuse, and return the refusal."""
+        decision = self.run(command)
+        assert isinstance(decision, Refusal), decision
+        return decision
+
+    def grant(self, id: str, amount: str | int, **fields: Any) -> GrantIssued:
+        """Issue a grant, paid unless it says otherwise."""
+        body = {"customer": CUSTOMER, "amount": usd(amount), "kind": "paid", **fields}
+        issued: GrantIssued = self.fact(IssueGrant(id=id, **body))
+        return issued
+
+    def reserve(self, id: str, **fields: Any) -> ReservationHeld:
+        """Hold money; fields as of `reserve_command`."""
+        held: ReservationHeld = self.fact(reserve_command(id, **fields))
+        return held
+
+    def extend(self, reservation: str, **fields: Any) -> ReservationExtended:
+        """Extend a hold."""
+        command = Extend(id=self._id(), reservation=reservation, **fields)
+        extended: ReservationExtended = self.fact(command)
+        return extended
+
+    def settle(self, reservation: str, usage: dict[str, Any], **fields: Any) -> ReservationSettled:
+        """Settle a reservation, finally unless it says otherwise."""
+        command = Settle(
+            **{"id": self._id(), "reservation": reservation, "usage": usage, **fields}
+        )
+        settled: ReservationSettled = self.fact(command)
+        return settled
+
+    def release(self, reservation: str) -> ReservationReleased:
+        """Release a hold."""
+        released: ReservationReleased = self.fact(Release(id=self._id(), reservation=reservation))
+        return released
+
+    def use(self, usage: dict[str, Any], **fields: Any) -> UsageCharged:
+        """Charge usage directly; fields as of `usage_command`."""
+        charged: UsageCharged = self.fact(usage_command(self._id(), usage, self.now, **fields))
+        return charged
+
+    def change(self, **terms: Any) -> None:
+        """Change the customer's terms."""
+        self.fact(ChangeCustomer(id=self._id(), customer=CUSTOMER, **terms))
+
+    def view(self, now: int | None = None) -> BalanceView:
+        """Return the balance as people see it."""
+        return view(self.balance, self.now if now is None else now)
+
+    def _id(self) -> str:
+        return f"command-{next(self._numbers)}"
+
+
+def reserve_command(id: str, *, requests: int = 1, **fields: Any) -> Reserve:
+    """Return a reserve of so many requests at 1 USD, or of what the fields say."""
+    body = {"customer": CUSTOMER, "model": "per-request", "estimate": {"requests": requests}}
+    return Reserve(**{"id": id, **body, **fields})
+
+
+def usage_command(id: str, usage: dict[str, Any], occurred_at: int, **fields: Any) -> ChargeUsage:
+    """Return a direct usage record of the model `per-request`, or of what the fields say."""
+    body = {
+        "source": "//gateway",
+        "customer": CUSTOMER,
+        "model": "per-request",
+        "occurred_at": occurred_at,
+    }
+    return ChargeUsage(**{"id": id, "usage": usage, **body, **fields})
+
+
+def parts(*pairs: tuple[str, str | int]) -> tuple[tuple[str, int], ...]:
+    """Return (grant id, amount) pairs with the amounts in 10^-12."""
+    return tuple((name, usd(amount)) for name, amount in pairs)
