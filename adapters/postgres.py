@@ -50,23 +50,38 @@ def migrate(connection: Connection) -> list[str]:
     """Bring the schema up to date; return the names of the migrations that ran.
 
     Each runs once, in the order of its number, in a transaction of its own; two processes that
-    start at the same time take turns.
+    start at the same time take turns. A database that has a migration which this program does
+    not know was made by a newer program: raises Unavailable and changes nothing.
     """
-    connection.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
     try:
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS migrations "
-            "(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        # Whoever comes second waits for as long as the first one needs.
+        connection.execute("SET lock_timeout = 0")
+        connection.execute("SET statement_timeout = 0")
+        connection.execute("SELECT pg_advisory_lock(%s)", (_MIGRATION_LOCK,))
+        try:
+            return _run_missing(connection)
+        finally:
+            connection.execute("SELECT pg_advisory_unlock(%s)", (_MIGRATION_LOCK,))
+    except psycopg.Error as error:
+        raise Unavailable(f"the database was not migrated: {_first_line(error)}") from None
+
+
+def _run_missing(connection: Connection) -> list[str]:
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations "
+        "(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    known = {row[0] for row in connection.execute("SELECT name FROM migrations")}
+    files = {path.stem: path for path in sorted(MIGRATIONS.glob("[0-9]*.sql"))}
+    unknown = sorted(known - files.keys())
+    if unknown:
+        raise Unavailable(
+            f"the database is newer than this program: it has the migration {unknown[-1]}; "
+            "upgrade the program"
         )
-        known = {row[0] for row in connection.execute("SELECT name FROM migrations")}
-        ran = []
-        for path in sorted(MIGRATIONS.glob("[0-9]*.sql")):
-            if path.stem in known:
-                continue
-            with connection.transaction():
-                connection.execute(path.read_text(encoding="utf-8").encode())
-                connection.execute("INSERT INTO migrations (name) VALUES (%s)", (path.stem,))
-            ran.append(path.stem)
-        return ran
-    finally:
-        connection.execute("SELECT pg_advisory_unlock(%s)", (_MIGRATION_LOCK,))
+    missing = [name for name in files if name not in known]
+    for name in missing:
+        with connection.transaction():
+            connection.execute(files[name].read_text(encoding="utf-8").encode())
+            connection.execute("INSERT INTO migrations (name) VALUES (%s)", (name,))
+    return missing

@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 import psycopg
 from eventsourcing.persistence import EventStore as LibraryEventStore
 
-from adapters.event_store import arrays
+from adapters.event_store import appending
 from adapters.event_store.application_recorder import LedgerApplicationRecorder
-from adapters.event_store.arrays import BIGINT, INTEGER, SMALLINT, int_array, text_array
 from adapters.event_store.mapper import ROW_COLUMNS, LedgerMapper, encode, leaf_hash, recorded_from
 from adapters.event_store.recorder import SnapshotMapper, SnapshotRecorder
 from adapters.postgres import Connection, connect
@@ -22,6 +21,7 @@ from application.ports import (
     Head,
     HeadMovedError,
     Key,
+    Rider,
     Snapshot,
     StoreFailedError,
     TakenError,
@@ -32,9 +32,14 @@ T = TypeVar("T")
 
 APPLICATION_ROLE = "tollbook_app"
 
-_APPEND = f"SELECT append_events({', '.join(['%s'] * 26)})"
-_SINCE = f"SELECT {ROW_COLUMNS} FROM events WHERE position > %s ORDER BY position LIMIT %s"  # noqa: S608
-_AT = f"SELECT {ROW_COLUMNS} FROM events WHERE position = ANY(%s)"  # noqa: S608 - our own names
+_ROWS = f"SELECT {ROW_COLUMNS} FROM events WHERE position"  # noqa: S608 - our own names
+_SINCE = f"{_ROWS} > %s ORDER BY position LIMIT %s"
+_AT = f"{_ROWS} = ANY(%s)"
+_TAKEN = (
+    "SELECT c.kind, c.scope, c.id, c.position "
+    "FROM unnest(%s::text[], %s::text[], %s::text[]) AS k(kind, scope, id) "
+    "JOIN command_ids AS c USING (kind, scope, id)"
+)
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _FULL = (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory, psycopg.errors.InsufficientResources)
 
@@ -46,6 +51,7 @@ class PostgresEventStore:
         """Connect; raises Unavailable when the database does not answer."""
         self._url = url
         self._connection: Connection | None = None
+        self._cursor: psycopg.Cursor[tuple[Any, ...]]
         self._guard = threading.RLock()
         self._locked = False
         mapper = LedgerMapper()
@@ -66,14 +72,18 @@ class PostgresEventStore:
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._url, role=APPLICATION_ROLE)
-            arrays.register(self._connection)
+            appending.prepare(self._connection)
+            self._cursor = self._connection.cursor(binary=True)
         return self._connection
 
     def run(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a query on the one connection; a broken one raises ConnectionLostError."""
         with self._guard, _translated():
-            cursor = self._connected().execute(query, parameters, prepare=True, binary=True)
-            return cursor.fetchall() if cursor.description else []
+            self._connected()
+            cursor = self._cursor
+            cursor.execute(query, parameters, prepare=True)
+            result = cursor.pgresult
+            return cursor.fetchall() if result is not None and result.nfields else []
 
     def head(self) -> Head:
         """Return where the ledger stands."""
@@ -85,7 +95,8 @@ class PostgresEventStore:
 
     def append(self, batch: Batch) -> None:
         """Append all of a batch in one transaction, or nothing; see the port for how it fails."""
-        status = self.run(_APPEND, _parameters(batch))[0][0]
+        with self._guard, _translated():
+            status = appending.call(self._connected(), batch)
         if status == "moved":
             raise HeadMovedError
         if status == "clock":
@@ -112,11 +123,7 @@ class PostgresEventStore:
 
     def taken(self, keys: Sequence[Key]) -> dict[Key, int]:
         """Return which of these keys are taken, and the positions that answer them."""
-        rows = self.run(
-            "SELECT c.kind, c.scope, c.id, c.position FROM unnest(%s, %s, %s) AS k(kind, scope, id)"
-            " JOIN command_ids AS c USING (kind, scope, id)",
-            [text_array([key[part] for key in keys]) for part in range(3)],
-        )
+        rows = self.run(_TAKEN, [[key[part] for key in keys] for part in range(3)])
         return {(kind, scope, name): position for kind, scope, name, position in rows}
 
     def customer_events(self, customer: str, after: int, position: int) -> Iterator[Recorded]:
@@ -155,50 +162,16 @@ class PostgresEventStore:
         """
         with self.locked():
             if not batch.events:
-                return False
+                return self._offsets_stand(batch.riders)
             last = batch.events[-1]
             rows = self.run("SELECT leaf FROM events WHERE position = %s", (last.position,))
             return bool(rows) and bytes(rows[0][0]) == leaf_hash(last, encode(last.event))
 
-
-def _parameters(batch: Batch) -> list[Any]:
-    """Lay a batch out as one array per column, in the order of append_events."""
-    events = batch.events
-    payloads = [encode(recorded.event) for recorded in events]
-    leaves = b"".join(map(leaf_hash, events, payloads))
-    columns: list[Any] = list(zip(*events, strict=True)) if events else [()] * 14
-    (_, names, versions, streams, stream_versions, customers, sequences) = columns[:7]
-    (commands, causations, correlations, actors, occurred, recorded_ats, _) = columns[7:]
-    keys = [key for key, _ in batch.ids]
-    riders = batch.riders
-    return [
-        batch.expected,
-        recorded_ats[0] if events else 0,
-        recorded_ats[-1] if events else 0,
-        int_array(BIGINT, sequences),
-        int_array(BIGINT, occurred),
-        int_array(BIGINT, recorded_ats),
-        int_array(INTEGER, stream_versions),
-        int_array(SMALLINT, versions),
-        text_array(names),
-        text_array(streams),
-        text_array(customers),
-        text_array(commands),
-        text_array(causations),
-        text_array(correlations),
-        text_array(actors),
-        text_array(payloads),
-        leaves,
-        int_array(BIGINT, [position for _, position in batch.ids]),
-        text_array([key[2] for key in keys]),
-        text_array([key[0] for key in keys]),
-        text_array([key[1] for key in keys]),
-        text_array([rider.cluster for rider in riders]),
-        text_array([rider.topic for rider in riders]),
-        int_array(INTEGER, [rider.partition for rider in riders]),
-        int_array(BIGINT, [rider.expected for rider in riders]),
-        int_array(BIGINT, [rider.next_offset for rider in riders]),
-    ]
+    def _offsets_stand(self, riders: Sequence[Rider]) -> bool:
+        """Say whether every offset stands where these riders would have left it."""
+        wanted = {rider[:3]: rider.next_offset for rider in riders}
+        rows = self.run("SELECT cluster, topic, partition, next_offset FROM stream_offsets")
+        return bool(wanted) and wanted.items() <= {row[:3]: row[3] for row in rows}.items()
 
 
 @contextmanager

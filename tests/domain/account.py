@@ -79,7 +79,7 @@ class Account:
                 held = self.reservations[command.reservation]
                 return decide_settle(balance, held, self.book, command, now)
             case Release():
-                return decide_release(balance, self.reservations[command.reservation], command, now)
+                return decide_release(balance, self.reservations[command.reservation], command)
             case ChargeUsage():
                 return decide_usage(balance, self.book, command, now)
         raise AssertionError(f"no rule here for {command}")
@@ -139,7 +139,8 @@ class Account:
 
     def use(self, usage: dict[str, Any], **fields: Any) -> UsageCharged:
         """Charge usage directly; fields as of `usage_command`."""
-        charged: UsageCharged = self.fact(usage_command(self._id(), usage, self.now, **fields))
+        body = {"occurred_at": self.now, **fields}
+        charged: UsageCharged = self.fact(usage_command(self._id(), usage, **body))
         return charged
 
     def change(self, **terms: Any) -> None:
@@ -160,14 +161,9 @@ def reserve_command(id: str, *, requests: int = 1, **fields: Any) -> Reserve:
     return Reserve(**{"id": id, **body, **fields})
 
 
-def usage_command(id: str, usage: dict[str, Any], occurred_at: int, **fields: Any) -> ChargeUsage:
+def usage_command(id: str, usage: dict[str, Any], **fields: Any) -> ChargeUsage:
     """Return a direct usage record of the model `per-request`, or of what the fields say."""
-    body = {
-        "source": "//gateway",
-        "customer": CUSTOMER,
-        "model": "per-request",
-        "occurred_at": occurred_at,
-    }
+    body = {"source": "//gateway", "customer": CUSTOMER, "model": "per-request"}
     return ChargeUsage(**{"id": id, "usage": usage, **body, **fields})
 
 

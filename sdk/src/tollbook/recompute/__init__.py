@@ -10,7 +10,8 @@ priced them, in order of position (docs/formats/events.md):
 """
 
 from tollbook.recompute.envelope import Envelope
+from tollbook.recompute.fact import Difference
 from tollbook.recompute.ledger import Recomputation
-from tollbook.recompute.report import Difference, Report, Totals, recompute
+from tollbook.recompute.report import Report, Totals, recompute
 
 __all__ = ["Difference", "Envelope", "Recomputation", "Report", "Totals", "recompute"]

@@ -127,7 +127,7 @@ class Account:
             if not amount:
                 break
             taken = min(amount, grant.usable(model, at) or own.get(grant.id, 0))
-            if taken:
+            if taken > 0:
                 draws.append((grant, taken))
                 amount -= taken
         return draws, amount

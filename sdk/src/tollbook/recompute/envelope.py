@@ -38,7 +38,7 @@ def envelope_of(event: Event) -> Envelope:
     if isinstance(event, tuple):
         return Envelope(*event)
     try:
-        values = {field: event.get(field) for field in Envelope._fields}
+        values: dict[str, Any] = {field: event.get(field) for field in Envelope._fields}
     except AttributeError:
         raise Invalid.because("event", event, "an envelope, a row or an object") from None
     for field in ("occurred_at", "recorded_at"):

@@ -7,9 +7,11 @@ token, so a price in its own 10^-6 is exactly the number of 10^-12 that one toke
 from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from tollbook import canonical
 from tollbook.amounts import parse_micro, parse_price
 from tollbook.errors import Invalid
 from tollbook.times import SECOND, parse_instant
@@ -37,11 +39,10 @@ def quantities(value: object) -> Quantities:
     if type(value) is not dict:
         raise Invalid.because("usage", value, "an object of units and quantities")
     read = {}
-    for unit, quantity in value.items():
-        if unit in MEASURED:
-            quantity = parse_micro(quantity, unit)
+    for unit, given in value.items():
+        quantity = parse_micro(given, unit) if unit in MEASURED else given
         if type(quantity) is not int or quantity < 0:
-            raise Invalid.because(unit, quantity, "a quantity of zero or more")
+            raise Invalid.because(unit, given, "a quantity of zero or more")
         read[unit] = quantity
     return read
 
@@ -137,6 +138,8 @@ class Version(NamedTuple):
     number: int
     effective_from: int
     models: dict[str, ModelPrices]
+    content: str
+    """The SHA-256 of the published models in canonical JSON, in hex."""
 
 
 class Book:
@@ -152,9 +155,9 @@ class Book:
     def publish(self, data: dict[str, Any]) -> None:
         """Add a published version."""
         models = {model["name"]: ModelPrices(model) for model in data["models"]}
-        self.versions.append(
-            Version(len(self.versions) + 1, parse_instant(data["effective_from"]), models)
-        )
+        effective_from = parse_instant(data["effective_from"])
+        content = sha256(canonical.dumps(data["models"])).hexdigest()
+        self.versions.append(Version(len(self.versions) + 1, effective_from, models, content))
 
     def in_force(self, start: int, end: int) -> list[Version]:
         """Return every version that is in force at some instant from start to end, oldest first."""

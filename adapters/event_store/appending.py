@@ -1,0 +1,97 @@
+"""Appending a batch: one prepared call with an array per column, straight through libpq.
+
+The arrays are in wire form already, so nothing of the driver's adaptation is needed; for a command
+that comes alone that is a sixth of its time.
+"""
+
+import json
+from typing import Any
+
+from psycopg import Connection
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, Format
+
+from adapters.event_store.arrays import (
+    ARRAY_OF,
+    BIGINT,
+    INTEGER,
+    SMALLINT,
+    TEXT,
+    bigint,
+    int_array,
+    text_array,
+)
+from adapters.event_store.mapper import encode, leaf_hash
+from application.ports import Batch
+
+_BYTEA, _JSON = 17, 114
+_TYPES = (
+    BIGINT,
+    *(ARRAY_OF[BIGINT],) * 3,
+    ARRAY_OF[INTEGER],
+    ARRAY_OF[SMALLINT],
+    *(ARRAY_OF[TEXT],) * 8,
+    _BYTEA,
+    ARRAY_OF[BIGINT],
+    *(ARRAY_OF[TEXT],) * 3,
+    _JSON,
+)
+"""The types of append_events' parameters, in order (adapters/migrations/0001_ledger.sql)."""
+
+_NAME = b"tollbook_append"
+_QUERY = f"SELECT append_events({', '.join(f'${n}' for n in range(1, len(_TYPES) + 1))})".encode()
+_FORMATS = [Format.BINARY] * len(_TYPES)
+
+
+def prepare(connection: Connection[Any]) -> None:
+    """Prepare the call on a new connection."""
+    result = connection.pgconn.prepare(_NAME, _QUERY, _TYPES)
+    if result.status != ExecStatus.COMMAND_OK:
+        raise error_from_result(result)
+
+
+def call(connection: Connection[Any], batch: Batch) -> str:
+    """Append a batch; return `ok` or why nothing was written, or raise the driver's error."""
+    parameters = columns(batch)
+    result = connection.pgconn.exec_prepared(_NAME, parameters, _FORMATS)  # type: ignore[arg-type]
+    if result.status != ExecStatus.TUPLES_OK:
+        raise error_from_result(result)
+    return (result.get_value(0, 0) or b"").decode()
+
+
+def columns(batch: Batch) -> list[bytes | None]:
+    """Lay a batch out as one array per column, in the order of append_events."""
+    events = batch.events
+    payloads = [encode(recorded.event) for recorded in events]
+    by_column: list[Any] = list(zip(*events, strict=True)) if events else [()] * 14
+    (_, names, versions, streams, stream_versions, customers, sequences) = by_column[:7]
+    (commands, causations, correlations, actors, occurred, recorded_ats, _) = by_column[7:]
+    keys = [key for key, _ in batch.ids]
+    return [
+        bigint(batch.expected),
+        int_array(BIGINT, sequences),
+        int_array(BIGINT, occurred),
+        int_array(BIGINT, recorded_ats),
+        int_array(INTEGER, stream_versions),
+        int_array(SMALLINT, versions),
+        text_array(names),
+        text_array(streams),
+        text_array(customers),
+        text_array(commands),
+        text_array(causations),
+        text_array(correlations),
+        text_array(actors),
+        text_array(payloads),
+        b"".join(map(leaf_hash, events, payloads)),
+        int_array(BIGINT, [position for _, position in batch.ids]),
+        text_array([key[2] for key in keys]),
+        text_array([key[0] for key in keys]),
+        text_array([key[1] for key in keys]),
+        _riders(batch),
+    ]
+
+
+def _riders(batch: Batch) -> bytes | None:
+    if not batch.riders:
+        return None
+    return json.dumps([rider._asdict() for rider in batch.riders]).encode()

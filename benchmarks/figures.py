@@ -1,0 +1,132 @@
+"""Figures: what is measured, in which unit, beside which baseline, and what it must reach."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table; conditions that are None are not asked for."""
+
+    name: str
+    unit: str
+    says: str
+    """What is measured, in a few words."""
+    baseline: str | None = None
+    """The figure that this one is divided by."""
+    same_as: str | None = None
+    """The figure whose value this one repeats, to compare it with another baseline."""
+    least: float | None = None
+    most: float | None = None
+    least_ratio: float | None = None
+
+    def target(self) -> str:
+        """Return what the figure must reach, in words; empty for a baseline."""
+        parts = []
+        if self.least is not None:
+            parts.append(f"≥ {self.least:,g}")
+        if self.most is not None:
+            parts.append(f"≤ {self.most:,g}")
+        if self.least_ratio is not None:
+            parts.append(f"≥ {self.least_ratio:g} × {self.baseline}")
+        return ", ".join(parts)
+
+    def reached(self, value: float, ratio: float | None) -> float | None:
+        """Return the share of the target that is reached (1 or more: met), by its worst condition.
+
+        None when there is no target, or when its baseline was not measured.
+        """
+        shares = []
+        if self.least is not None:
+            shares.append(value / self.least)
+        if self.most is not None:
+            shares.append(self.most / value)
+        if self.least_ratio is not None and ratio is not None:
+            shares.append(ratio / self.least_ratio)
+        return min(shares, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much work each measurement does per round."""
+
+    rounds: int = 3
+    copied_pairs: int = 40_000
+    library_pairs: int = 1_000
+    single_pairs: int = 2_000
+    pairs: int = 40_000
+    customers: int = 10_000
+    ledger_events: int = 1_000_000
+    grown_events: int = 20_000_000
+
+
+QUICK = Sizes(
+    rounds=1,
+    copied_pairs=1_000,
+    library_pairs=50,
+    single_pairs=100,
+    pairs=2_000,
+    customers=200,
+    ledger_events=10_000,
+    grown_events=100_000,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A figure with the values its rounds gave."""
+
+    figure: Figure
+    value: float
+    baseline: float | None
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float | None:
+        """Return the value as a multiple of the baseline's."""
+        return self.value / self.baseline if self.baseline else None
+
+    @property
+    def reached(self) -> float | None:
+        """Return the share of the target that is reached."""
+        return self.figure.reached(self.value, self.ratio)
+
+    @property
+    def met(self) -> bool | None:
+        """Say whether the target is met; None when there is none."""
+        return None if self.reached is None else self.reached >= 1
+
+
+COPY = "raw_copy"
+LIBRARY = "library_pairs"
+HOT = "pairs_hot_512"
+
+FIGURES = (
+    Figure(COPY, "events/s", "COPY of equal rows into equal tables, 500 events per commit"),
+    Figure(LIBRARY, "pairs/s", "the eventsourcing library's own load, decide, save"),
+    Figure("pairs_1", "pairs/s", "one command after another", LIBRARY, least=1_000),
+    Figure("pairs_1_p50", "ms", "median time of one such command", most=0.6),
+    Figure("pairs_hot_64", "pairs/s", "64 in flight, one customer", LIBRARY, least=6_000),
+    Figure("pairs_hot_64_reserve_p99", "ms", "99 of 100 reserves answer within", most=15),
+    Figure(HOT, "pairs/s", "512 in flight, one customer", LIBRARY, least=10_000, least_ratio=8),
+    Figure("pairs_hot_512_events_vs_copy", "events/s", "the same, in events", COPY,
+           least_ratio=0.15),
+    Figure("pairs_spread_512", "pairs/s", "512 in flight, 10,000 customers", LIBRARY),
+    Figure("pairs_spread_512_vs_hot", "pairs/s", "the same, beside one customer", HOT,
+           same_as="pairs_spread_512", least_ratio=0.7),
+    Figure("pairs_2writers", "pairs/s", "one process reserves, another settles", LIBRARY),
+    Figure("pairs_2writers_vs_hot", "pairs/s", "the same, beside one process", HOT,
+           same_as="pairs_2writers", least_ratio=0.6),
+    Figure("bytes_per_inference", "bytes", "events, ids and snapshots with all indexes",
+           most=2_000),
+    Figure("bytes_per_inference_events", "bytes", "of these: the table of events"),
+    Figure("bytes_per_inference_event_indexes", "bytes", "of these: the indexes of events"),
+    Figure("bytes_per_inference_ids", "bytes", "of these: ids, with their index"),
+    Figure("bytes_per_inference_snapshots", "bytes", "of these: snapshots, with their index"),
+    Figure("replay", "events/s", "fold 1,000,000 events from the first on", least=100_000),
+    Figure("verify", "events/s", "the whole audit of the same ledger"),
+    Figure("open_1m", "s", "a new process, to its first answer on the same ledger", most=3),
+    Figure("open_1m_memory", "MB", "its resident memory, every customer touched", most=400),
+    Figure("pairs_at_20m", "pairs/s", "512 in flight on 20,000,000 events", HOT,
+           least_ratio=0.8),
+)  # fmt: skip
+BY_NAME = {figure.name: figure for figure in FIGURES}

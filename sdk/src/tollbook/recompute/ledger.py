@@ -1,0 +1,187 @@
+"""The recomputation itself: events in, in order of position; every difference out as it is met."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tollbook.errors import TollbookError
+from tollbook.recompute.account import Account
+from tollbook.recompute.charging import reservation_settled, usage_charged
+from tollbook.recompute.envelope import Envelope, Event, envelope_of, payload
+from tollbook.recompute.fact import Differ, Difference, Fact, shown
+from tollbook.recompute.holding import (
+    reservation_extended,
+    reservation_held,
+    reservation_released,
+)
+from tollbook.recompute.opening import (
+    Place,
+    check_nothing_is_due,
+    customer_changed,
+    customer_created,
+    grant_issued,
+    grants_expired,
+    holds_expired,
+)
+from tollbook.recompute.prices import Book
+from tollbook.recompute.refusing import command_refused
+from tollbook.recompute.state import account_state, book_state, reservation_state
+from tollbook.times import parse_instant
+
+RULES: dict[str, Callable[[Account, Fact], Place]] = {
+    "customer_created": customer_created,
+    "customer_changed": customer_changed,
+    "grant_issued": grant_issued,
+    "grants_expired": grants_expired,
+    "holds_expired": holds_expired,
+    "reservation_held": reservation_held,
+    "reservation_extended": reservation_extended,
+    "reservation_settled": reservation_settled,
+    "reservation_released": reservation_released,
+    "usage_charged": usage_charged,
+    "command_refused": command_refused,
+}
+"""What checks an event of a customer, by the name of the event; all are of version 1."""
+
+_EXPIRIES = ("holds_expired", "grants_expired")
+
+_BROKEN = (
+    TollbookError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What reading a payload of another form can raise."""
+
+
+class Recomputation:
+    """Follows a ledger event by event; what is closed is forgotten, so memory stays bounded."""
+
+    def __init__(self, differ: Differ, *, whole: bool = False) -> None:
+        """Report to `differ`; `whole` says that no event of the ledger will be left out."""
+        self._differ = differ
+        self._whole = whole
+        self.accounts: dict[str, Account] = {}
+        self.books: dict[str, Book] = {}
+        self.events = 0
+        self.position = 0
+        self.recorded_at = 0
+        self._ledger_version = 0
+
+    def add(self, event: Event) -> None:
+        """Check one event against everything before it, and take it into account."""
+        self.events += 1
+        position = self.position + 1
+        try:
+            envelope = envelope_of(event)
+            position = envelope.position
+            self._place(position, envelope.recorded_at)
+            if envelope.customer is None:
+                self._add_of_ledger(envelope)
+            else:
+                self._add_of_customer(envelope, envelope.customer)
+        except _BROKEN as error:
+            found = f"{type(error).__name__}: {error}"
+            self._report(position, "event", "an event of a known form", found)
+
+    def _report(self, position: int, what: str, expected: object, found: object) -> None:
+        self._differ(Difference(position, what, shown(expected), shown(found)))
+
+    def _place(self, position: int, recorded_at: int) -> None:
+        """See that positions have no gaps, and that time never goes back."""
+        if self._whole and position != self.position + 1:
+            self._report(position, "position", self.position + 1, position)
+        elif position <= self.position:
+            self._report(position, "position", f"above {self.position}", position)
+        if recorded_at < self.recorded_at:
+            self._report(position, "recorded_at", f"{self.recorded_at} or later", recorded_at)
+        self.position = max(position, self.position)
+        self.recorded_at = max(recorded_at, self.recorded_at)
+
+    def _add_of_customer(self, envelope: Envelope, customer: str) -> None:
+        position, name, version, stream, stream_version = envelope[:5]
+        occurred_at, recorded_at, data = envelope.occurred_at, envelope.recorded_at, envelope.data
+        data = payload(data)
+        account = self.accounts.get(customer)
+        if account is None:
+            account = self.accounts[customer] = Account(customer, self.books)
+            if name != "customer_created":
+                self._report(position, "customer", "created before", customer)
+        self._check_sequence(account, position, envelope.customer_sequence)
+        rule = RULES.get(name)
+        if rule is None or version != 1:
+            self._report(position, "name", "an event this program knows", f"{name} {version}")
+            return
+        fact = Fact(position, name, recorded_at, envelope.command, data, self._differ)
+        fact.check("customer", customer)
+        if name not in _EXPIRIES:
+            check_nothing_is_due(account, fact)
+        occurred = data.get("occurred_at")
+        happened = recorded_at if occurred is None else parse_instant(occurred)
+        if occurred_at != happened:
+            self._report(position, "occurred_at", happened, occurred_at)
+        if (stream, stream_version) != (place := rule(account, fact)):
+            self._report(position, "stream", _spelt(place), _spelt((stream, stream_version)))
+
+    def _check_sequence(self, account: Account, position: int, sequence: int | None) -> None:
+        if sequence != account.sequence + 1:
+            expected = f"{account.sequence + 1} of customer {account.id}"
+            self._report(position, "customer_sequence", expected, sequence)
+        account.sequence = account.sequence + 1 if sequence is None else sequence
+
+    def _add_of_ledger(self, envelope: Envelope) -> None:
+        """Check an event that concerns the ledger itself: prices, and who may read it."""
+        position, name, version, stream, stream_version = envelope[:5]
+        data = payload(envelope.data)
+        fact = Fact(position, name, envelope.recorded_at, envelope.command, data, self._differ)
+        if version != 1 or name not in ("prices_published", "min_reader_raised"):
+            self._report(position, "name", "an event this program knows", f"{name} {version}")
+            return
+        if name == "prices_published":
+            place = self._publish(fact)
+        else:
+            self._ledger_version += 1
+            place = "ledger-0", self._ledger_version
+        if (stream, stream_version) != place:
+            self._report(position, "stream", _spelt(place), _spelt((stream, stream_version)))
+
+    def _publish(self, fact: Fact) -> Place:
+        """Check that a version follows the one before and changes nothing already in force."""
+        data = fact.data
+        book = self.books.setdefault(data["book"], Book(data["currency"]))
+        fact.check("currency", book.currency)
+        fact.check("version", len(book.versions) + 1)
+        if fact.command != f"{data['book']}:{data['effective_from']}":
+            expected = f"{data['book']}:{data['effective_from']}"
+            self._report(fact.position, "command", expected, fact.command)
+        effective_from = parse_instant(data["effective_from"])
+        if book.versions and effective_from <= max(fact.at, book.versions[-1].effective_from):
+            fact.differ("effective_from", "later than what is in force", data["effective_from"])
+        book.publish(data)
+        return f"prices-{data['book']}", len(book.versions)
+
+    def customer_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each customer's state in the form of docs/formats/state.md, in order of id."""
+        for name in sorted(self.accounts):
+            yield name, account_state(self.accounts[name])
+
+    def book_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each price book in the form of docs/formats/state.md, in order of id."""
+        for name in sorted(self.books):
+            yield name, book_state(self.books[name])
+
+    def reservation_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each open reservation in the form of docs/formats/state.md, in order of id."""
+        every = [
+            (name, customer, reservation)
+            for customer, account in self.accounts.items()
+            for name, reservation in account.reservations.items()
+        ]
+        for name, customer, reservation in sorted(every, key=lambda each: each[0]):
+            yield name, reservation_state(customer, reservation)
+
+
+def _spelt(place: Place) -> str:
+    return f"{place[0]} version {place[1]}"

@@ -1,0 +1,101 @@
+"""Checks of refusals: that the rule really said no, and that its figures are right."""
+
+from typing import Any
+
+from tollbook.amounts import format_pico
+from tollbook.recompute.account import Account
+from tollbook.recompute.charging import DIRECT_USAGE_PLANS
+from tollbook.recompute.fact import Fact
+from tollbook.recompute.holding import TTL_DEFAULT_SECONDS, wanted
+from tollbook.recompute.opening import Place, own_stream
+from tollbook.recompute.prices import Unpriced, quantities
+from tollbook.recompute.quoting import hold_size, price_of
+from tollbook.times import SECOND, format_instant, parse_instant
+
+CLOSED = {"already_settled": "settle", "already_released": "release"}
+"""The refusals of a reservation that has its final outcome, and the kind of that outcome."""
+
+Why = tuple[str, dict[str, Any]] | None
+"""The code and the facts of the refusal that the rules demand; None when they allow."""
+
+
+def command_refused(account: Account, fact: Fact) -> Place:
+    """Decide the refused command again, and compare."""
+    data = fact.data
+    code, kind, body = data["code"], data["kind"], data["body"]
+    if code == "already_exists":
+        fact.check("facts", {"field": "id", "value": fact.command})
+        return own_stream(account)
+    why = _why(account, kind, body, fact.at)
+    if why is None:
+        fact.differ("code", "no refusal", code)
+    elif why[0] == "closed":
+        _check_closed(fact, body["reservation"])
+    else:
+        fact.check("code", why[0])
+        fact.check("facts", why[1])
+    return own_stream(account)
+
+
+def _check_closed(fact: Fact, reservation: str) -> None:
+    """Check the form alone: what closed a reservation is not kept once it is closed."""
+    code, facts = fact.data["code"], fact.data["facts"]
+    if code not in CLOSED:
+        fact.differ("code", " or ".join(CLOSED), code)
+    elif facts["reservation"] != reservation or facts["first_outcome"]["kind"] != CLOSED[code]:
+        fact.differ("facts", f"the outcome of reservation {reservation}", facts)
+
+
+def _why(account: Account, kind: str, body: dict[str, Any], at: int) -> Why:
+    if kind == "reserve":
+        end = at + body.get("ttl_seconds", TTL_DEFAULT_SECONDS) * SECOND
+        size = hold_size(account, body["model"], quantities(body["estimate"]), at, end)
+        return _too_little(account, body["model"], at, size, 0)
+    if kind in ("extend", "settle", "release") or "reservation" in body:
+        return _why_not_on(account, kind, body, at)
+    if account.term("plan") not in DIRECT_USAGE_PLANS:
+        return "plan_forbids", {"plan": account.term("plan")}
+    occurred_at = parse_instant(body["occurred_at"])
+    return _no_price(account, body["model"], body["usage"], occurred_at)
+
+
+def _why_not_on(account: Account, kind: str, body: dict[str, Any], at: int) -> Why:
+    """Decide a command on a reservation again."""
+    reservation = account.reservations.get(body["reservation"])
+    if reservation is None:
+        return "closed", {}
+    if kind == "release":
+        return None
+    if kind != "extend":
+        occurred_at = parse_instant(body["occurred_at"]) if "occurred_at" in body else at
+        return _no_price(account, reservation.model, body["usage"], occurred_at)
+    hold = account.holds.get(body["reservation"])
+    if hold is None or at >= reservation.expires_at:
+        when = format_instant(reservation.expires_at)
+        return "expired", {"expired_at": when, "reservation": body["reservation"]}
+    more = quantities(body.get("estimate", {}))
+    estimate, end = wanted(reservation, more, body.get("ttl_seconds"), at)
+    size = hold_size(account, reservation.model, estimate, at, end)
+    return _too_little(account, reservation.model, at, size, hold.amount)
+
+
+def _no_price(account: Account, model: str, usage: object, occurred_at: int) -> Why:
+    price = price_of(account, model, quantities(usage), occurred_at)
+    return (price.code, price.facts) if isinstance(price, Unpriced) else None
+
+
+def _too_little(account: Account, model: str, at: int, size: int | Unpriced, has: int) -> Why:
+    """Say what is missing for a hold of a size, of which it has a part already."""
+    if isinstance(size, Unpriced):
+        return size.code, size.facts
+    required = max(0, size - has)
+    _, uncovered = account.draw(model, at, required)
+    room = max(0, account.credit_left())
+    if uncovered <= room:
+        return None
+    available = required - uncovered + (room if uncovered else 0)
+    currency = account.term("currency")
+    return "insufficient_balance", {
+        "available": {"amount": format_pico(available), "currency": currency},
+        "required": {"amount": format_pico(required), "currency": currency},
+    }

@@ -1,0 +1,83 @@
+"""The recomputed state in the documented form, so that it can be compared with the ledger's own.
+
+docs/formats/state.md describes it.
+"""
+
+from typing import Any
+
+from tollbook.amounts import format_micro, format_pico
+from tollbook.recompute.account import NEVER, Account, Grant, Hold, Reservation
+from tollbook.recompute.prices import MEASURED, Book, Quantities
+
+
+def account_state(account: Account) -> dict[str, Any]:
+    """Write what a customer has, holds and owes."""
+    terms = None
+    if account.terms is not None:
+        limit = format_pico(account.credit_limit)
+        terms = {"id": account.id, "credit_limit": limit, **account.terms}
+    return {
+        "breakage": format_pico(account.breakage),
+        "credit_held": format_pico(account.credit_held),
+        "customer": terms,
+        "granted": format_pico(account.granted),
+        "grants": [_grant_state(grant) for grant in account.grants],
+        "held": format_pico(account.held),
+        "holds": {name: _hold_state(hold) for name, hold in sorted(account.holds.items())},
+        "overdraft": format_pico(account.overdraft),
+        "own_version": account.own_version,
+        "receivable": format_pico(account.receivable),
+        "sequence": account.sequence,
+        "spent": format_pico(account.spent),
+        "volumes": dict(sorted(account.volumes.items())),
+    }
+
+
+def _grant_state(grant: Grant) -> dict[str, Any]:
+    return {
+        "expires_at": None if grant.expires_at == NEVER else grant.expires_at,
+        "free": format_pico(grant.free),
+        "held": format_pico(grant.held),
+        "id": grant.id,
+        "kind": grant.kind,
+        "models": grant.models,
+        "priority": grant.priority,
+    }
+
+
+def _hold_state(hold: Hold) -> dict[str, Any]:
+    return {
+        "amount": format_pico(hold.amount),
+        "credit": format_pico(hold.credit),
+        "expires_at": hold.expires_at,
+        "parts": [[name, format_pico(part)] for name, part in hold.parts.items()],
+    }
+
+
+def reservation_state(customer: str, reservation: Reservation) -> dict[str, Any]:
+    """Write a reservation that has no final outcome yet."""
+    return {
+        "charged": format_pico(reservation.charged),
+        "customer": customer,
+        "estimate": _quantities_state(reservation.estimate),
+        "expires_at": reservation.expires_at,
+        "model": reservation.model,
+        "opened_at": reservation.opened_at,
+        "used": _quantities_state(reservation.used),
+        "version": reservation.version,
+    }
+
+
+def _quantities_state(quantities: Quantities) -> dict[str, int | str]:
+    return {
+        unit: format_micro(quantity) if unit in MEASURED else quantity
+        for unit, quantity in sorted(quantities.items())
+    }
+
+
+def book_state(book: Book) -> dict[str, Any]:
+    """Write the versions of a price book."""
+    return {
+        "currency": book.currency,
+        "versions": [[each.number, each.effective_from, each.content] for each in book.versions],
+    }

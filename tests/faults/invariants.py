@@ -1,0 +1,143 @@
+"""What must hold in any stored ledger, checked by SQL and by an independent sum over its events.
+
+Nothing here uses the rules or the folds of the domain: a bug there must not hide itself.
+"""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.event_store.mapper import ROW_COLUMNS, leaf_hash
+from adapters.event_store.store import PostgresEventStore
+from application.world import load_balance
+from domain.balance import Balance
+from domain.event import Recorded
+from domain.folding import evolve
+from domain.state import balance_to_wire
+from tests.support.databases import query
+
+GAPS = {
+    "positions": "SELECT count(*), max(position) FROM events",
+    "the head": "SELECT (SELECT count(*) FROM events), position FROM ledger_head",
+    "the head's time": "SELECT (SELECT max(recorded_at) FROM events), recorded_at FROM ledger_head",
+    "stream versions": "SELECT sum(many), sum(top) FROM (SELECT count(*) AS many, "
+    "max(stream_version) AS top FROM events GROUP BY stream) x",
+    "customer sequences": "SELECT sum(many), sum(top) FROM (SELECT count(*) AS many, "
+    "max(customer_sequence) AS top FROM events WHERE customer IS NOT NULL GROUP BY customer) x",
+    "one id per outcome": "SELECT count(*), (SELECT count(DISTINCT position) FROM command_ids) "
+    "FROM events WHERE name NOT IN ('holds_expired', 'grants_expired')",
+    "ids and their events": "SELECT count(*), count(*) FILTER (WHERE events.command = ids.id) "
+    "FROM command_ids AS ids LEFT JOIN events USING (position)",
+}
+"""Pairs of numbers that must be equal."""
+
+TIMES = """
+    SELECT position FROM
+        (SELECT position, recorded_at, lag(recorded_at) OVER (ORDER BY position) AS before
+         FROM events) AS steps
+    WHERE recorded_at < before
+"""
+
+
+@dataclass
+class Money:
+    """The independent sum of one customer, in 10^-12."""
+
+    limit: int = 0
+    granted: int = 0
+    spent: int = 0
+    breakage: int = 0
+    holds: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def held(self) -> int:
+        """Return what all holds hold."""
+        return sum(self.holds.values())
+
+    @property
+    def available(self) -> int:
+        """Return what is left above the floor."""
+        return self.granted - self.spent - self.breakage - self.held + self.limit
+
+
+def assert_sound(super_url: str) -> dict[str, Money]:
+    """Check a stored ledger and return what its events add up to, customer by customer."""
+    for what, statement in GAPS.items():
+        ((one, other),) = query(super_url, statement)
+        assert one == other, f"{what}: {one} and {other}"
+    assert query(super_url, TIMES) == [], "recorded_at went back"
+    rows = query(super_url, f"SELECT {ROW_COLUMNS}, leaf FROM events ORDER BY position")
+    sums: dict[str, Money] = defaultdict(Money)
+    for row in rows:
+        envelope: list[Any] = list(row[:13])
+        data, leaf = str(row[13]), row[14]
+        assert leaf == leaf_hash(Recorded(*envelope, None), data.encode()), f"leaf of {row[0]}"  # type: ignore[arg-type]
+        customer = row[5]
+        if customer is not None:
+            money = sums[str(customer)]
+            _add(money, str(row[1]), json.loads(data))
+            assert money.available >= 0, f"the floor of {customer} was passed at {row[0]}"
+    assert_spent_in_sql(super_url, sums)
+    return dict(sums)
+
+
+def pico(text: str) -> int:
+    """Read an amount as events store it, always with 12 places."""
+    assert len(text.partition(".")[2]) == 12
+    return int(text.replace(".", ""))
+
+
+def _add(money: Money, name: str, data: dict[str, Any]) -> None:
+    """Add one event to a sum; partial settlements are not among what these tests send."""
+    if name in {"customer_created", "customer_changed"} and "credit_limit" in data:
+        money.limit = pico(data["credit_limit"])
+    elif name == "grant_issued":
+        money.granted += pico(data["amount"])
+    elif name in {"reservation_held", "reservation_extended"}:
+        money.holds[data["reservation"]] = pico(data["held"])
+    elif name == "reservation_settled":
+        assert data["final"]
+        money.spent += pico(data["from_balance"])
+        money.holds.pop(data["reservation"], None)
+    elif name == "reservation_released":
+        money.holds.pop(data["reservation"], None)
+    elif name == "usage_charged":
+        money.spent += pico(data["from_balance"])
+    elif name == "holds_expired":
+        for reservation, amount in data["holds"]:
+            assert money.holds.pop(reservation) == pico(amount)
+    elif name == "grants_expired":
+        money.breakage += sum(pico(amount) for _, amount in data["grants"])
+
+
+def assert_spent_in_sql(super_url: str, sums: dict[str, Money]) -> None:
+    """Check the same spending by a sum of the database's own."""
+    rows = query(
+        super_url,
+        "SELECT customer, sum((data::jsonb ->> 'from_balance')::numeric) * 1000000000000 "
+        "FROM events WHERE data::jsonb ? 'from_balance' GROUP BY customer",
+    )
+    spent = {customer: money.spent for customer, money in sums.items() if money.spent}
+    assert {customer: amount for customer, amount in rows if amount} == spent
+
+
+def assert_snapshots_agree(url: str) -> int:
+    """Check that loading from snapshots gives what folding from the first event gives.
+
+    Returns how many snapshots there were.
+    """
+    store = PostgresEventStore(url)
+    try:
+        position = store.head().position
+        snapshots = 0
+        for (customer,) in query(url, "SELECT DISTINCT customer FROM events WHERE customer <> ''"):
+            folded = Balance()
+            for recorded in store.customer_events(str(customer), 0, position):
+                folded = evolve(folded, recorded.event, recorded.recorded_at)
+            loaded = load_balance(store, str(customer), position)
+            assert balance_to_wire(loaded) == balance_to_wire(folded)
+            snapshots += store.snapshot(str(customer)) is not None
+    finally:
+        store.close()
+    return snapshots

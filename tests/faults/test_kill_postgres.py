@@ -1,0 +1,91 @@
+"""kill -9 of PostgreSQL at random points under load: a Tollbook on it goes on when it is back."""
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tollbook.errors import Unavailable
+
+from application.tollbook import Tollbook
+from entrypoints.bootstrap import tollbook_on
+from tests.faults.invariants import assert_sound
+from tests.faults.load import CUSTOMERS, Diary, Load, assert_promises_kept
+from tests.faults.own_server import OwnServer
+from tests.faults.rounds import rounds
+from tests.support.ledger import a_customer, reserve
+
+THREADS = 8
+
+
+@contextmanager
+def under_load(ledger: Tollbook, diary: Diary, name: str, seed: int) -> Iterator[None]:
+    """Load a ledger from several threads while the block runs."""
+    stop = threading.Event()
+    load = Load(ledger, diary, name, seed)
+    threads = [threading.Thread(target=load.work, args=(n, stop)) for n in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(120)
+    assert not any(thread.is_alive() for thread in threads), "somebody waits for an answer for ever"
+
+
+def acknowledged(diary: Diary) -> int:
+    """Count the promises in a diary."""
+    return sum(line.get("position") is not None for line in diary.lines())
+
+
+@pytest.mark.parametrize("victim", ["postmaster", "everything", "writer"])
+def test_a_killed_server_loses_nothing_it_acknowledged(
+    own_server: OwnServer, tmp_path: Path, seed: int, victim: str
+) -> None:
+    """The same executor goes on by itself; a fresh one gives the same answers."""
+    chance = random.Random(f"{seed}-{victim}")
+    diary = Diary(tmp_path / "diary")
+    with tollbook_on(own_server.parts) as ledger:
+        for customer in CUSTOMERS:
+            a_customer(ledger, customer, amount="50")
+        for number in rounds(2):
+            with under_load(ledger, diary, f"n{number}", seed):
+                time.sleep(chance.uniform(0.05, 0.4))
+                if victim == "postmaster":
+                    own_server.kill_postmaster()
+                elif victim == "everything":
+                    own_server.kill_everything()
+                else:
+                    own_server.kill_a_writer()
+                time.sleep(chance.uniform(0.0, 0.2))
+                own_server.revive()
+                before = acknowledged(diary)
+                deadline = time.monotonic() + 60
+                while acknowledged(diary) < before + 50:
+                    assert time.monotonic() < deadline, "the ledger did not go on"
+                    time.sleep(0.02)
+            assert_sound(own_server.super_url)
+            assert_promises_kept(ledger, own_server.super_url, diary.lines())
+    with tollbook_on(own_server.parts) as ledger:
+        assert_promises_kept(ledger, own_server.super_url, diary.lines())
+    assert_sound(own_server.super_url)
+
+
+def test_reading_goes_on_after_the_server_came_back(own_server: OwnServer) -> None:
+    """A read in between says `unavailable`; none ever shows an error of the driver."""
+    with tollbook_on(own_server.parts) as ledger:
+        a_customer(ledger)
+        own_server.kill_everything()
+        with pytest.raises(Unavailable):
+            ledger.balance("cust-1")
+        own_server.revive()
+        assert ledger.balance("cust-1").available == 100 * 10**12
+        reserve(ledger, "r-1").result()
+        own_server.kill_everything()
+        own_server.revive()
+        assert ledger.reservation("r-1").status == "open"
