@@ -26,11 +26,14 @@ COMMANDS_PER_BATCH = 1_000
 class Bench:
     """A running server, and how much work to do on it."""
 
-    def __init__(self, sizes: Sizes, machine: Machine, url: str) -> None:
+    def __init__(self, sizes: Sizes, machine: Machine, url: str, folder: Path) -> None:
         """Use the server at a URL, whose database is an empty ledger to copy from."""
         self.sizes = sizes
         self.machine = machine
+        self.folder = folder
+        """Where the server keeps its data."""
         self.round = 0
+        """The number of the round that is being measured, from 1."""
         self._url = url
         self._numbers = itertools.count(1)
 
@@ -83,7 +86,8 @@ def open_bench(sizes: Sizes) -> Iterator[Bench]:
         tempfile.TemporaryDirectory(prefix="tollbook-bench-") as folder,
         open_database(Settings(data=Path(folder) / "ledger")) as database,
     ):
-        yield Bench(sizes, inspect(database.app_url, Path(folder)), database.app_url)
+        machine = inspect(database.app_url, Path(folder))
+        yield Bench(sizes, machine, database.app_url, Path(folder))
 
 
 def customer_names(count: int) -> list[str]:

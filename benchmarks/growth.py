@@ -34,28 +34,22 @@ _PAIRS = """
         WHERE name IN ('reservation_held', 'reservation_settled') ORDER BY name, position
     ), pair AS (
         SELECT n, k, %(base)s + n * 2 + k AS position, 'bulk-' || n %% %(customers)s AS customer,
-            n / %(customers)s * 2 + k AS sequence, substr(md5(n::text), 1, 11) AS id
+            n / %(customers)s * 2 + k AS sequence, left(md5(n::text), 16) AS id
         FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n, generate_series(1, 2) AS k
     )
 """
-_EVENTS = (
-    _PAIRS
-    + """
+_EVENTS = """
     INSERT INTO events (position, customer_sequence, occurred_at, recorded_at, stream_version,
             version, name, stream, customer, command, causation, correlation, actor, data, leaf)
     SELECT pair.position, sequence, occurred_at, recorded_at, k, version, name,
-        'reservation-' || n || id, pair.customer, n || id, causation, correlation, actor, data,
+        'reservation-' || id, pair.customer, id, causation, correlation, actor, data,
         sha256(pair.position::text::bytea)
     FROM pair JOIN template ON stream_version = k ORDER BY pair.position
 """
-)
-_IDS = (
-    _PAIRS
-    + """
+_IDS = """
     INSERT INTO command_ids (position, id, kind, scope)
-    SELECT position, n || id, CASE k WHEN 1 THEN 'reserve' ELSE 'settle' END, customer FROM pair
+    SELECT position, id, CASE k WHEN 1 THEN 'reserve' ELSE 'settle' END, customer FROM pair
 """
-)
 
 
 def pairs_at_20m(bench: Bench) -> dict[str, float]:
@@ -105,5 +99,5 @@ def _fill(connection: psycopg.Connection[tuple[object, ...]], base: int, pairs: 
         last = min(first + PAIRS_PER_COMMIT, pairs) - 1
         values = {"base": base, "customers": BULK_CUSTOMERS, "first": first, "last": last}
         with connection.transaction():
-            connection.execute(_EVENTS.encode(), values)
-            connection.execute(_IDS.encode(), values)
+            connection.execute((_PAIRS + _EVENTS).encode(), values)
+            connection.execute((_PAIRS + _IDS).encode(), values)

@@ -68,7 +68,9 @@ def library_pairs(bench: Bench) -> dict[str, float]:
         accounts = Accounts(env=_environment(bench.url(OWNER_ROLE, name)))
         assert isinstance(accounts.recorder, PostgresApplicationRecorder)
         try:
-            rates = [_rate(accounts, threads, bench.sizes.library_pairs) for threads in (1, THREADS)]
+            rates = [
+                _rate(accounts, threads, bench.sizes.library_pairs) for threads in (1, THREADS)
+            ]
         finally:
             accounts.close()
     return {"library_pairs": max(rates)}

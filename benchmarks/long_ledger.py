@@ -5,6 +5,7 @@ traffic (and so their balances have snapshots), the others share the rest.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from benchmarks.bench import Bench, customer_names, set_up
 from benchmarks.load import Load
@@ -30,22 +31,14 @@ class LongLedger:
     bytes_per_inference: dict[str, float]
 
 
-_built: dict[Bench, LongLedger] = {}
-
-
-def long_ledger(bench: Bench) -> LongLedger:
-    """Return the long ledger of a bench, building it when it is first asked for."""
-    if bench not in _built:
-        _built[bench] = _build(bench)
-    return _built[bench]
-
-
 def bytes_per_inference(bench: Bench) -> dict[str, float]:
     """Return what each inference of the long ledger takes on the disk, in all and by part."""
     return long_ledger(bench).bytes_per_inference
 
 
-def _build(bench: Bench) -> LongLedger:
+@cache
+def long_ledger(bench: Bench) -> LongLedger:
+    """Return the long ledger of a bench, building it when it is first asked for."""
     customers = customer_names(bench.sizes.customers)
     name = bench.make_database()
     database = bench.database(name)

@@ -26,9 +26,9 @@ class Machine:
     def lines(self) -> list[str]:
         """Describe the machine in two lines."""
         durable = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        memory = f"{self.memory_gib:.1f} GiB of memory"
         return [
-            f"{self.cores} cores of {self.processor}, {self.memory_gib:.1f} GiB of memory, "
-            f"disk {self.filesystem}",
+            f"{self.cores} cores of {self.processor}, {memory}, disk {self.filesystem}",
             f"Python {self.python}, PostgreSQL {self.postgresql}: {durable}",
         ]
 

@@ -82,11 +82,8 @@ TABLES = ("events", "command_ids")
 
 
 def _copy_out(connection: Connection, table: str, start: int, end: int) -> bytes:
-    query = (
-        f"COPY (SELECT * FROM {table} WHERE position BETWEEN {start} AND {end} ORDER BY position) "
-        "TO STDOUT (FORMAT binary)"
-    )
-    with connection.cursor().copy(query.encode()) as copy:
+    rows = f"SELECT * FROM {table} WHERE position BETWEEN {start} AND {end} ORDER BY position"
+    with connection.cursor().copy(f"COPY ({rows}) TO STDOUT (FORMAT binary)".encode()) as copy:
         return b"".join(copy)
 
 

@@ -70,7 +70,9 @@ def _send(reserves: Reserves, settler: Settler, pairs: int) -> None:
     for told in range(pairs):
         name = reserves.answered.get(timeout=PATIENCE_SECONDS)
         if not isinstance(name, str):
-            raise RuntimeError(f"a reserve was not done: {name and name.problem()}")
+            raise RuntimeError(  # noqa: TRY004 - a refusal, not a wrong type
+                f"a reserve was not done: {name and name.problem()}"
+            )
         settler.stdin.write(f"{name}\n")
         if told + HOT_AT_ONCE < pairs:
             reserves.send()

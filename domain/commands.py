@@ -15,7 +15,7 @@ from tollbook.errors import Invalid
 
 from domain.pricebook_format import PriceBookBody
 from domain.units import Usage
-from domain.values import Amount, Currency, Id, InstantIn, KeyText, Name, Text
+from domain.values import Amount, Currency, Id, InstantIn, KeyText, Name, Sealed, Text, ZoneName
 
 TTL_DEFAULT_SECONDS = 300
 TTL_MAX_SECONDS = 86_400
@@ -46,10 +46,10 @@ class CreateCustomer(Command):
 
     KIND: ClassVar[str] = "create_customer"
     id: Id
-    name_sealed: str
+    name_sealed: Sealed
     currency: Currency
     credit_limit: Amount = 0
-    time_zone: str = "UTC"
+    time_zone: ZoneName = "UTC"
     price_book: Id = "default"
     plan: Id = "standard"
 
@@ -61,9 +61,9 @@ class ChangeCustomer(Command):
     KIND: ClassVar[str] = "change_customer"
     id: Id
     customer: Id
-    name_sealed: str | None = None
+    name_sealed: Sealed | None = None
     credit_limit: Amount | None = None
-    time_zone: str | None = None
+    time_zone: ZoneName | None = None
     price_book: Id | None = None
     plan: Id | None = None
 
@@ -87,7 +87,7 @@ class PublishPrices(Command):
     """Publish a version of a price book; its id is `BOOK:INSTANT`."""
 
     KIND: ClassVar[str] = "publish_prices"
-    id: str
+    id: KeyText
     book: PriceBookBody
 
 

@@ -53,6 +53,9 @@ def publication_id(book: str, effective_from: int) -> str:
 def decide_publish(book: PriceBook, command: PublishPrices, now: int) -> tuple[Event, ...]:
     """Accept a new version, unless it would change prices that were already in force."""
     body = command.book
+    name = publication_id(body.id, body.effective_from)
+    if command.id != name:
+        raise Invalid.because("id", command.id, f"{name} for this book and this instant")
     if book.versions:
         if body.currency != book.currency:
             raise Invalid.because("currency", body.currency, f"the book's currency {book.currency}")

@@ -64,18 +64,21 @@ def quantities_from_wire(value: object) -> Quantities:
         raise ValueError("must be an object of unit names to quantities")
     if len(value) > UNITS_MAX:
         raise ValueError(f"must name at most {UNITS_MAX} units")
-    quantities: Quantities = {}
-    for unit in sorted(value):
-        if unit not in UNITS and not _is_unit_name(unit):
-            raise ValueError("unit names are lower-case words of at most 64 characters")
-        quantities[unit] = _quantity(unit, value[unit])
-    return quantities
+    for unit, quantity in value.items():
+        if not (type(quantity) is int and unit in COUNTED and 0 <= quantity <= QUANTITY_MAX):
+            return {unit: _checked(unit, quantity) for unit in sorted(value, key=str)}
+    return {unit: value[unit] for unit in sorted(value)}  # the usual case: known counts
 
 
-def _is_unit_name(unit: object) -> bool:
+def _checked(unit: object, value: object) -> int:
+    if type(unit) is not str or (unit not in UNITS and not _is_unit_name(unit)):
+        raise ValueError("unit names are lower-case words of at most 64 characters")
+    return _quantity(unit, value)
+
+
+def _is_unit_name(unit: str) -> bool:
     return (
-        type(unit) is str
-        and 0 < len(unit) <= 64
+        0 < len(unit) <= 64
         and unit.isascii()
         and unit.replace("_", "a").isalnum()
         and unit == unit.lower()

@@ -48,6 +48,10 @@ def _money_in(value: object, info: ValidationInfo) -> int:
 def _wire_money_in(value: object) -> int:
     if type(value) is not str:
         raise ValueError("must be a decimal string with at most 12 places, never a JSON number")
+    if value[-13:-12] == ".":  # all 12 places, as we write it ourselves: worth a short cut
+        digits = value[:-13] + value[-12:]
+        if digits.isdecimal() and digits.isascii() and (value[0] != "0" or value[1] == "."):
+            return int(digits)
     try:
         return parse_pico(value)
     except Invalid as error:
@@ -110,6 +114,10 @@ Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 KeyText = Annotated[str, PlainValidator(_key_text)]
 Text = Annotated[str, PlainValidator(_free_text)]
+Sealed = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/=]{0,8192}$")]
+"""A personal field in its sealed form: base64 of what the vault made."""
+
+ZoneName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/_-]{1,64}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
 GrantAmounts = tuple[tuple[str, Money], ...]

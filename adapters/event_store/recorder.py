@@ -18,7 +18,6 @@ from eventsourcing.persistence import (
 from tollbook import canonical
 from tollbook.merkle import leaf_hash
 
-from adapters.event_store.arrays import BIGINT, INTEGER, SMALLINT, int_array, text_array
 from adapters.event_store.mapper import ROW_COLUMNS, StoredRow
 from application.ports import Snapshot, TakenError
 from domain.state import STATE_VERSION, balance_from_wire, balance_to_wire
@@ -34,19 +33,27 @@ _AXES = {
 }
 
 # One statement is one transaction: the head is locked first, so the positions are ours.
-_NOW = "greatest(head.recorded_at, clock_us())"
-_INSERT_BARE = f"""
+_INSERT_BARE = """
     SELECT head.position, append_events(
-        head.position, {_NOW}, {_NOW}, {", ".join(["%s"] * 14 + ["'{}'"] * 9)})
-    FROM lock_head() AS head
-"""  # noqa: S608 - constants of ours
+        head.position, empty.numbers, empty.numbers,
+        array_fill(greatest(head.recorded_at, clock_us()), ARRAY[cardinality(given.topics)]),
+        given.versions, empty.numbers::smallint[], given.topics, given.streams,
+        empty.words, empty.words, empty.words, empty.words, empty.words,
+        given.states, given.leaves, '{}', '{}', '{}', '{}', NULL)
+    FROM lock_head() AS head,
+        (SELECT %s::integer[], %s::text[], %s::text[], %s::text[], %s::bytea)
+            AS given (versions, topics, streams, states, leaves),
+        LATERAL (SELECT array_fill(NULL::bigint, ARRAY[cardinality(given.topics)]),
+                        array_fill(NULL::text, ARRAY[cardinality(given.topics)]))
+            AS empty (numbers, words)
+"""
 
 
 class LedgerRecorder(AggregateRecorder):
     """Reads the log along one axis at a time; appending is the event store's own.
 
-    A `bare` recorder also inserts, with the envelope's columns left empty. It exists so that the
-    library's own recorder test cases can run over these tables; a ledger never has one.
+    A `bare` recorder also inserts, with the envelope empty but for `recorded_at`. It exists so
+    that the library's own recorder test cases can run over these tables; a ledger never has one.
     """
 
     def __init__(self, run: Run, *, bare: bool = False) -> None:
@@ -100,17 +107,12 @@ class LedgerRecorder(AggregateRecorder):
 
 
 def _bare_columns(stored_events: Sequence[StoredEvent]) -> list[Any]:
-    """Lay events out as append_events wants them: no envelope, no ids, no offsets."""
-    empty: list[None] = [None] * len(stored_events)
-    numbers, words = int_array(BIGINT, empty), text_array(empty)
+    """Lay out what a bare event has: version, topic, stream, state, and the state's leaf hash."""
     return [
-        *[numbers] * 3,
-        int_array(INTEGER, [stored.originator_version for stored in stored_events]),
-        int_array(SMALLINT, empty),
-        text_array([stored.topic for stored in stored_events]),
-        text_array([str(stored.originator_id).partition(":")[2] for stored in stored_events]),
-        *[words] * 5,
-        text_array([stored.state for stored in stored_events]),
+        [stored.originator_version for stored in stored_events],
+        [stored.topic for stored in stored_events],
+        [str(stored.originator_id).partition(":")[2] for stored in stored_events],
+        [stored.state.decode() for stored in stored_events],
         b"".join(leaf_hash(stored.state) for stored in stored_events),
     ]
 

@@ -105,8 +105,15 @@ class PostgresEventStore:
     @contextmanager
     def locked(self) -> Iterator[Head]:
         """Hold the head while the block runs, in one transaction that ends with the block."""
-        with self._guard, _translated(), self._connected().transaction():
-            yield Head(*self.run("SELECT position, recorded_at, clock FROM lock_head()")[0])
+        with self._guard:
+            try:
+                with _translated(), self._connected().transaction():
+                    yield Head(*self.run("SELECT position, recorded_at, clock FROM lock_head()")[0])
+            except BaseException:
+                # After a rollback the driver drops every prepared statement of its session, and
+                # so the one that appends: start again with a session of its own.
+                self.close()
+                raise
 
     def since(self, position: int, limit: int) -> list[Recorded]:
         """Return up to `limit` events after a position, in order."""

@@ -110,18 +110,12 @@ def described(answer: Answer) -> Line:
     return same
 
 
-def assert_promises_kept(ledger: Tollbook, super_url: str, lines: list[Line]) -> None:
-    """Check a diary against the ledger: nothing acknowledged is lost, nothing is doubled.
+def assert_promises_kept(super_url: str, lines: list[Line]) -> None:
+    """Check a diary against what is stored: what was promised is there, and nothing more.
 
-    Every command in the diary is sent once more: who had an answer gets the same one.
+    To be asked before anything in the diary is sent again.
     """
-    promises: dict[str, list[Line]] = defaultdict(list)
-    commands: dict[str, Line] = {}
-    for line in lines:
-        key = json.dumps([line["kind"], line["body"]])
-        commands[key] = line
-        if "code" in line:
-            promises[key].append(line)
+    commands, promises = _by_command(lines)
     stored = {
         (kind, name): position
         for kind, name, position in query(super_url, "SELECT kind, id, position FROM command_ids")
@@ -136,16 +130,27 @@ def assert_promises_kept(ledger: Tollbook, super_url: str, lines: list[Line]) ->
             assert position == json.loads(min(recorded))["position"], f"lost: {answers}"
         elif answers[-1]["code"] in OPEN_CODES:
             assert position is None, f"said to be undone, yet at {position}: {answers}"
-    _ask_again(ledger, commands, promises)
+
+
+def _by_command(lines: list[Line]) -> tuple[dict[str, Line], dict[str, list[Line]]]:
+    """Return the commands of a diary, and for each the answers it got."""
+    promises: dict[str, list[Line]] = defaultdict(list)
+    commands: dict[str, Line] = {}
+    for line in lines:
+        key = json.dumps([line["kind"], line["body"]])
+        commands[key] = line
+        if "code" in line:
+            promises[key].append(line)
+    return commands, promises
 
 
 def _told(line: Line) -> Line:
     return {field: line[field] for field in ("code", "position", "answer")}
 
 
-def _ask_again(
-    ledger: Tollbook, commands: dict[str, Line], promises: dict[str, list[Line]]
-) -> None:
+def assert_same_answers(ledger: Tollbook, lines: list[Line]) -> None:
+    """Send every command of a diary once more: who had an answer gets the same one."""
+    commands, promises = _by_command(lines)
     keys = list(commands)
     for start in range(0, len(keys), 500):
         some = keys[start : start + 500]

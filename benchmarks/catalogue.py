@@ -1,0 +1,67 @@
+"""The measurements in the order of a round, and which of them a choice of figures needs."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from benchmarks.bench import Bench
+from benchmarks.figures import BY_NAME
+from benchmarks.growth import pairs_at_20m
+from benchmarks.library import library_pairs
+from benchmarks.long_ledger import bytes_per_inference
+from benchmarks.pairs import alone, hot_64, hot_512, spread_512
+from benchmarks.raw_copy import raw_copy
+from benchmarks.reading import open_1m, replay, verify
+from benchmarks.two_writers import two_writers
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A function that measures once, and the figures that it yields."""
+
+    run: Callable[[Bench], dict[str, float]]
+    figures: tuple[str, ...]
+
+
+# Each stage has all its rounds before the next begins: a long ledger must not lie about while
+# short ones are measured, since the server would tidy it up in the background.
+STAGES = (
+    (
+        Measurement(raw_copy, ("raw_copy",)),
+        Measurement(library_pairs, ("library_pairs",)),
+        Measurement(alone, ("pairs_1", "pairs_1_p50")),
+        Measurement(hot_64, ("pairs_hot_64", "pairs_hot_64_reserve_p99")),
+        Measurement(hot_512, ("pairs_hot_512", "pairs_hot_512_events_vs_copy")),
+        Measurement(spread_512, ("pairs_spread_512",)),
+        Measurement(two_writers, ("pairs_2writers",)),
+        Measurement(pairs_at_20m, ("pairs_at_20m",)),
+    ),
+    (
+        Measurement(
+            bytes_per_inference,
+            tuple(name for name in BY_NAME if name.startswith("bytes_per_inference")),
+        ),
+        Measurement(replay, ("replay",)),
+        Measurement(verify, ("verify",)),
+        Measurement(open_1m, ("open_1m", "open_1m_memory")),
+    ),
+)
+LARGE = "pairs_at_20m"
+"""Needs much time and disk, so it is measured only when it is asked for."""
+
+
+def with_baselines(names: Iterable[str]) -> set[str]:
+    """Return these figures with all that they are compared with."""
+    wanted: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            figure = BY_NAME[name]
+            waiting += [other for other in (figure.baseline, figure.same_as) if other]
+    return wanted
+
+
+def stages_for(wanted: set[str]) -> list[list[Measurement]]:
+    """Return the measurements that yield any of these figures, by stage."""
+    return [[each for each in stage if not wanted.isdisjoint(each.figures)] for stage in STAGES]
