@@ -27,7 +27,7 @@ class Figure:
         if self.most is not None:
             parts.append(f"≤ {self.most:,g}")
         if self.least_ratio is not None:
-            parts.append(f"≥ {self.least_ratio:g} times {self.baseline}")
+            parts.append(f"≥ {self.least_ratio:g}x {self.baseline}")
         return ", ".join(parts)
 
     def reached(self, value: float, ratio: float | None) -> float | None:

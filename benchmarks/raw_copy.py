@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 import psycopg
+from psycopg import sql
 
 from adapters.embedded_postgres.cluster import OWNER_ROLE
 from benchmarks.bench import Bench, set_up
@@ -16,6 +17,7 @@ from benchmarks.pairs import EVENTS_PER_PAIR, HOT, HOT_AT_ONCE
 from entrypoints.bootstrap import tollbook_on
 
 EVENTS_PER_COMMIT = 500
+TABLES = ("events", "command_ids")
 
 _COPIES = b"""
     CREATE SCHEMA copies;
@@ -24,6 +26,12 @@ _COPIES = b"""
     CREATE TABLE copies.ledger_head (LIKE ledger_head INCLUDING ALL) WITH (fillfactor = 10);
     INSERT INTO copies.ledger_head VALUES (true, 0, 0, 'database');
 """
+
+_OUT = sql.SQL(
+    "COPY (SELECT * FROM {} WHERE position BETWEEN {} AND {} ORDER BY position) "
+    "TO STDOUT (FORMAT binary)"
+)
+_IN = sql.SQL("COPY {} FROM STDIN (FORMAT binary)")
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -78,21 +86,15 @@ def _chunks(connection: Connection, first: int) -> list[Chunk]:
     return chunks
 
 
-TABLES = ("events", "command_ids")
-
-
 def _copy_out(connection: Connection, table: str, start: int, end: int) -> bytes:
-    rows = f"SELECT * FROM {table} WHERE position BETWEEN {start} AND {end} ORDER BY position"
-    with connection.cursor().copy(f"COPY ({rows}) TO STDOUT (FORMAT binary)".encode()) as copy:
+    with connection.cursor().copy(_OUT.format(sql.Identifier(table), start, end)) as copy:
         return b"".join(copy)
 
 
 def _copy_in(connection: Connection, chunk: Chunk) -> None:
     """Commit one chunk: two COPYs and the head, as short as it can be written."""
     for table, data in zip(TABLES, (chunk.events, chunk.ids), strict=True):
-        with connection.cursor().copy(
-            f"COPY copies.{table} FROM STDIN (FORMAT binary)".encode()
-        ) as copy:
+        with connection.cursor().copy(_IN.format(sql.Identifier("copies", table))) as copy:
             copy.write(data)
     connection.execute("UPDATE copies.ledger_head SET position = position + %s", (chunk.rows,))
     connection.commit()

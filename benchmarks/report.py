@@ -15,6 +15,7 @@ from benchmarks.figures import Result
 from benchmarks.machine import Machine
 
 HEADINGS = ("figure", "median", "rounds", "ratio", "target", "reached", "what")
+TABLE_WIDTH = 150
 
 
 def number(value: float) -> str:
@@ -28,7 +29,7 @@ def row(result: Result) -> tuple[str, ...]:
     """Write one result as the cells of a table."""
     figure = result.figure
     low, high = min(result.values), max(result.values)
-    ratio = "" if result.ratio is None else f"{number(result.ratio)} times {figure.baseline}"
+    ratio = "" if result.ratio is None else f"{number(result.ratio)}x {figure.baseline}"
     reached = ""
     if result.reached is not None:
         reached = f"{'yes' if result.met else 'NO'}, {result.reached:.0%}"
@@ -44,17 +45,12 @@ def row(result: Result) -> tuple[str, ...]:
 
 
 def show(results: Sequence[Result]) -> None:
-    """Print the table, as wide as it is."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in HEADINGS:
-        table.add_column(heading, no_wrap=True)
+    """Print the table, without its last column."""
+    console = Console(highlight=False, width=max(Console().width, TABLE_WIDTH))
+    table = Table(*HEADINGS[:-1], box=box.SIMPLE_HEAD)
     for result in results:
-        style = "red" if result.met is False else None
-        table.add_row(*row(result), style=style)
-    console = Console(highlight=False)
-    Console(highlight=False, width=max(console.width, console.measure(table).maximum, 200)).print(
-        table
-    )
+        table.add_row(*row(result)[:-1], style="red" if result.met is False else None)
+    console.print(table)
 
 
 def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:

@@ -191,7 +191,7 @@ _ADAPTERS = {kind: TypeAdapter(command) for kind, command in COMMANDS.items()}
 
 def parse(kind: str, body: Mapping[str, Any]) -> Command:
     """Read a command from a JSON body; raises Invalid naming field, value and rule."""
-    adapter = _ADAPTERS.get(kind)
+    adapter = _ADAPTERS.get(str(kind))
     if adapter is None:
         raise Invalid(
             f"kind {kind!r} is not one of {', '.join(COMMANDS)}",

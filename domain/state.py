@@ -13,6 +13,7 @@ from domain.balance import Balance, earliest_expiry
 from domain.customer import Customer
 from domain.holds import Hold, Holds
 from domain.pricebook import PriceBook
+from domain.pricing import ModelPrices
 from domain.reservation import Reservation
 from domain.units import quantities_to_wire
 
@@ -112,8 +113,23 @@ def reservation_to_wire(reservation: Reservation) -> dict[str, Any]:
 
 
 def book_to_wire(book: PriceBook) -> dict[str, Any]:
-    """Write what a price book has in force and to come, by version."""
+    """Write a price book: every version with its prices in 10^-12 per base unit."""
     return {
         "currency": book.currency,
-        "versions": [[each.version, each.effective_from] for each in book.versions],
+        "versions": [
+            [
+                each.version,
+                each.effective_from,
+                {name: _model_to_wire(each.models[name]) for name in sorted(each.models)},
+            ]
+            for each in book.versions
+        ],
+    }
+
+
+def _model_to_wire(prices: ModelPrices) -> dict[str, Any]:
+    return {
+        "max_output_tokens": prices.max_output_tokens,
+        "rates": {unit: str(rate) for unit, rate in sorted(prices.rates.items())},
+        "tiers": [[tier.up_to, *map(str, tier[1:])] for tier in prices.tiers],
     }

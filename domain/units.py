@@ -60,18 +60,21 @@ def quantities_from_wire(value: object) -> Quantities:
     Unknown unit names are kept (pricing refuses them by name, so that they are recorded);
     anything that is not a quantity raises ValueError.
     """
-    if type(value) is not dict:
+    if type(value) is not dict or not all(type(unit) is str for unit in value):
         raise ValueError("must be an object of unit names to quantities")
     if len(value) > UNITS_MAX:
         raise ValueError(f"must name at most {UNITS_MAX} units")
-    for unit, quantity in value.items():
+    in_order = {unit: value[unit] for unit in sorted(value)}
+    for unit, quantity in in_order.items():
         if not (type(quantity) is int and unit in COUNTED and 0 <= quantity <= QUANTITY_MAX):
-            return {unit: _checked(unit, quantity) for unit in sorted(value, key=str)}
-    return {unit: value[unit] for unit in sorted(value)}  # the usual case: known counts
+            break
+    else:
+        return in_order  # the usual case: known counts
+    return {unit: _checked(unit, quantity) for unit, quantity in in_order.items()}
 
 
-def _checked(unit: object, value: object) -> int:
-    if type(unit) is not str or (unit not in UNITS and not _is_unit_name(unit)):
+def _checked(unit: str, value: object) -> int:
+    if unit not in UNITS and not _is_unit_name(unit):
         raise ValueError("unit names are lower-case words of at most 64 characters")
     return _quantity(unit, value)
 

@@ -7,9 +7,9 @@ that comes alone that is a sixth of its time.
 import json
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, OperationalError
 from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus, Format
+from psycopg.pq import ConnStatus, ExecStatus, Format
 
 from adapters.event_store.arrays import (
     ARRAY_OF,
@@ -54,6 +54,8 @@ def call(connection: Connection[Any], batch: Batch) -> str:
     """Append a batch; return `ok` or why nothing was written, or raise the driver's error."""
     parameters = columns(batch)
     result = connection.pgconn.exec_prepared(_NAME, parameters, _FORMATS)  # type: ignore[arg-type]
+    if connection.pgconn.status == ConnStatus.BAD:  # nobody knows what became of the batch
+        raise OperationalError(result.error_message.decode(errors="replace"))
     if result.status != ExecStatus.TUPLES_OK:
         raise error_from_result(result)
     return (result.get_value(0, 0) or b"").decode()

@@ -7,11 +7,9 @@ token, so a price in its own 10^-6 is exactly the number of 10^-12 that one toke
 from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from hashlib import sha256
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from tollbook import canonical
 from tollbook.amounts import parse_micro, parse_price
 from tollbook.errors import Invalid
 from tollbook.times import SECOND, parse_instant
@@ -138,8 +136,6 @@ class Version(NamedTuple):
     number: int
     effective_from: int
     models: dict[str, ModelPrices]
-    content: str
-    """The SHA-256 of the published models in canonical JSON, in hex."""
 
 
 class Book:
@@ -156,8 +152,7 @@ class Book:
         """Add a published version."""
         models = {model["name"]: ModelPrices(model) for model in data["models"]}
         effective_from = parse_instant(data["effective_from"])
-        content = sha256(canonical.dumps(data["models"])).hexdigest()
-        self.versions.append(Version(len(self.versions) + 1, effective_from, models, content))
+        self.versions.append(Version(len(self.versions) + 1, effective_from, models))
 
     def in_force(self, start: int, end: int) -> list[Version]:
         """Return every version that is in force at some instant from start to end, oldest first."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from tollbook.amounts import format_micro, format_pico
 from tollbook.recompute.account import NEVER, Account, Grant, Hold, Reservation
-from tollbook.recompute.prices import MEASURED, Book, Quantities
+from tollbook.recompute.prices import MEASURED, TOKENS, Book, ModelPrices, Quantities
 
 
 def account_state(account: Account) -> dict[str, Any]:
@@ -76,8 +76,25 @@ def _quantities_state(quantities: Quantities) -> dict[str, int | str]:
 
 
 def book_state(book: Book) -> dict[str, Any]:
-    """Write the versions of a price book."""
+    """Write the versions of a price book with their prices, in 10^-12 per base unit."""
     return {
         "currency": book.currency,
-        "versions": [[each.number, each.effective_from, each.content] for each in book.versions],
+        "versions": [
+            [
+                version.number,
+                version.effective_from,
+                {name: _model_state(version.models[name]) for name in sorted(version.models)},
+            ]
+            for version in book.versions
+        ],
+    }
+
+
+def _model_state(model: ModelPrices) -> dict[str, Any]:
+    return {
+        "max_output_tokens": model.output_cap,
+        "rates": {unit: str(rate) for unit, rate in sorted(model.rates.items())},
+        "tiers": [
+            [upper, *[str(prices[unit]) for unit in TOKENS]] for _, upper, prices in model.tiers
+        ],
     }

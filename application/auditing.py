@@ -1,0 +1,254 @@
+"""Audit: one pass over every stored event that believes nothing that it can compute itself.
+
+Leaf hashes and the Merkle root are computed from the stored bytes; every charge and balance by
+`tollbook.recompute`, which knows nothing of this program; the state by this program's own fold.
+What two of them disagree on, or what the tables beside the log contradict, is a difference.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from tollbook.merkle import Frontier
+
+from application.expecting import Expectation, ExpectedRoots
+from application.findings import LISTED_MAX, Difference, Findings
+from application.ports import Head, Key
+from application.replaying import FoldedLedger, Progress, state_hash
+from domain.balance import Balance
+from domain.event import Event, Recorded
+from domain.state import balance_to_wire
+
+
+class Entry(NamedTuple):
+    """A stored event as an auditor reads it."""
+
+    row: tuple[Any, ...]
+    """The columns in the order of `Recorded`, the payload's text in place of the event."""
+    event: Event | None
+    """What the payload says, read strictly; None when it cannot be read."""
+    problem: str | None
+    """Why the payload is not exactly what this program would have stored, if it is not."""
+    leaf: bytes
+    """The leaf hash, computed from the row."""
+    stored_leaf: bytes
+
+
+class StoredSnapshot(NamedTuple):
+    """A snapshot as it is stored."""
+
+    customer: str
+    sequence: int
+    data: str
+
+
+class AuditReader(Protocol):
+    """Reads everything that is stored, as of one instant."""
+
+    def head(self) -> Head:
+        """Return what the ledger says about its own end."""
+
+    def entries(self) -> Iterator[Sequence[Entry]]:
+        """Yield every stored event in order of position, in chunks."""
+
+    def unanswered(self, keys: Sequence[tuple[Key, int]]) -> list[int]:
+        """Return the positions of those keys that are not kept, each with its position."""
+
+    def id_count(self) -> int:
+        """Return how many ids are kept."""
+
+    def stray_ids(self, limit: int) -> list[tuple[int, Key]]:
+        """Return ids that point at no event, or at one of another command."""
+
+    def snapshots(self) -> Iterator[StoredSnapshot]:
+        """Yield the snapshots that this program would use."""
+
+    def open_doors(self) -> list[tuple[str, str, str]]:
+        """Return (what, expected, found) for each guard of the log that is not in its place."""
+
+
+class Recomputation(Protocol):
+    """An independent recomputation, such as `tollbook.recompute.Recomputation`."""
+
+    def add(self, event: tuple[Any, ...], /) -> None:
+        """Check one event against everything before it."""
+
+    def customer_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each customer's state."""
+
+    def book_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each price book's state."""
+
+    def reservation_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each open reservation's state."""
+
+
+Recompute = Callable[[Callable[[Any], None]], Recomputation]
+"""Makes a recomputation that reports (position, what, expected, found) to a function."""
+
+
+class AuditReport(NamedTuple):
+    """What an audit found."""
+
+    ok: bool
+    position: int
+    root: str
+    state_hash: str
+    events: int
+    customers: int
+    differences: tuple[Difference, ...]
+    differences_total: int
+
+    def document(self) -> dict[str, Any]:
+        """Return the report as JSON data."""
+        listed = [difference._asdict() for difference in self.differences]
+        return {**self._asdict(), "differences": listed}
+
+
+def verify(
+    reader: AuditReader,
+    recompute: Recompute,
+    expected: Sequence[Expectation] = (),
+    progress: Progress | None = None,
+) -> AuditReport:
+    """Check everything that a ledger has stored, against itself and against expected roots."""
+    audit = _Audit(reader, recompute, expected)
+    for chunk in reader.entries():
+        audit.examine(chunk)
+        if progress is not None:
+            progress(len(chunk))
+    return audit.report()
+
+
+class _Audit:
+    """One audit under way."""
+
+    def __init__(
+        self, reader: AuditReader, recompute: Recompute, expected: Sequence[Expectation]
+    ) -> None:
+        self._reader = reader
+        self._findings = Findings()
+        self._recomputation = recompute(self._findings.add)
+        self._ledger = FoldedLedger()
+        self._roots = ExpectedRoots(expected, Frontier(), self._findings)
+        self._snapshot_at = {each.customer: each.sequence for each in reader.snapshots()}
+        self._reached: dict[str, tuple[Balance, int]] = {}
+        self._events = self._position = self._recorded_at = 0
+        self._answered = self._unreadable = 0
+
+    def examine(self, chunk: Sequence[Entry]) -> None:
+        """Check a chunk of events, each by itself and against everything before it."""
+        keys = []
+        for entry in chunk:
+            self._examine(entry)
+            event = entry.event
+            if event is not None and (kind := event.command_kind()):
+                keys.append(((kind, event.command_scope(), entry.row[7]), entry.row[0]))
+        missing = self._reader.unanswered(keys)
+        for position in missing:
+            self._findings.note(position, "command_ids", "the id of this event's command", None)
+        self._answered += len(keys) - len(missing)
+
+    def _examine(self, entry: Entry) -> None:
+        position = entry.row[0]
+        self._roots.add(position, entry.leaf)
+        if entry.leaf != entry.stored_leaf:
+            self._findings.note(position, "leaf", entry.leaf.hex(), entry.stored_leaf.hex())
+        if entry.problem is not None:
+            self._findings.note(position, "data", "the canonical form", entry.problem)
+        self._recomputation.add(entry.row)
+        if entry.event is None:
+            self._unreadable += 1
+        else:
+            self._fold(Recorded(*entry.row[:13], entry.event))
+        self._events += 1
+        self._position, self._recorded_at = position, entry.row[12]
+
+    def _fold(self, recorded: Recorded) -> None:
+        """Apply an event; an event that makes no sense may make the fold fail."""
+        try:
+            self._ledger.apply(recorded)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
+            self._findings.note(recorded.position, "fold", "an event that applies", repr(error))
+            return
+        customer = recorded.customer
+        if customer is not None and customer in self._snapshot_at:
+            balance = self._ledger.balances[customer]
+            if balance.sequence == self._snapshot_at[customer]:
+                self._reached[customer] = balance, recorded.position
+
+    def report(self) -> AuditReport:
+        """Check what can only be checked at the end, and sum up."""
+        root = self._roots.finish(self._position)
+        self._check_head()
+        self._check_ids()
+        self._check_states()
+        self._check_snapshots()
+        for what, expected, found in self._reader.open_doors():
+            self._findings.note(self._position, what, expected, found)
+        findings = self._findings
+        return AuditReport(
+            ok=findings.total == 0,
+            position=self._position,
+            root=root.hex(),
+            state_hash=state_hash(self._ledger),
+            events=self._events,
+            customers=len(self._ledger.balances),
+            differences=tuple(findings.listed),
+            differences_total=findings.total,
+        )
+
+    def _check_head(self) -> None:
+        head = self._reader.head()
+        if head.position != self._position:
+            self._findings.note(self._position, "head: position", self._position, head.position)
+        if head.recorded_at != self._recorded_at:
+            self._findings.note(
+                self._position, "head: recorded_at", self._recorded_at, head.recorded_at
+            )
+
+    def _check_ids(self) -> None:
+        """See that no id is kept beyond those of the events."""
+        kept = self._reader.id_count()
+        if self._answered <= kept <= self._answered + self._unreadable:
+            return
+        strays = self._reader.stray_ids(LISTED_MAX)
+        for position, key in strays:
+            self._findings.note(position, "command_ids", "an event of this command", list(key))
+        if not strays:
+            self._findings.note(self._position, "command_ids: rows", self._answered, kept)
+
+    def _check_states(self) -> None:
+        """Compare this program's fold with the recomputation, name by name."""
+        ledger, other = self._ledger, self._recomputation
+        pairs = (
+            ("customer", other.customer_states(), ledger.customer_states()),
+            ("price book", other.book_states(), ledger.book_states()),
+            ("reservation", other.reservation_states(), ledger.reservation_states()),
+        )
+        for kind, expected, found in pairs:
+            folded = dict(found)
+            for name, state in expected:
+                self._findings.compare(
+                    self._position, f"{kind} {name}", state, folded.pop(name, {})
+                )
+            for name in folded:
+                self._findings.note(self._position, f"{kind} {name}", None, folded[name])
+
+    def _check_snapshots(self) -> None:
+        """Compare each snapshot with the fold as it stood at the snapshot's event."""
+        for snapshot in self._reader.snapshots():
+            what = f"snapshot of {snapshot.customer}"
+            balance, position = self._reached.get(snapshot.customer, (None, self._position))
+            if balance is None:
+                self._findings.note(position, what, "an event", f"number {snapshot.sequence}")
+                continue
+            try:
+                stored = json.loads(snapshot.data)
+                taken_at, wire = stored["position"], dict(stored["balance"])
+            except (ValueError, LookupError, TypeError) as error:
+                self._findings.note(position, what, "a snapshot", repr(error))
+                continue
+            self._findings.compare(position, what, balance_to_wire(balance), wire)
+            if type(taken_at) is not int or not position <= taken_at <= self._position:
+                self._findings.note(position, f"{what}: position", position, taken_at)
