@@ -160,7 +160,7 @@ class _Audit:
         if entry.event is None:
             self._unreadable += 1
         else:
-            self._fold(Recorded(*entry.row[:13], entry.event))
+            self._fold(Recorded._make((*entry.row[:13], entry.event)))
         self._events += 1
         self._position, self._recorded_at = position, entry.row[12]
 
@@ -227,13 +227,8 @@ class _Audit:
             ("reservation", other.reservation_states(), ledger.reservation_states()),
         )
         for kind, expected, found in pairs:
-            folded = dict(found)
-            for name, state in expected:
-                self._findings.compare(
-                    self._position, f"{kind} {name}", state, folded.pop(name, {})
-                )
-            for name in folded:
-                self._findings.note(self._position, f"{kind} {name}", None, folded[name])
+            for name, one, another in _paired(expected, found):
+                self._findings.compare(self._position, f"{kind} {name}", one, another)
 
     def _check_snapshots(self) -> None:
         """Compare each snapshot with the fold as it stood at the snapshot's event."""
@@ -252,3 +247,22 @@ class _Audit:
             self._findings.compare(position, what, balance_to_wire(balance), wire)
             if type(taken_at) is not int or not position <= taken_at <= self._position:
                 self._findings.note(position, f"{what}: position", position, taken_at)
+
+
+States = Iterator[tuple[str, dict[str, Any]]]
+
+
+def _paired(ones: States, others: States) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield the states of both sides by name; who is on one side only has an empty other one."""
+    one, other = next(ones, None), next(others, None)
+    while one is not None or other is not None:
+        if other is None or (one is not None and one[0] < other[0]):
+            assert one is not None
+            yield *one, {}
+            one = next(ones, None)
+        elif one is None or other[0] < one[0]:
+            yield other[0], {}, other[1]
+            other = next(others, None)
+        else:
+            yield *one, other[1]
+            one, other = next(ones, None), next(others, None)

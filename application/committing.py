@@ -9,6 +9,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from tollbook.errors import Conflict, TollbookError, Unavailable, Unknown
 
@@ -27,7 +28,8 @@ from application.ports import (
     StoreFailedError,
     TakenError,
 )
-from application.world import World
+from application.world import Undo, World
+from domain.balance import Balance
 
 logger = logging.getLogger("tollbook.executor")
 
@@ -50,6 +52,17 @@ PATIENCE_SECONDS = 30.0
 """How long to try to reach the database again before giving up on a batch."""
 
 
+PORT_ERRORS = (HeadMovedError, ClockRefusedError, TakenError, FencedError, StoreFailedError)
+
+
+class Flight(NamedTuple):
+    """A batch that is on its way to the ledger, or has just arrived."""
+
+    plan: Plan
+    jobs: Sequence[Job]
+    undo: Undo
+
+
 class Committer:
     """Turns batches of jobs into committed events; used by one thread at a time."""
 
@@ -63,10 +76,64 @@ class Committer:
         self.world = World(store)
         self._recent: OrderedDict[Key, int] = OrderedDict()
         self._calm = CALM_BATCHES
+        self._sent: Flight | None = None
         clock.synchronise(store.database_time())
+
+    def feed(self, jobs: Sequence[Job]) -> None:
+        """Decide jobs while the batch before is being committed, and send them; never raises.
+
+        They are answered by the next `feed`, `flush` or `process`. While other processes write,
+        or when anything is out of the ordinary, this is the same as `process`.
+        """
+        if self._calm < CALM_BATCHES:
+            self.process(jobs)
+            return
+        live = self._in_time(jobs)
+        try:
+            plan = self._plan(live, careful=False)
+        except Exception:  # noqa: BLE001 - decided again with care, once nothing is under way
+            self.process(live)
+            return
+        if not self.flush() or not plan.events or plan.riders:
+            self.process(live)
+            return
+        try:
+            self._store.send(plan.batch())
+        except (ConnectionLostError, StoreFailedError):
+            self.process(live)
+            return
+        self._sent = Flight(plan, live, self._advance(plan))
+
+    def flush(self) -> bool:
+        """Wait for the batch that was sent and answer it; False when it had to be done again."""
+        flight, self._sent = self._sent, None
+        if flight is None:
+            return True
+        try:
+            self._store.receive()
+        except ConnectionLostError as error:
+            flight.undo.take_back()
+            self._take_back_ids(flight.plan)
+            error.args = (*error.args, flight.plan)
+            self._process(flight.jobs, error)
+            return False
+        except PORT_ERRORS:
+            flight.undo.take_back()
+            self._take_back_ids(flight.plan)
+            self._process(flight.jobs)
+            return False
+        self._answer(flight)
+        return True
 
     def process(self, jobs: Sequence[Job]) -> None:
         """Decide and append jobs in one transaction, then answer them; never raises."""
+        self.flush()
+        live = self._in_time(jobs)
+        if live:
+            self._process(live)
+
+    def _in_time(self, jobs: Sequence[Job]) -> list[Job]:
+        """Tell jobs whose deadline has passed, and return the others."""
         now = self._monotonic()
         live = []
         for job in jobs:
@@ -74,21 +141,30 @@ class Committer:
                 _fail(job, _too_late())
             else:
                 live.append(job)
-        if not live:
-            return
+        return live
+
+    def _process(self, jobs: Sequence[Job], lost: ConnectionLostError | None = None) -> None:
         try:
-            plan = self._commit(live)
+            plan = self._commit(jobs, lost)
         except (FencedError, StoreFailedError) as error:
-            self._one_by_one(live, error)
+            self._one_by_one(jobs, error)
         except TollbookError as error:
-            for job in live:
+            for job in jobs:
                 _fail(job, error)
         except Exception as error:
             logger.exception("a batch failed")
-            for job in live:
+            for job in jobs:
                 _fail(job, Unavailable(f"internal error: {type(error).__name__}"))
         else:
-            self._succeed(plan, live)
+            self._answer(Flight(plan, jobs, self._advance(plan)))
+
+    def _advance(self, plan: Plan) -> Undo:
+        self._recent.update(plan.ids)
+        return plan.draft.advance()
+
+    def _take_back_ids(self, plan: Plan) -> None:
+        for key in plan.ids:
+            self._recent.pop(key, None)
 
     def _one_by_one(self, jobs: Sequence[Job], error: Exception) -> None:
         """Give each job a transaction of its own, so that only the culprit fails."""
@@ -104,30 +180,35 @@ class Committer:
         else:
             _fail(jobs[0], Unavailable(f"nothing was written: {error}"))
 
-    def _succeed(self, plan: Plan, jobs: Sequence[Job]) -> None:
-        """Make the plan the committed state, snapshot what is due, and answer."""
-        due = [
-            Snapshot(balance, plan.draft.position)
-            for customer, balance in plan.draft.balances.items()
-            if balance.sequence // SNAPSHOT_EVERY
-            > _sequence_before(self.world, customer) // SNAPSHOT_EVERY
-        ]
-        plan.draft.commit()
-        self._recent.update(plan.ids)
+    def _answer(self, flight: Flight) -> None:
+        """Answer the jobs of a committed batch, and snapshot the balances that are due."""
+        for job in flight.jobs:
+            job.finish()
         while len(self._recent) > RECENT_MAX:
             self._recent.popitem(last=False)
-        for job in jobs:
-            job.finish()
+        due = [
+            Snapshot(balance, flight.plan.draft.position)
+            for customer, balance in flight.plan.draft.balances.items()
+            if balance.sequence // SNAPSHOT_EVERY > _sequence(flight.undo.balances.get(customer))
+        ]
         if due:
             try:
                 self._store.save_snapshots(due)
             except Exception:  # a snapshot is only a shortcut: the next one will do
                 logger.warning("snapshots were not saved", exc_info=True)
 
-    def _commit(self, jobs: Sequence[Job]) -> Plan:
-        """Try until the batch is in the ledger or it is certain that it cannot be."""
+    def _commit(self, jobs: Sequence[Job], lost: ConnectionLostError | None = None) -> Plan:
+        """Try until the batch is in the ledger or it is certain that it cannot be.
+
+        `lost` is how an earlier attempt lost its acknowledgement, if one did.
+        """
         losses, careful = 0, False
         started = self._monotonic()
+        if lost is not None:
+            done = self._after_loss(lost, started)
+            if done is not None:
+                return done
+            careful = True
         for _ in range(ATTEMPTS_MAX):
             plan: Plan | None = None
             try:
@@ -157,6 +238,10 @@ class Committer:
 
     def _append(self, plan: Plan) -> None:
         if not plan.events and not plan.riders:
+            # Nothing to append, so nothing else would tell that others have written meanwhile:
+            # what this batch did not find may be there by now.
+            if self._store.head().position != plan.base:
+                raise HeadMovedError
             return
         try:
             self._store.append(plan.batch())
@@ -166,11 +251,17 @@ class Committer:
 
     def _commit_locked(self, jobs: Sequence[Job], careful: bool) -> Plan:
         """Decide while holding the head: nobody can be faster."""
-        with self._store.locked() as head:
-            self._calm = 0 if head.position > self.world.position else self._calm + 1
-            self._catch_up()
-            plan = self._plan(jobs, careful)
-            self._append(plan)
+        plan: Plan | None = None
+        try:
+            with self._store.locked() as head:
+                self._calm = 0 if head.position > self.world.position else self._calm + 1
+                self._catch_up()
+                plan = self._plan(jobs, careful)
+                self._append(plan)
+        except ConnectionLostError as error:
+            # The commit comes last, when the block ends: its answer may be the one that is lost.
+            error.args = (*error.args, plan)
+            raise
         return plan
 
     def _catch_up(self) -> None:
@@ -210,9 +301,9 @@ class Committer:
         raise Unavailable("the database does not answer: nothing was done")
 
 
-def _sequence_before(world: World, customer: str) -> int:
-    balance = world.balances.get(customer)
-    return balance.sequence if balance is not None else 0
+def _sequence(balance: Balance | None) -> int:
+    """Return in which snapshot interval a balance stands; one that was not in memory, in none."""
+    return 0 if balance is None else balance.sequence // SNAPSHOT_EVERY
 
 
 def _too_late() -> Unavailable:

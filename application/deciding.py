@@ -53,17 +53,16 @@ class Plan:
             item.answer = self._answer(item)
 
     def _add_atomic(self, job: Job) -> None:
-        """Decide commands that succeed together or not at all; only the culprit is recorded."""
-        before = self.draft.copy(), len(self.events), self.ids.copy()
+        """Decide commands that succeed together or not at all."""
+        before = self._mark()
         for item in job.items:
             item.answer = self._answer(item)
             if item.answer.done:
                 continue
             culprit = item.answer
-            self.draft, count, self.ids = before
-            del self.events[count:]
+            self._back_to(before)
             if culprit.recorded is not None and not culprit.repeated:
-                culprit = self._refuse_again(item, culprit.recorded)
+                culprit = self._refused_alone(item, culprit)
             aborted = Refused(
                 f"not done, because {item.command.id} in the same group failed ({culprit.code})",
                 code="aborted",
@@ -74,12 +73,25 @@ class Plan:
             item.answer = culprit
             return
 
-    def _refuse_again(self, item: Item, recorded: Recorded) -> Answer:
-        """Record a refusal anew on the draft without the rest of its group."""
-        event = recorded.event
-        assert isinstance(event, CommandRefused)
-        key = item.command.key(event.customer)
-        return self._record(item, event.customer, event, recorded.recorded_at, key)
+    def _refused_alone(self, item: Item, culprit: Answer) -> Answer:
+        """Record the refusal that failed a group, if it holds without the rest of the group.
+
+        A refusal that only the group brought about is answered, but its id stays free.
+        """
+        before = self._mark()
+        alone = self._answer(item)
+        if alone.recorded is not None and not alone.done:
+            return alone
+        self._back_to(before)
+        return Answer(item.command.id, None, error=culprit.problem())
+
+    def _mark(self) -> tuple[Draft, int, dict[Key, int]]:
+        return self.draft.copy(), len(self.events), self.ids.copy()
+
+    def _back_to(self, mark: tuple[Draft, int, dict[Key, int]]) -> None:
+        draft, count, ids = mark
+        self.draft, self.ids = draft.copy(), ids.copy()
+        del self.events[count:]
 
     def _answer(self, item: Item) -> Answer:
         """Decide one command, or repeat the answer that its id has already."""

@@ -28,6 +28,9 @@ logger = logging.getLogger("tollbook.executor")
 QUEUE_MAX = 20_000
 """How many commands may wait before new ones are refused as `overloaded`."""
 
+CROWD = 32
+"""So few commands are not split into a batch to commit and a batch to decide meanwhile."""
+
 BATCH_MAX = 1024
 """How many commands one transaction decides at most (a single larger job still goes whole)."""
 
@@ -151,18 +154,20 @@ class Executor:
                 if not self._queue:
                     return
             with self._turn:
-                jobs = self._take()
-                if jobs:
-                    self._committer.process(jobs)
+                while jobs := self._take():
+                    self._committer.feed(jobs)
+                self._committer.flush()
 
     def _take(self) -> list[Job]:
-        """Take jobs in the order of their arrival, as many as one batch may hold."""
+        """Take jobs in the order of their arrival, as many as one batch may hold.
+
+        Half of a crowd is enough: the other half is decided while this one is committed.
+        """
         taken: list[Job] = []
         size = 0
         with self._changed:
-            while self._queue and (
-                not taken or size + len(self._queue[0].items) <= self._batch_max
-            ):
+            most = min(self._batch_max, max(CROWD, self._queued // 2))
+            while self._queue and (not taken or size + len(self._queue[0].items) <= most):
                 job = self._queue.popleft()
                 size += len(job.items)
                 taken.append(job)

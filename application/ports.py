@@ -86,6 +86,12 @@ class EventStore(Protocol):
     def append(self, batch: Batch) -> None:
         """Append all of a batch in one transaction, or nothing."""
 
+    def send(self, batch: Batch) -> None:
+        """Begin to append a batch without waiting; other calls wait for it first."""
+
+    def receive(self) -> None:
+        """Wait for the batch that was sent; raises as `append` does."""
+
     def locked(self) -> AbstractContextManager[Head]:
         """Hold the head while the block runs; an append inside commits and ends the hold."""
 

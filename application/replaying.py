@@ -161,7 +161,9 @@ def replay(
     last = head if target.position is None else target.position
     ledger, tree = FoldedLedger(), Frontier()
     for chunk in reader.recorded():
-        wanted = [each for each in chunk if _is_wanted(each[0], last, target.instant)]
+        wanted = chunk
+        if not _is_wanted(chunk[-1][0], last, target.instant):  # neither number ever goes back
+            wanted = [each for each in chunk if _is_wanted(each[0], last, target.instant)]
         for recorded, _ in wanted:
             ledger.apply(recorded)
         tree.extend(leaf for _, leaf in wanted)

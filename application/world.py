@@ -1,7 +1,9 @@
 """The state in memory: aggregates as of one position, and a batch's changes on top of it.
 
-Memory is only a cache of a position. The world holds committed state; a draft lies over it while
-a batch is decided and becomes part of it after the commit, or is dropped.
+Memory is only a cache of a position. A draft lies over the world while a batch is decided. The
+world advances by it when the batch is sent, so that the next one can be decided meanwhile, and is
+taken back if the batch was not committed. Nobody is answered, and nothing is read, from here
+before the commit.
 """
 
 from typing import Any
@@ -26,7 +28,7 @@ RESERVATIONS_MAX = 50_000
 
 
 class World:
-    """Committed aggregates as of `position`, loaded when they are first needed."""
+    """Aggregates as of `position`, loaded when they are first needed."""
 
     def __init__(self, store: EventStore) -> None:
         """Start empty at the store's head."""
@@ -150,15 +152,59 @@ class Draft:
         found = self.books.get(name)
         return self._world.book(name) if found is None else found
 
-    def commit(self) -> None:
-        """Make this batch's changes the committed state; call after the commit only."""
+    def advance(self) -> "Undo":
+        """Make this batch's changes the state that the next batch is decided on.
+
+        Returns what takes them back, should the batch turn out not to be committed.
+        """
         world = self._world
+        undo = Undo(
+            world,
+            {name: world.balances.get(name) for name in self.balances},
+            {name: world.reservations.get(name) for name in self.reservations},
+            {name: world.books.get(name) for name in self.books},
+        )
         world.balances.update(self.balances)
         world.reservations.update(self.reservations)
         world.books.update(self.books)
         world.position, world.recorded_at = self.position, self.recorded_at
         world.ledger_version = self.ledger_version
         world.trim()
+        return undo
+
+
+class Undo:
+    """The way back to the state before a batch; possible because no state is ever changed."""
+
+    def __init__(
+        self,
+        world: World,
+        balances: dict[str, Balance | None],
+        reservations: dict[str, Reservation | None],
+        books: dict[str, PriceBook | None],
+    ) -> None:
+        """Remember what the batch replaces; None stands for what was not in memory."""
+        self._world = world
+        self.balances = balances
+        self._reservations = reservations
+        self._books = books
+        self._marks = world.position, world.recorded_at, world.ledger_version
+
+    def take_back(self) -> None:
+        """Put the world back to where it was before the batch."""
+        world = self._world
+        _restore(world.balances, self.balances)
+        _restore(world.reservations, self._reservations)
+        _restore(world.books, self._books)
+        world.position, world.recorded_at, world.ledger_version = self._marks
+
+
+def _restore(cache: dict[str, Any], before: dict[str, Any]) -> None:
+    for name, state in before.items():
+        if state is None:
+            cache.pop(name, None)
+        else:
+            cache[name] = state
 
 
 def check_reader(event: Event) -> None:

@@ -33,7 +33,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--large",
         action="store_true",
-        help=f"measure {LARGE} alone: about 25 GB of disk and half an hour",
+        help=f"measure {LARGE} alone: about 25 GB of disk and a quarter of an hour",
     )
     parser.add_argument(
         "--quick", action="store_true", help="tiny counts: shows that it runs, measures nothing"

@@ -20,6 +20,8 @@ class Measurement:
 
     run: Callable[[Bench], dict[str, float]]
     figures: tuple[str, ...]
+    once: bool = False
+    """Measured in the first round alone: it takes long, or is the same every time."""
 
 
 # Each stage has all its rounds before the next begins: a long ledger must not lie about while
@@ -39,9 +41,10 @@ STAGES = (
         Measurement(
             bytes_per_inference,
             tuple(name for name in BY_NAME if name.startswith("bytes_per_inference")),
+            once=True,
         ),
         Measurement(replay, ("replay",)),
-        Measurement(verify, ("verify",)),
+        Measurement(verify, ("verify",), once=True),
         Measurement(open_1m, ("open_1m", "open_1m_memory")),
     ),
 )

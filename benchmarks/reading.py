@@ -1,77 +1,31 @@
-"""Reading the long ledger: folding it from the first event, auditing it, opening it anew."""
+"""Reading the long ledger: replaying it from the first event, auditing it, opening it anew."""
 
-import json
 import subprocess
 import sys
 import time
 
-from adapters.event_store.store import PostgresEventStore
 from benchmarks.bench import Bench
 from benchmarks.long_ledger import long_ledger
-from domain import pricebook, reservation
-from domain.balance import Balance
-from domain.event import Recorded
-from domain.events import PricesPublished
-from domain.folding import evolve
-from domain.pricebook import PriceBook
-from domain.reservation import Reservation
-
-CHUNK = 5_000
-
-
-class Fold:
-    """The whole state of a ledger: balances, price books, and the reservations still open."""
-
-    def __init__(self) -> None:
-        """Start before the first event."""
-        self.balances: dict[str, Balance] = {}
-        self.reservations: dict[str, Reservation] = {}
-        self.books: dict[str, PriceBook] = {}
-
-    def apply(self, recorded: Recorded) -> None:
-        """Apply one event."""
-        event, at = recorded.event, recorded.recorded_at
-        if recorded.customer is not None:
-            balance = self.balances.get(recorded.customer) or Balance()
-            self.balances[recorded.customer] = evolve(balance, event, at)
-        name = getattr(event, "reservation", None)
-        if name is not None:
-            known = self.reservations.pop(name, None)
-            state = reservation.evolve(known, event, at, recorded.command)
-            if state is not None and state.status == "open":
-                self.reservations[name] = state
-        elif isinstance(event, PricesPublished):
-            book = self.books.get(event.book) or PriceBook(event.book)
-            self.books[event.book] = pricebook.evolve(book, event)
+from entrypoints.cli.audit import run_audit, run_replay
 
 
 def replay(bench: Bench) -> dict[str, float]:
-    """Measure the fold of every event, read and decoded from the database, without snapshots."""
-    store = PostgresEventStore(long_ledger(bench).database.app_url)
-    fold = Fold()
-    position = 0
+    """Measure `tollbook audit replay`: every event read and folded, the root, the state hash."""
+    database = long_ledger(bench).database
     begin = time.perf_counter()
-    while events := store.since(position, CHUNK):
-        for recorded in events:
-            fold.apply(recorded)
-        position = events[-1].position
-    seconds = time.perf_counter() - begin
-    store.close()
-    return {"replay": position / seconds}
+    report = run_replay(database)
+    return {"replay": report.position / (time.perf_counter() - begin)}
 
 
 def verify(bench: Bench) -> dict[str, float]:
-    """Measure `tollbook audit verify` as a process of its own, its start included."""
+    """Measure `tollbook audit verify`; raises RuntimeError when it finds a difference."""
     database = long_ledger(bench).database
-    command = [sys.executable, "-m", "tollbook", "audit", "verify", "--json"]
     begin = time.perf_counter()
-    audit = subprocess.run(
-        [*command, "--database", database.owner_url], check=False, stdout=subprocess.PIPE
-    )
+    report = run_audit(database)
     seconds = time.perf_counter() - begin
-    if audit.returncode != 0:
-        raise RuntimeError(f"the audit ended with {audit.returncode}: {audit.stdout[:2000]!r}")
-    return {"verify": json.loads(audit.stdout)["events"] / seconds}
+    if not report.ok:
+        raise RuntimeError(f"the audit found differences: {report.differences[:3]}")
+    return {"verify": report.events / seconds}
 
 
 def open_1m(bench: Bench) -> dict[str, float]:

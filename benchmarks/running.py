@@ -32,7 +32,7 @@ def _one_round(
 ) -> None:
     for measurement in stage:
         name = measurement.figures[0]
-        if name in failed:
+        if name in failed or (measurement.once and bench.round > 1):
             continue
         try:
             found = measurement.run(bench)

@@ -18,7 +18,7 @@ from domain.holds import Hold
 from domain.outcomes import Decision, Refusal
 from domain.periods import billing_period
 from domain.pricebook import PriceBook
-from domain.pricing import charge
+from domain.pricing import charge, token_volume
 from domain.reservation import Reservation
 from domain.reserving import closed, no_price, no_rate
 from domain.units import Quantities
@@ -26,6 +26,9 @@ from domain.values import SECOND
 
 TOLERANCE = 5 * SECOND
 """How far `occurred_at` may lie outside the reservation and the receipt (clock skew)."""
+
+VOLUME_MAX = 2**53 - 1
+"""The most tokens of one model in one billing period: JSON carries no larger whole number."""
 
 
 class Priced(NamedTuple):
@@ -63,6 +66,8 @@ def priced(
         return refusal
     period = billing_period(occurred_at, customer.time_zone)
     volume = balance.volume(model, period)
+    if volume + token_volume(usage) > VOLUME_MAX:
+        raise Invalid.because("usage", usage, f"at most {VOLUME_MAX} tokens in a period in all")
     return Priced(charge(prices, usage, volume), period, version.version, volume)
 
 

@@ -7,6 +7,7 @@ never anything that depends on when it is read.
 from typing import Any
 
 from tollbook.amounts import format_pico, parse_pico
+from tollbook.times import format_instant, parse_instant
 
 from domain.allocation import NEVER, Grant
 from domain.balance import Balance, earliest_expiry
@@ -15,7 +16,7 @@ from domain.holds import Hold, Holds
 from domain.pricebook import PriceBook
 from domain.pricing import ModelPrices
 from domain.reservation import Reservation
-from domain.units import quantities_to_wire
+from domain.units import Quantities
 
 STATE_VERSION = 1
 """Raised when the format or the meaning of a stored state changes; old snapshots are dropped."""
@@ -24,7 +25,7 @@ _TOTALS = ("held", "credit_held", "overdraft", "granted", "breakage", "spent", "
 
 
 def balance_to_wire(balance: Balance) -> dict[str, Any]:
-    """Write a balance as JSON data; amounts as decimal strings, instants as microseconds."""
+    """Write a balance as JSON data; amounts, instants and tokens as strings, for any size."""
     customer = balance.customer
     return {
         "customer": None if customer is None else _customer_to_wire(customer),
@@ -33,14 +34,14 @@ def balance_to_wire(balance: Balance) -> dict[str, Any]:
             name: {
                 "amount": format_pico(hold.amount),
                 "credit": format_pico(hold.credit),
-                "expires_at": hold.expires_at,
+                "expires_at": format_instant(hold.expires_at),
                 "parts": [[part, format_pico(amount)] for part, amount in hold.parts],
             }
             for name, hold in sorted(balance.holds.items())
         },
         "own_version": balance.own_version,
         "sequence": balance.sequence,
-        "volumes": dict(sorted(balance.volumes.items())),
+        "volumes": {name: str(balance.volumes[name]) for name in sorted(balance.volumes)},
         **{name: format_pico(getattr(balance, name)) for name in _TOTALS},
     }
 
@@ -51,7 +52,7 @@ def _customer_to_wire(customer: Customer) -> dict[str, Any]:
 
 def _grant_to_wire(grant: Grant) -> dict[str, Any]:
     return {
-        "expires_at": None if grant.expires_at == NEVER else grant.expires_at,
+        "expires_at": None if grant.expires_at == NEVER else format_instant(grant.expires_at),
         "free": format_pico(grant.free),
         "held": format_pico(grant.held),
         "id": grant.id,
@@ -68,7 +69,12 @@ def balance_from_wire(wire: dict[str, Any]) -> Balance:
         parts = tuple((part, parse_pico(amount)) for part, amount in hold["parts"])
         holds = holds.put(
             name,
-            Hold(parse_pico(hold["amount"]), hold["expires_at"], parts, parse_pico(hold["credit"])),
+            Hold(
+                parse_pico(hold["amount"]),
+                parse_instant(hold["expires_at"]),
+                parts,
+                parse_pico(hold["credit"]),
+            ),
         )
     terms = wire["customer"]
     customer = None
@@ -78,7 +84,7 @@ def balance_from_wire(wire: dict[str, Any]) -> Balance:
         customer=customer,
         grants=tuple(_grant_from_wire(grant) for grant in wire["grants"]),
         holds=holds,
-        volumes=wire["volumes"],
+        volumes={name: int(tokens) for name, tokens in wire["volumes"].items()},
         sequence=wire["sequence"],
         own_version=wire["own_version"],
         **{name: parse_pico(wire[name]) for name in _TOTALS},
@@ -91,7 +97,7 @@ def _grant_from_wire(wire: dict[str, Any]) -> Grant:
         wire["id"],
         wire["kind"],
         wire["priority"],
-        NEVER if wire["expires_at"] is None else wire["expires_at"],
+        NEVER if wire["expires_at"] is None else parse_instant(wire["expires_at"]),
         None if wire["models"] is None else tuple(wire["models"]),
         parse_pico(wire["free"]),
         parse_pico(wire["held"]),
@@ -103,13 +109,18 @@ def reservation_to_wire(reservation: Reservation) -> dict[str, Any]:
     return {
         "charged": format_pico(reservation.charged),
         "customer": reservation.customer,
-        "estimate": quantities_to_wire(reservation.estimate),
-        "expires_at": reservation.expires_at,
+        "estimate": _quantities_to_wire(reservation.estimate),
+        "expires_at": format_instant(reservation.expires_at),
         "model": reservation.model,
-        "opened_at": reservation.opened_at,
-        "used": quantities_to_wire(reservation.used),
+        "opened_at": format_instant(reservation.opened_at),
+        "used": _quantities_to_wire(reservation.used),
         "version": reservation.version,
     }
+
+
+def _quantities_to_wire(quantities: Quantities) -> dict[str, str]:
+    """Write sums of quantities in base units; they may be larger than any one quantity."""
+    return {unit: str(quantities[unit]) for unit in sorted(quantities)}
 
 
 def book_to_wire(book: PriceBook) -> dict[str, Any]:
@@ -119,7 +130,7 @@ def book_to_wire(book: PriceBook) -> dict[str, Any]:
         "versions": [
             [
                 each.version,
-                each.effective_from,
+                format_instant(each.effective_from),
                 {name: _model_to_wire(each.models[name]) for name in sorted(each.models)},
             ]
             for each in book.versions

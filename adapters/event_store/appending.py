@@ -5,6 +5,7 @@ that comes alone that is a sixth of its time.
 """
 
 import json
+from select import select
 from typing import Any
 
 from psycopg import Connection, OperationalError
@@ -50,12 +51,28 @@ def prepare(connection: Connection[Any]) -> None:
         raise error_from_result(result)
 
 
-def call(connection: Connection[Any], batch: Batch) -> str:
-    """Append a batch; return `ok` or why nothing was written, or raise the driver's error."""
-    parameters = columns(batch)
-    result = connection.pgconn.exec_prepared(_NAME, parameters, _FORMATS)  # type: ignore[arg-type]
-    if connection.pgconn.status == ConnStatus.BAD:  # nobody knows what became of the batch
-        raise OperationalError(result.error_message.decode(errors="replace"))
+def send(connection: Connection[Any], batch: Batch) -> None:
+    """Send a batch without waiting for it; the next use of the connection is `receive`."""
+    libpq = connection.pgconn
+    libpq.send_query_prepared(_NAME, columns(batch), _FORMATS)
+    while libpq.flush():
+        readable, _, _ = select([libpq.socket], [libpq.socket], [])
+        if readable:
+            libpq.consume_input()
+
+
+def receive(connection: Connection[Any]) -> str:
+    """Wait for the batch that was sent; return `ok` or why nothing was written, or raise."""
+    libpq = connection.pgconn
+    while libpq.is_busy():
+        select([libpq.socket], [], [])
+        libpq.consume_input()
+    result = libpq.get_result()
+    if result is None or libpq.status == ConnStatus.BAD:  # nobody knows what became of the batch
+        message = b"" if result is None else result.error_message
+        raise OperationalError(message.decode(errors="replace") or "the connection broke")
+    while libpq.get_result() is not None:
+        continue
     if result.status != ExecStatus.TUPLES_OK:
         raise error_from_result(result)
     return (result.get_value(0, 0) or b"").decode()

@@ -22,7 +22,10 @@ from adapters.event_store.recorder import NUMBER_MAX, LedgerRecorder, stored_row
 POLL_SECONDS = 0.1
 FETCH_MAX = 500
 
-_TOPIC = "name || coalesce('.' || version, '')"
+_SELECT = (
+    f"SELECT {ROW_COLUMNS} FROM events WHERE position > %s AND position <= %s "  # noqa: S608
+    "AND (%s OR name || coalesce('.' || version, '') = ANY(%s)) ORDER BY position LIMIT %s"
+)
 
 
 class LedgerApplicationRecorder(LedgerRecorder, ApplicationRecorder):
@@ -43,11 +46,8 @@ class LedgerApplicationRecorder(LedgerRecorder, ApplicationRecorder):
     ) -> Sequence[Notification]:
         """Return the events between two positions, in order; topics are `name.version`."""
         after = 0 if start is None else start - inclusive_of_start
-        rows = self._run(
-            f"SELECT {ROW_COLUMNS} FROM events WHERE position > %s AND position <= %s "  # noqa: S608
-            f"AND (%s OR {_TOPIC} = ANY(%s)) ORDER BY position LIMIT %s",
-            (after, NUMBER_MAX if stop is None else stop, not topics, list(topics), limit),
-        )
+        last = NUMBER_MAX if stop is None else stop
+        rows = self._run(_SELECT, (after, last, not topics, list(topics), limit))
         if self._bare:
             return [
                 Notification(f"stream:{row[3]}", row[4], row[1], row[13].encode(), row[0])

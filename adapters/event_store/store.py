@@ -44,6 +44,9 @@ _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _FULL = (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory, psycopg.errors.InsufficientResources)
 
 
+PORT_ERRORS = (TakenError, FencedError, ConnectionLostError, StoreFailedError)
+
+
 class PostgresEventStore:
     """Implements application.ports.EventStore; one thread at a time may append."""
 
@@ -53,7 +56,9 @@ class PostgresEventStore:
         self._connection: Connection | None = None
         self._cursor: psycopg.Cursor[tuple[Any, ...]]
         self._guard = threading.RLock()
-        self._locked = False
+        self._sent = False
+        self._status: str | Exception | None = None
+        self._holding = False
         mapper = LedgerMapper()
         self._recorder = LedgerApplicationRecorder(self.run)
         self._events: LibraryEventStore[str] = LibraryEventStore(mapper, self._recorder)
@@ -71,19 +76,34 @@ class PostgresEventStore:
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
+            if self._holding:
+                raise psycopg.OperationalError("the connection broke while the head was held")
             self._connection = connect(self._url, role=APPLICATION_ROLE)
             appending.prepare(self._connection)
             self._cursor = self._connection.cursor(binary=True)
         return self._connection
 
     def run(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run a query on the one connection; a broken one raises ConnectionLostError."""
+        """Run a query on the one connection; it may run twice when the connection breaks.
+
+        Raises ConnectionLostError when the second connection breaks as well, or the head is held.
+        """
         with self._guard, _translated():
+            self._settle()
+            connection = self._connected()
+            try:
+                return self._rows(query, parameters)
+            except _LOST:
+                if self._holding or not connection.closed:
+                    raise
             self._connected()
-            cursor = self._cursor
-            cursor.execute(query, parameters, prepare=True)
-            result = cursor.pgresult
-            return cursor.fetchall() if result is not None and result.nfields else []
+            return self._rows(query, parameters)
+
+    def _rows(self, query: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        cursor = self._cursor
+        cursor.execute(query, parameters, prepare=True)
+        result = cursor.pgresult
+        return cursor.fetchall() if result is not None and result.nfields else []
 
     def head(self) -> Head:
         """Return where the ledger stands."""
@@ -95,25 +115,54 @@ class PostgresEventStore:
 
     def append(self, batch: Batch) -> None:
         """Append all of a batch in one transaction, or nothing; see the port for how it fails."""
+        self.send(batch)
+        self.receive()
+
+    def send(self, batch: Batch) -> None:
+        """Begin to append a batch; `receive` says how it ended."""
         with self._guard, _translated():
-            status = appending.call(self._connected(), batch)
+            appending.send(self._connected(), batch)
+            self._sent, self._status = True, None
+
+    def receive(self) -> None:
+        """Wait for the batch that was sent; raises as `append` does."""
+        with self._guard:
+            self._settle()
+            status, self._status = self._status, None
+        if isinstance(status, Exception):
+            raise status
         if status == "moved":
             raise HeadMovedError
         if status == "clock":
             raise ClockRefusedError
 
+    def _settle(self) -> None:
+        """Wait for a batch that is on its way, and keep how it ended for `receive`."""
+        if not self._sent:
+            return
+        self._sent = False
+        try:
+            with _translated():
+                self._status = appending.receive(self._connected())
+        except PORT_ERRORS as error:
+            self._status = error
+
     @contextmanager
     def locked(self) -> Iterator[Head]:
         """Hold the head while the block runs, in one transaction that ends with the block."""
         with self._guard:
+            self._settle()
             try:
                 with _translated(), self._connected().transaction():
+                    self._holding = True
                     yield Head(*self.run("SELECT position, recorded_at, clock FROM lock_head()")[0])
             except BaseException:
                 # After a rollback the driver drops every prepared statement of its session, and
                 # so the one that appends: start again with a session of its own.
                 self.close()
                 raise
+            finally:
+                self._holding = False
 
     def since(self, position: int, limit: int) -> list[Recorded]:
         """Return up to `limit` events after a position, in order."""

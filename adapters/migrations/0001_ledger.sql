@@ -89,8 +89,9 @@ CREATE FUNCTION clock_us() RETURNS bigint LANGUAGE sql VOLATILE
 -- behind the head or more than 250 ms off), 'fenced' (an offset is not where the caller thinks),
 -- 'customer' (a reservation would take a customer's id). An id or a stream version that is taken
 -- raises unique_violation.
--- Names are qualified instead of setting search_path, which would cost each call a tenth of its
--- time; the application's role can create nothing that could stand in for them.
+-- Names of tables, functions and types are qualified instead of setting search_path, which would
+-- cost each call a tenth of its time: a session could make a temporary table, or a temporary type
+-- with a check that then ran as the owner, to stand in for an unqualified one.
 CREATE FUNCTION append_events(
     expected bigint, sequences bigint[], occurred bigint[], recorded bigint[],
     stream_versions integer[], versions smallint[], names text[], streams text[],
@@ -145,7 +146,8 @@ DECLARE
     rider record;
 BEGIN
     FOR rider IN SELECT * FROM json_to_recordset(riders) AS row
-            (cluster text, topic text, partition integer, expected bigint, next_offset bigint) LOOP
+            (cluster pg_catalog.text, topic pg_catalog.text, partition integer,
+             expected bigint, next_offset bigint) LOOP
         INSERT INTO public.stream_offsets AS kept VALUES
             (rider.cluster, rider.topic, rider.partition, rider.next_offset)
             ON CONFLICT (cluster, topic, partition) DO UPDATE

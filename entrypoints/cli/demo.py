@@ -13,6 +13,7 @@ from tollbook.errors import EXIT_DIFFERENCES, EXIT_DONE, Invalid
 
 if TYPE_CHECKING:
     from entrypoints.bootstrap import Database
+    from entrypoints.cli.options import Bars
     from entrypoints.demo.summary import Result
     from entrypoints.demo.trace import Row
 
@@ -128,3 +129,10 @@ def _reserve_and_settle(
         "",
         None,
     )
+
+
+def _audited(database: "Database", partial: "Result", bars: "Bars") -> "Result":
+    from entrypoints.cli.audit import run_audit
+
+    report = run_audit(database, bars=bars)
+    return partial._replace(audit=report.document(), root=report.root, state_hash=report.state_hash)

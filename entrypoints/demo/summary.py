@@ -75,7 +75,7 @@ def show(result: Result, console: Console) -> None:
         (
             "Time",
             f"{result.seconds:.1f} s for {result.trace_seconds // 60} min of trace ({rate}), "
-             "each one reserved and settled durably",
+            "each one reserved and settled durably",
         ),
         ("Ledger", f"{result.position:,} events, Merkle root {result.root}"),
         ("State hash", result.state_hash),

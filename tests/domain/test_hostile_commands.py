@@ -85,9 +85,6 @@ HOSTILE: list[Any] = [
 FREE_TEXTS = {
     *(("settle", "id"), ("usage", "id"), ("publish_prices", "id"), ("release", "reason")),
     *(("settle", "source"), ("usage", "source")),
-    *(("create_customer", "name_sealed"), ("change_customer", "name_sealed")),
-    # What is no time zone is refused by a rule, which knows the time zones.
-    *(("create_customer", "time_zone"), ("change_customer", "time_zone")),
 }
 """Fields that take any characters, up to a limit, that a database can keep."""
 

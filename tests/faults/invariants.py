@@ -1,6 +1,6 @@
-"""What must hold in any stored ledger, checked by SQL and by an independent sum over its events.
+"""What must hold in any stored ledger: by SQL, by a sum over its events, and by the audit.
 
-Nothing here uses the rules or the folds of the domain: a bug there must not hide itself.
+The sum uses neither the rules nor the folds of the domain: a bug there must not hide itself.
 """
 
 import json
@@ -15,6 +15,8 @@ from domain.balance import Balance
 from domain.event import Recorded
 from domain.folding import evolve
 from domain.state import balance_to_wire
+from entrypoints.bootstrap import Database
+from entrypoints.cli.audit import run_audit
 from tests.support.databases import query
 
 GAPS = {
@@ -79,6 +81,8 @@ def assert_sound(super_url: str) -> dict[str, Money]:
             _add(money, str(row[1]), json.loads(data))
             assert money.available >= 0, f"the floor of {customer} was passed at {row[0]}"
     assert_spent_in_sql(super_url, sums)
+    report = run_audit(Database(super_url, super_url, None))
+    assert report.ok, report.differences
     return dict(sums)
 
 

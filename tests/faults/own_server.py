@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from adapters.embedded_postgres.server import join, revive
@@ -45,7 +46,8 @@ class OwnServer:
         """Kill every process of the server at once, as a power cut would."""
         everybody = family(postmaster(self.folder))
         for pid in everybody:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         wait_until_dead(everybody)
 
     def kill_a_writer(self) -> None:
@@ -57,7 +59,8 @@ class OwnServer:
         )
         for (pid,) in sessions:
             assert isinstance(pid, int)
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def revive(self) -> None:
         """Bring the server back."""

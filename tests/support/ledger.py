@@ -46,9 +46,9 @@ def open_ledger(
     return tollbook_on(database.parts, clock)
 
 
-def create_customer(ledger: Tollbook, name: str = "cust-1", **terms: Any) -> Answer:
+def create_customer(ledger: Tollbook, customer: str = "cust-1", **terms: Any) -> Answer:
     """Create a customer with a personal name that tests can look for."""
-    body = {"id": name, "name": f"Name of {name}", "currency": "USD", **terms}
+    body = {"id": customer, "name": f"Name of {customer}", "currency": "USD", **terms}
     return ledger.run("create_customer", body)
 
 
@@ -60,13 +60,15 @@ def issue_grant(
     return ledger.run("issue_grant", {**body, **more})
 
 
-def a_customer(ledger: Tollbook, name: str = "cust-1", amount: str = "100", **terms: Any) -> str:
+def a_customer(
+    ledger: Tollbook, customer: str = "cust-1", amount: str = "100", **terms: Any
+) -> str:
     """Publish the standard prices (once), create a customer with a grant, and return its id."""
     if not ledger.prices("default").versions:
         ledger.publish(price_book()).result()
-    create_customer(ledger, name, **terms).result()
-    issue_grant(ledger, name, amount).result()
-    return name
+    create_customer(ledger, customer, **terms).result()
+    issue_grant(ledger, customer, amount).result()
+    return customer
 
 
 def reserve(ledger: Tollbook, name: str, customer: str = "cust-1", **more: Any) -> Answer:

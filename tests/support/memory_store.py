@@ -64,6 +64,20 @@ class MemoryEventStore:
         """Return the store's clock, in microseconds since 1970."""
         return self.now
 
+    def send(self, batch: Batch) -> None:
+        """Append at once, and keep how it ended for `receive`."""
+        try:
+            self.append(batch)
+        except Exception as error:  # noqa: BLE001 - raised again by receive
+            self._outcome: Exception | None = error
+        else:
+            self._outcome = None
+
+    def receive(self) -> None:
+        """Say how the batch that was sent ended."""
+        if self._outcome is not None:
+            raise self._outcome
+
     def append(self, batch: Batch) -> None:
         """Append all of a batch, or nothing."""
         with self._guard:

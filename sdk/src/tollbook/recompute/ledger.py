@@ -135,6 +135,8 @@ class Recomputation:
         """Check an event that concerns the ledger itself: prices, and who may read it."""
         position, name, version, stream, stream_version = envelope[:5]
         data = payload(envelope.data)
+        if envelope.customer_sequence is not None:
+            self._report(position, "customer_sequence", None, envelope.customer_sequence)
         fact = Fact(position, name, envelope.recorded_at, envelope.command, data, self._differ)
         if version != 1 or name not in ("prices_published", "min_reader_raised"):
             self._report(position, "name", "an event this program knows", f"{name} {version}")

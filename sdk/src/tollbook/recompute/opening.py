@@ -48,6 +48,8 @@ def grant_issued(account: Account, fact: Fact) -> Place:
         fact.differ("command", name, fact.command)
     if name in account.grant_of:
         fact.differ("grant", "an id that is new", name)
+    if data["kind"] not in ("paid", "promotional"):
+        fact.differ("kind", "paid or promotional", data["kind"])
     if amount <= 0:
         fact.differ("amount", "above zero", data["amount"])
     if expires_at <= fact.at:

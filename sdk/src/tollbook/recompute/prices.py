@@ -8,7 +8,6 @@ from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from tollbook.amounts import parse_micro, parse_price
 from tollbook.errors import Invalid
@@ -175,5 +174,8 @@ def month(instant: int, zone: str) -> str:
 def _month_of_second(second: int, zone: str) -> str:
     local = _EPOCH + timedelta(seconds=second)
     if zone != "UTC":
+        # Loaded by whoever has a zone of their own; it looks for its data on the whole machine.
+        from zoneinfo import ZoneInfo
+
         local = local.astimezone(ZoneInfo(zone))
     return f"{local.year:04d}-{local.month:02d}"

@@ -23,6 +23,9 @@ def command_refused(account: Account, fact: Fact) -> Place:
     """Decide the refused command again, and compare."""
     data = fact.data
     code, kind, body = data["code"], data["kind"], data["body"]
+    fact.check("scope", body["source"] if kind == "usage" else account.id)
+    if body.get("customer", account.id) != account.id:
+        fact.differ("body", f"customer {account.id}", body)
     if code == "already_exists":
         fact.check("facts", {"field": "id", "value": fact.command})
         return own_stream(account)

@@ -5,9 +5,10 @@ docs/formats/state.md describes it.
 
 from typing import Any
 
-from tollbook.amounts import format_micro, format_pico
+from tollbook.amounts import format_pico
 from tollbook.recompute.account import NEVER, Account, Grant, Hold, Reservation
-from tollbook.recompute.prices import MEASURED, TOKENS, Book, ModelPrices, Quantities
+from tollbook.recompute.prices import TOKENS, Book, ModelPrices, Quantities
+from tollbook.times import format_instant
 
 
 def account_state(account: Account) -> dict[str, Any]:
@@ -29,13 +30,13 @@ def account_state(account: Account) -> dict[str, Any]:
         "receivable": format_pico(account.receivable),
         "sequence": account.sequence,
         "spent": format_pico(account.spent),
-        "volumes": dict(sorted(account.volumes.items())),
+        "volumes": {name: str(tokens) for name, tokens in sorted(account.volumes.items())},
     }
 
 
 def _grant_state(grant: Grant) -> dict[str, Any]:
     return {
-        "expires_at": None if grant.expires_at == NEVER else grant.expires_at,
+        "expires_at": None if grant.expires_at == NEVER else format_instant(grant.expires_at),
         "free": format_pico(grant.free),
         "held": format_pico(grant.held),
         "id": grant.id,
@@ -49,7 +50,7 @@ def _hold_state(hold: Hold) -> dict[str, Any]:
     return {
         "amount": format_pico(hold.amount),
         "credit": format_pico(hold.credit),
-        "expires_at": hold.expires_at,
+        "expires_at": format_instant(hold.expires_at),
         "parts": [[name, format_pico(part)] for name, part in hold.parts.items()],
     }
 
@@ -60,19 +61,16 @@ def reservation_state(customer: str, reservation: Reservation) -> dict[str, Any]
         "charged": format_pico(reservation.charged),
         "customer": customer,
         "estimate": _quantities_state(reservation.estimate),
-        "expires_at": reservation.expires_at,
+        "expires_at": format_instant(reservation.expires_at),
         "model": reservation.model,
-        "opened_at": reservation.opened_at,
+        "opened_at": format_instant(reservation.opened_at),
         "used": _quantities_state(reservation.used),
         "version": reservation.version,
     }
 
 
-def _quantities_state(quantities: Quantities) -> dict[str, int | str]:
-    return {
-        unit: format_micro(quantity) if unit in MEASURED else quantity
-        for unit, quantity in sorted(quantities.items())
-    }
+def _quantities_state(quantities: Quantities) -> dict[str, str]:
+    return {unit: str(quantity) for unit, quantity in sorted(quantities.items())}
 
 
 def book_state(book: Book) -> dict[str, Any]:
@@ -82,7 +80,7 @@ def book_state(book: Book) -> dict[str, Any]:
         "versions": [
             [
                 version.number,
-                version.effective_from,
+                format_instant(version.effective_from),
                 {name: _model_state(version.models[name]) for name in sorted(version.models)},
             ]
             for version in book.versions

@@ -1,0 +1,166 @@
+"""What auditors read: every row as it is stored, in one snapshot of the database."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import psycopg
+from psycopg import IsolationLevel
+from tollbook import canonical
+from tollbook.errors import TollbookError, Unavailable
+
+from adapters.event_store.mapper import ROW_COLUMNS, decode, encode, leaf_hash, recorded_from
+from adapters.postgres import Connection, connect
+from application.auditing import Entry, StoredSnapshot
+from application.ports import Head, Key
+from domain.event import Event, Recorded
+from domain.state import STATE_VERSION
+
+CHUNK = 5_000
+
+_SELECT = f"SELECT {ROW_COLUMNS}, leaf FROM events ORDER BY position"  # noqa: S608 - our own names
+
+_UNANSWERED = """
+SELECT wanted.position FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[])
+    AS wanted (position, kind, scope, id)
+WHERE NOT EXISTS (SELECT FROM command_ids AS kept WHERE kept.id = wanted.id
+    AND kept.kind = wanted.kind AND kept.scope = wanted.scope AND kept.position = wanted.position)
+"""
+
+_STRAY = """
+SELECT kept.position, kept.kind, kept.scope, kept.id FROM command_ids AS kept
+LEFT JOIN events ON events.position = kept.position
+WHERE events.command IS DISTINCT FROM kept.id ORDER BY kept.position LIMIT %s
+"""
+
+_SNAPSHOTS = f"""
+SELECT substr(stream, length('balance-') + 1), stream_version, data FROM snapshots
+WHERE state_version = {STATE_VERSION} AND stream LIKE 'balance-%' ORDER BY stream
+"""  # noqa: S608 - our own number
+
+# Each guard of the log that a superuser could take away, and what it looks like in its place.
+_GUARDS = """
+SELECT 'trigger ' || guard.name, 'always on', coalesce((SELECT CASE tgenabled
+        WHEN 'A' THEN 'always on' WHEN 'D' THEN 'disabled' ELSE 'not always on' END
+    FROM pg_trigger WHERE tgname = guard.name AND tgrelid = to_regclass(guard.place)), 'none')
+FROM (VALUES ('events_are_append_only', 'events'), ('ids_are_for_ever', 'command_ids'))
+    AS guard (name, place)
+UNION ALL
+SELECT 'constraint ' || guard.name, 'in place', CASE WHEN EXISTS (SELECT FROM pg_constraint
+    JOIN pg_index ON indexrelid = conindid AND indisunique AND indisvalid
+    WHERE conname = guard.name AND conrelid = to_regclass(guard.place))
+    THEN 'in place' ELSE 'none' END
+FROM (VALUES ('events_position', 'events'), ('events_stream', 'events'),
+        ('events_customer', 'events'), ('command_ids_taken', 'command_ids'))
+    AS guard (name, place)
+"""
+
+
+class PostgresAuditReader:
+    """Implements application.auditing.AuditReader and application.replaying.ReplayReader."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Read through a connection that stands in one transaction for the whole audit."""
+        self._connection = connection
+
+    def head(self) -> Head:
+        """Return what the ledger says about its own end."""
+        return Head(*self._run("SELECT position, recorded_at, clock FROM ledger_head")[0])
+
+    def position(self) -> int:
+        """Return the position of the newest event."""
+        return int(self._run("SELECT coalesce(max(position), 0) FROM events")[0][0])
+
+    def entries(self) -> Iterator[Sequence[Entry]]:
+        """Yield every stored event in order of position, in chunks."""
+        for rows in self._chunks(_SELECT):
+            yield [_entry(row) for row in rows]
+
+    def recorded(self) -> Iterator[Sequence[tuple[Recorded, bytes]]]:
+        """Yield the events in order, in chunks, each with its stored leaf hash."""
+        for rows in self._chunks(_SELECT):
+            yield [(recorded_from(row), row[14]) for row in rows]
+
+    def unanswered(self, keys: Sequence[tuple[Key, int]]) -> list[int]:
+        """Return the positions of those keys that are not kept, each with its position."""
+        parameters = [
+            [position for _, position in keys],
+            *([key[part] for key, _ in keys] for part in range(3)),
+        ]
+        return [int(row[0]) for row in self._run(_UNANSWERED, parameters)]
+
+    def id_count(self) -> int:
+        """Return how many ids are kept."""
+        return int(self._run("SELECT count(*) FROM command_ids")[0][0])
+
+    def stray_ids(self, limit: int) -> list[tuple[int, Key]]:
+        """Return ids that point at no event, or at one of another command."""
+        return [(row[0], (row[1], row[2], row[3])) for row in self._run(_STRAY, (limit,))]
+
+    def snapshots(self) -> Iterator[StoredSnapshot]:
+        """Yield the snapshots that this program would use."""
+        for rows in self._chunks(_SNAPSHOTS, chunk=100):
+            yield from (StoredSnapshot(*row) for row in rows)
+
+    def open_doors(self) -> list[tuple[str, str, str]]:
+        """Return (what, expected, found) for each guard of the log that is not in its place."""
+        guards = self._run(_GUARDS)
+        return [(what, expected, found) for what, expected, found in guards if found != expected]
+
+    def _run(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with _plain_words():
+            return self._connection.execute(query, parameters, binary=True).fetchall()
+
+    def _chunks(self, query: str, chunk: int = CHUNK) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of a query bit by bit, through a cursor that the server keeps."""
+        with _plain_words(), self._connection.cursor(name="audit") as cursor:
+            cursor.execute(query.encode(), binary=True)
+            while rows := cursor.fetchmany(chunk):
+                yield rows
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    """Read a stored row strictly, and compute its leaf hash again."""
+    stored = row[:14]
+    data = row[13].encode()
+    event, problem = _strictly_read(row[1], row[2], data)
+    # The hash is over the columns as they stand, whatever they say.
+    leaf = leaf_hash(cast("Recorded", stored), data)
+    return Entry(stored, event, problem, leaf, row[14])
+
+
+def _strictly_read(name: str, version: int, data: bytes) -> tuple[Event | None, str | None]:
+    """Return the event, and what is wrong with its bytes, if anything is."""
+    try:
+        event = decode(name, version, data)
+    except TollbookError as error:
+        return None, error.message
+    # What is written as it was read is canonical; only an upcast event is written differently.
+    if encode(event) == data or (version != event.VERSION and canonical.is_canonical(data)):
+        return event, None
+    return event, f"another spelling: {data.decode()}"
+
+
+@contextmanager
+def audit_reader(url: str) -> Iterator[PostgresAuditReader]:
+    """Read a ledger as it stands at this moment; raises Unavailable when it does not answer."""
+    connection = connect(url)
+    try:
+        with _plain_words():
+            connection.execute("SET statement_timeout = 0")
+            connection.execute("SET idle_in_transaction_session_timeout = 0")
+            connection.isolation_level = IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+        with connection.transaction():
+            yield PostgresAuditReader(connection)
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _plain_words() -> Iterator[None]:
+    """Say in our own words that the database went away."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise Unavailable(f"the database stopped answering: {str(error).strip()}") from None

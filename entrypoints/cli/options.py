@@ -1,0 +1,73 @@
+"""What the application's commands share: which ledger is meant, and bars that show progress."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from entrypoints.settings import Settings
+
+
+def add_ledger_options(parser: argparse.ArgumentParser) -> None:
+    """Let a command say which ledger it works on."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--data", metavar="DIR", help="an embedded ledger (default: $TOLLBOOK_DATA)")
+    which.add_argument(
+        "--database", metavar="URL", help="a ledger on PostgreSQL (default: $TOLLBOOK_DATABASE)"
+    )
+
+
+def settings_of(args: argparse.Namespace) -> "Settings":
+    """Return the settings that a command's options and the environment name."""
+    from entrypoints.settings import settings_from
+
+    return settings_from(args.data, args.database)
+
+
+class Bars:
+    """Progress bars on a terminal; without one, nothing is drawn."""
+
+    def __init__(self, drawn: "Progress | None") -> None:
+        """Draw on rich's progress display, if there is one."""
+        self._drawn = drawn
+
+    def start(self, label: str, total: int) -> Callable[[int], None]:
+        """Add a bar and return what moves it on by a number of steps."""
+        drawn = self._drawn
+        if drawn is None:
+            return _draw_nothing
+        task = drawn.add_task(label, total=total)
+        return lambda steps: drawn.advance(task, steps)
+
+
+def _draw_nothing(_steps: int) -> None:
+    """Stand in for a bar where there is no terminal."""
+
+
+@contextmanager
+def progress() -> Iterator[Bars]:
+    """Show bars on standard error while the block runs, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield Bars(None)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as drawn:
+        yield Bars(drawn)

@@ -1,0 +1,196 @@
+"""The recomputation on the ledger of docs/formats/events.md: clean as it is, and not otherwise."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tollbook import canonical, merkle
+from tollbook.amounts import format_pico, parse_pico
+from tollbook.recompute import Envelope, Report, Totals, recompute
+from tollbook.times import format_instant
+
+FORMATS = Path(__file__).parents[2] / "docs" / "formats"
+PAGE = (FORMATS / "events.md").read_text(encoding="utf-8")
+VECTORS = json.loads(PAGE.partition("```json vectors\n")[2].partition("```")[0])
+ROWS: list[tuple[Any, ...]] = [tuple(row[:14]) for row in VECTORS["events"]]
+
+FREE = {
+    # Prices of tiers that nobody reached.
+    *((1, f"models.0.tiers.{path}") for path in ("1.up_to", "2.input", "2.output")),
+    # What somebody chose, where another choice would have come to the same.
+    *((2, "name_sealed"), (4, "priority"), (3, "expires_at"), (17, "final")),
+    *((18, "amount"), (18, "priority"), (19, "reader")),
+    # Texts, and the names of sources, which only the table of ids knows as well.
+    *((9, "detail"), (12, "reason"), (8, "source"), (16, "source")),
+}
+"""The (position, path) of payload fields whose change contradicts nothing else in the vectors."""
+
+
+def entry(row: tuple[Any, ...]) -> bytes:
+    """Write the entry of a row as docs/formats/events.md says."""
+    head = ["tollbook/event/1", *row[:13]]
+    line = json.dumps(head, ensure_ascii=False, separators=(",", ":"))
+    return f"{line}\n{row[13]}".encode()
+
+
+def changed(row: tuple[Any, ...], **envelope: Any) -> tuple[Any, ...]:
+    """Return a row with other envelope fields."""
+    return tuple(Envelope(*row)._replace(**envelope))
+
+
+def with_row(position: int, row: tuple[Any, ...]) -> Report:
+    """Recompute the vectors with one row in place of another."""
+    return recompute([*ROWS[: position - 1], row, *ROWS[position:]], whole=True)
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield every value of a document that holds no other, with the way to it."""
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, member in pairs:
+            yield from leaves(member, (*path, key))
+    else:
+        yield path, value
+
+
+def other(value: Any) -> Any:
+    """Return another value of the same form."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if re.fullmatch(r"[0-9]+\.[0-9]{12}", value):
+        return format_pico(parse_pico(value) + 1)
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+        return value + ("1" if "." in value else ".1")
+    if re.fullmatch(r"[0-9-]{10}T.*", value):
+        return value[:17] + ("31" if value[17:19] != "31" else "32") + value[19:]
+    return value + "x"
+
+
+def payload_changes() -> Iterator[Any]:
+    """Yield each field of each payload with another value in it."""
+    for row in ROWS:
+        document = json.loads(row[13])
+        for path, value in leaves(document):
+            copy = json.loads(row[13])
+            place = copy
+            for key in path[:-1]:
+                place = place[key]
+            place[path[-1]] = other(value)
+            name = ".".join(map(str, path))
+            yield pytest.param(row[0], name, canonical.dumps(copy).decode(), id=f"{row[0]}-{name}")
+
+
+def test_the_leaf_hashes_and_the_root_are_those_of_the_page() -> None:
+    hashes = [merkle.leaf_hash(entry(row)) for row in ROWS]
+    assert [leaf.hex() for leaf in hashes] == [row[14] for row in VECTORS["events"]]
+    assert merkle.root_of(hashes).hex() == VECTORS["root"]
+
+
+def test_the_ledger_of_the_page_has_no_difference() -> None:
+    report = recompute(ROWS, whole=True)
+    assert (report.ok, report.differences, report.events, report.position) == (True, [], 19, 19)
+    assert report.customers == {
+        "acme": Totals(
+            currency="USD",
+            charged=parse_pico("0.0872800005"),
+            from_balance=parse_pico("0.07528"),
+            receivable=parse_pico("0.0120000005"),
+            balance=parse_pico("1"),
+            held=0,
+            input_tokens=6000,
+            output_tokens=650,
+        )
+    }
+
+
+def test_events_may_be_given_as_http_answers_them() -> None:
+    objects = []
+    for row in ROWS:
+        event = Envelope(*row)._asdict()
+        event["data"] = json.loads(row[13])
+        event |= {name: format_instant(event[name]) for name in ("occurred_at", "recorded_at")}
+        objects.append(event)
+    assert recompute(objects, whole=True) == recompute(ROWS, whole=True)
+
+
+@pytest.mark.parametrize(("position", "field", "data"), list(payload_changes()))
+def test_every_field_that_something_depends_on_is_checked(
+    position: int, field: str, data: str
+) -> None:
+    report = with_row(position, changed(ROWS[position - 1], data=data))
+    assert report.ok == ((position, field) in FREE), report.differences
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("position", "name", "version", "stream", "stream_version", "customer"),
+        *("customer_sequence", "recorded_at"),
+    ],
+)
+@pytest.mark.parametrize("position", range(2, len(ROWS) + 1))
+def test_every_number_of_the_envelope_is_checked(position: int, field: str) -> None:
+    value = getattr(Envelope(*ROWS[position - 1]), field)
+    if field == "recorded_at":  # a minute back, behind the event before or out of its own hold
+        value -= 120_000_001
+    else:
+        value = "acme" if value is None else other(value)
+    assert not with_row(position, changed(ROWS[position - 1], **{field: value})).ok
+
+
+@pytest.mark.parametrize("position", range(1, len(ROWS)))
+def test_a_missing_event_is_noticed(position: int) -> None:
+    report = recompute([*ROWS[: position - 1], *ROWS[position:]], whole=True)
+    assert report.differences[0].position == position + 1
+    assert report.differences[0].what == "position"
+
+
+def test_a_missing_event_of_a_customer_is_noticed_without_the_rest_of_the_ledger() -> None:
+    report = recompute(ROWS[:11] + ROWS[12:])
+    assert "reservation_held.order" not in [each.what for each in report.differences]
+    assert report.differences[0].what == "customer_sequence"
+
+
+def test_events_out_of_order_are_noticed() -> None:
+    swapped = [*ROWS[:4], ROWS[5], ROWS[4], *ROWS[6:]]
+    assert [each.position for each in recompute(swapped).differences][:2] == [6, 6]
+
+
+@given(st.integers(0, len(ROWS) - 1), st.data())
+def test_a_payload_of_any_form_is_a_difference_and_never_an_error(
+    index: int, data: st.DataObject
+) -> None:
+    document = json.loads(ROWS[index][13])
+    field = data.draw(st.sampled_from(sorted(document)))
+    junk = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=4,
+    )
+    document[field] = data.draw(junk)
+    text = json.dumps(document)
+    with_row(index + 1, changed(ROWS[index], data=text))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "1", '{"a":1.5}', "nul", "[" * 5000])
+def test_a_payload_that_is_no_object_is_a_difference(text: str) -> None:
+    assert not with_row(5, changed(ROWS[4], data=text)).ok
+
+
+@pytest.mark.parametrize("event", [(), (1, 2), {}, {"position": 1}, 7, None])
+def test_what_is_no_event_is_a_difference(event: Any) -> None:
+    assert not recompute([event]).ok
+
+
+def test_a_report_lists_a_thousand_differences_and_counts_them_all() -> None:
+    report = recompute([{} for _ in range(1500)])
+    assert (len(report.differences), report.ok) == (1000, False)
+    assert report.differences_total >= 1500
+    assert "expected" in str(report.differences[0])

@@ -1,0 +1,227 @@
+"""Hostile values in every field of every command, through the whole stack down to the database.
+
+Each is answered cleanly (done, refused by a rule, or invalid with field and rule named), never
+with an error of ours, and what is not recorded leaves the ledger untouched and working.
+"""
+
+import itertools
+import random
+import string
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tollbook.errors import Invalid, TollbookError
+
+from application.jobs import Item
+from application.tollbook import Tollbook
+from domain.commands import COMMANDS, Reserve
+from tests.faults.invariants import assert_sound
+from tests.faults.load import described
+from tests.support.databases import TestDatabase
+from tests.support.ledger import MODEL, USAGE, a_customer, open_ledger, price_book, reserve
+
+CLEAN = {
+    *("done", "invalid", "not_found", "already_exists", "id_reused", "insufficient_balance"),
+    *("unknown_model", "unknown_unit", "plan_forbids", "already_settled", "already_released"),
+}
+
+DEEP: Any = "end"
+for _ in range(5000):
+    DEEP = [DEEP]
+
+HOSTILE: dict[str, Any] = {
+    "nul": "a\x00b",
+    "lone surrogate": "a\ud800b",
+    "10 MB": "x" * 10_000_000,
+    "10 MB of 4-byte characters": "\U0001f4a3" * 2_500_000,
+    "control characters": "a\x01\x07\x1b[31m\x7f\x85b",
+    "newline": "a\nb",
+    "trailing newline": "cust-1\n",
+    "right to left": "\u202egrant\u202c\u2066x\u2069",
+    "combining": "e\u0301" * 40,
+    "non-characters": "\ufffe\uffff\ufeff",
+    "sql": "'; DROP TABLE events; --",
+    "dollar quotes": "$$ $1 %s %(x)s {} \\",
+    "json in a string": '{"id": "x", "amount": 1}',
+    "quotes": "\"'`\\",
+    "path": "../../etc/passwd",
+    "null as text": "NULL",
+    "empty": "",
+    "space": " ",
+    "not a number as text": "NaN",
+    "infinity as text": "1e999",
+    "exponent": "1e3",
+    "hex": "0x10",
+    "digits of another script": "\u0661\u0662",
+    "minus": "-1",
+    "thirteen places": "0.0000000000001",
+    "fifty digits": "9" * 50,
+    "2^53 + 1": 2**53 + 1,
+    "2^63": 2**63,
+    "-2^63 - 1": -(2**63) - 1,
+    "2^200": 2**200,
+    "ten thousand digits": 10**9_999,
+    "minus one": -1,
+    "zero": 0,
+    "true": True,
+    "float": 0.1,
+    "nan": float("nan"),
+    "infinity": float("inf"),
+    "null": None,
+    "list": [],
+    "object": {},
+    "object with a hostile key": {"a\x00b": 1},
+    "object with a huge key": {"k" * 1_000_000: 1},
+    "object with an int key": {1: 1},
+    "deep": DEEP,
+    "bytes": b"abc",
+    "set": {1},
+}
+
+_numbers = itertools.count(1)
+
+
+def body_of(ledger: Tollbook, kind: str) -> dict[str, Any]:
+    """Return a valid body of a command with a fresh id, every field given."""
+    name = f"{kind}-{next(_numbers)}"
+    when = "2024-02-29T23:59:59.999999Z"
+    reservation = f"for-{name}"
+    if kind in {"settle", "extend", "release"}:
+        reserve(ledger, reservation).result()
+    bodies: dict[str, dict[str, Any]] = {
+        "create_customer": {
+            **{"name": "Ada", "currency": "USD", "credit_limit": "1.5", "time_zone": "UTC"},
+            **{"price_book": "default", "plan": "standard"},
+        },
+        "change_customer": {
+            **{"customer": "changing", "name": "Ada", "credit_limit": "1", "time_zone": "UTC"},
+            **{"price_book": "default", "plan": "standard"},
+        },
+        "issue_grant": {
+            **{"customer": "cust-1", "amount": "1", "kind": "paid", "priority": 7},
+            **{"expires_at": "9999-12-31T23:59:59Z", "models": [MODEL]},
+        },
+        "publish_prices": {
+            "id": f"book-{name}:2020-01-01T00:00:00.000000Z",
+            "book": price_book(f"book-{name}"),
+        },
+        "reserve": {
+            **{"customer": "cust-1", "model": MODEL, "estimate": USAGE},
+            **{"ttl_seconds": 60, "license": "lic-1"},
+        },
+        "extend": {"reservation": reservation, "estimate": USAGE, "ttl_seconds": 60},
+        "settle": {"reservation": reservation, "usage": USAGE, "final": True, "source": "//meter"},
+        "release": {"reservation": reservation, "reason": "gone"},
+        "usage": {
+            **{"customer": "cust-1", "model": MODEL, "usage": USAGE, "source": "//meter"},
+            **{"occurred_at": when, "license": "lic-1"},
+        },
+        "raise_min_reader": {"reader": 1},
+    }
+    return {"id": name, **bodies[kind]}
+
+
+@pytest.fixture
+def ledger(embedded_database: TestDatabase) -> Iterator[Tollbook]:
+    """Open a ledger with a customer who has money."""
+    with open_ledger(embedded_database) as opened:
+        a_customer(opened, amount="1000000")
+        a_customer(opened, "changing")
+        yield opened
+
+
+def code_of(ledger: Tollbook, kind: str, body: Any) -> str:
+    """Send a command; return its code, after checking what an unrecorded answer must say."""
+    before = ledger.store.head()
+    try:
+        answer = ledger.run(kind, body)
+        problem = answer.problem()
+        if answer.recorded is not None:
+            assert described(ledger.run(kind, body)) == described(answer), "not the same again"
+            return answer.code
+    except TollbookError as error:
+        problem = error
+    except Exception as error:
+        return f"crash: {error!r:.200}"
+    assert ledger.store.head() == before, "nothing is recorded, yet the head has moved"
+    assert problem is not None
+    if isinstance(problem, Invalid) and not {"field", "rule"} <= problem.facts.keys():
+        return f"invalid without field and rule: {str(problem):.200}"
+    if len(str(problem)) > 2000:
+        return f"an error of {len(str(problem))} characters: {str(problem):.100}"
+    return problem.code
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_hostile_value_in_any_field_is_answered_cleanly(
+    ledger: Tollbook, embedded_database: TestDatabase, kind: str
+) -> None:
+    assert code_of(ledger, kind, body_of(ledger, kind)) == "done"
+    unclean = {}
+    for field in [*body_of(ledger, kind), "an_extra_field", "b\x00\ud800"]:
+        for what, value in HOSTILE.items():
+            code = code_of(ledger, kind, {**body_of(ledger, kind), field: value})
+            if code not in CLEAN:
+                unclean[f"{field!r}: {what}"] = code
+    assert not unclean
+    assert reserve(ledger, "still-works").code == "done"
+    assert_sound(embedded_database.super_url)
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_hostile_body_is_answered_cleanly(ledger: Tollbook, kind: str) -> None:
+    bodies = {**HOSTILE, "a huge id": {"id": "x" * 10_000_000}, "no id": {"name": "x"}}
+    codes = {what: code_of(ledger, kind, body) for what, body in bodies.items()}
+    assert {what: code for what, code in codes.items() if code not in CLEAN} == {}
+
+
+def test_a_hostile_kind_is_invalid(ledger: Tollbook) -> None:
+    texts = [value for value in HOSTILE.values() if isinstance(value, str)]
+    codes = {ascii(kind)[:30]: code_of(ledger, kind, {"id": "x"}) for kind in [*texts, "Reserve"]}
+    assert {kind: code for kind, code in codes.items() if code != "invalid"} == {}
+
+
+@pytest.mark.parametrize("place", ["actor", "correlation", "causation"])
+@pytest.mark.parametrize("what", ["nul", "lone surrogate", "10 MB", "quotes", "right to left"])
+def test_a_hostile_sender_harms_nobody_else_in_the_batch(
+    ledger: Tollbook, embedded_database: TestDatabase, place: str, what: str
+) -> None:
+    def item(name: str, **envelope: str) -> Item:
+        return Item(Reserve(id=name, customer="cust-1", model=MODEL, estimate=USAGE), **envelope)
+
+    batch = [item("r-1"), item("r-2", **{place: HOSTILE[what]}), item("r-3")]
+    codes = [answer.code for answer in ledger.executor.execute(batch)]
+    assert codes in (["done", "invalid", "done"], ["done"] * 3)
+    assert_sound(embedded_database.super_url)
+
+
+def key_texts(seed: int) -> list[str]:
+    """Return ids of usage records as hostile as they may be."""
+    chance = random.Random(seed)
+    alphabet = [*string.printable, "\\", "'", '"', "{", "}", "\u202e", "\u2028", "é", "e\u0301"]
+    alphabet += ["\U0001f600", "\ufeff", "\ufffd", "\x01", "\x7f", "\x85", "\u0130", "ß", "SS"]
+    texts = ["NULL", "null", "{}", "{NULL}", '{"a"}', "\\N", "\\", "\\\\", '"', "'", "a,b", " ", "\t"]
+    texts += [" a", "a ", "a", "A", "\n", "\r\n", "é", "e\u0301", "%s", "$1", "x" * 512, "é" * 256]
+    texts += ["".join(chance.choices(alphabet, k=chance.randrange(1, 60))) for _ in range(200)]
+    return list(dict.fromkeys(texts))
+
+
+def test_any_key_of_a_usage_record_comes_back_exactly(
+    ledger: Tollbook, embedded_database: TestDatabase, seed: int
+) -> None:
+    texts = key_texts(seed)
+    when = "2024-01-01T00:00:00Z"
+    for text in texts:
+        body = {"customer": "cust-1", "model": MODEL, "usage": USAGE, "occurred_at": when}
+        for key in ({"id": text, "source": "//meter"}, {"id": "m", "source": text}):
+            answer = ledger.run("usage", {**body, **key})
+            assert answer.done and not answer.repeated, f"taken for another: {key}"
+            again = ledger.outcome("usage", key["source"], key["id"])
+            assert again.recorded == answer.recorded
+    stored = embedded_database.query("SELECT id, scope FROM command_ids WHERE kind = 'usage'")
+    assert {(name, scope) for name, scope in stored} == {
+        *((text, "//meter") for text in texts),
+        *(("m", text) for text in texts),
+    }
+    assert_sound(embedded_database.super_url)

@@ -1,0 +1,168 @@
+"""Several writers on one ledger: they see each other's facts at once, and none stops the others."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from adapters.clock import DatabaseClock
+from adapters.event_store.store import PostgresEventStore
+from application import committing
+from application.executor import Executor
+from application.ports import Head
+from application.tollbook import Tollbook
+from domain.commands import Reserve
+from tests.faults.invariants import assert_sound
+from tests.support.databases import TestDatabase
+from tests.support.ledger import (
+    MODEL,
+    a_customer,
+    create_customer,
+    issue_grant,
+    open_ledger,
+    price_book,
+    release,
+    reserve,
+    settle,
+)
+
+
+class CountingStore(PostgresEventStore):
+    """Counts how often the head was held for a decision."""
+
+    held = 0
+
+    def locked(self) -> AbstractContextManager[Head]:
+        """Count, and hold the head."""
+        self.held += 1
+        return super().locked()
+
+
+@contextmanager
+def writer(database: TestDatabase) -> Iterator[tuple[Executor, CountingStore]]:
+    """Open an executor on a store that counts."""
+    store = CountingStore(database.app_url)
+    executor = Executor(store, DatabaseClock())
+    try:
+        yield executor, store
+    finally:
+        executor.close()
+        store.close()
+
+
+def hold(name: str) -> Reserve:
+    """Return a command that holds next to nothing."""
+    return Reserve(id=name, customer="cust-1", model=MODEL, estimate={"input_tokens": 1, "output_tokens": 1})
+
+
+@pytest.fixture
+def ledgers(embedded_database: TestDatabase) -> Iterator[tuple[Tollbook, Tollbook]]:
+    """Open the same ledger twice."""
+    with open_ledger(embedded_database) as one, open_ledger(embedded_database) as other:
+        yield one, other
+
+
+def test_a_writer_knows_at_once_what_another_one_wrote(
+    ledgers: tuple[Tollbook, Tollbook],
+) -> None:
+    """`not_found` is no event, so nothing but a look at the head shows that it is out of date."""
+    one, other = ledgers
+    one.publish(price_book()).result()
+    create_customer(one).result()
+    issue_grant(other).result()
+    reserve(one, "r-1").result()
+    assert settle(other, "r-1").code == "done"
+    reserve(other, "r-2").result()
+    assert release(one, "r-2").code == "done"
+
+
+def test_an_idle_writer_settles_what_another_one_reserved(
+    ledgers: tuple[Tollbook, Tollbook],
+) -> None:
+    one, other = ledgers
+    a_customer(one)
+    reserve(one, "r-1").result()
+    assert settle(other, "r-1").code == "done"
+
+
+def test_an_idle_writer_sees_a_customer_that_another_one_created(
+    ledgers: tuple[Tollbook, Tollbook],
+) -> None:
+    one, other = ledgers
+    a_customer(one)
+    assert reserve(other, "r-1").code == "done"
+
+
+def test_writers_that_fight_for_the_head_all_make_progress(
+    embedded_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who loses twice holds the head while it decides, and so cannot lose again."""
+    losses = committing.LOSSES_BEFORE_LOCK
+    assert losses == 2
+    with open_ledger(embedded_database) as ledger:
+        a_customer(ledger)
+    codes: list[str] = []
+
+    def work(executor: Executor, name: str) -> None:
+        codes.extend(executor.one(hold(f"{name}-{n}")).code for n in range(100))
+
+    with writer(embedded_database) as (one, first), writer(embedded_database) as (other, second):
+        threads = [
+            threading.Thread(target=work, args=(executor, f"{name}{n}"))
+            for name, executor in (("a", one), ("b", other))
+            for n in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert first.held and second.held, "neither ever had to hold the head: no fight"
+    assert codes == ["done"] * 600
+    assert len(assert_sound(embedded_database.super_url)["cust-1"].holds) == 600
+
+
+class HangingClock(DatabaseClock):
+    """A clock that stops its reader, as a suspended process stops in the middle of a decision."""
+
+    def __init__(self) -> None:
+        """Run freely until told to hang."""
+        super().__init__()
+        self.running = threading.Event()
+        self.running.set()
+        self.reached = threading.Event()
+
+    def now(self) -> int:
+        """Return the time, as soon as the process runs again."""
+        if not self.running.is_set():
+            self.reached.set()
+            self.running.wait(60)
+        return super().now()
+
+
+def test_a_writer_that_hangs_while_it_holds_the_head_is_thrown_out(
+    embedded_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After 10 s the database ends its session; awake again, it decides anew."""
+    monkeypatch.setattr(committing, "LOSSES_BEFORE_LOCK", 0)
+    codes: list[str] = []
+    with open_ledger(embedded_database) as ledger:
+        a_customer(ledger)
+        store, clock = PostgresEventStore(embedded_database.app_url), HangingClock()
+        sleeper = Executor(store, clock)
+        clock.running.clear()
+        thread = threading.Thread(target=lambda: codes.append(sleeper.one(hold("sleeper")).code))
+        thread.start()
+        assert clock.reached.wait(10)
+        began = time.monotonic()
+        assert ledger.executor.one(hold("waiting")).code in {"done", "unavailable"}
+        assert ledger.executor.one(hold("others")).code == "done"
+        assert time.monotonic() - began < 20
+        clock.running.set()
+        thread.join(30)
+        sleeper.close()
+        store.close()
+    holds = set(assert_sound(embedded_database.super_url)["cust-1"].holds)
+    assert "others" in holds
+    assert ("sleeper" in holds, codes) in [(True, ["done"]), (False, ["unavailable"])]

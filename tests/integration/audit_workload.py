@@ -1,0 +1,225 @@
+"""Random ledgers for the audit: every kind of command, on a clock that jumps over expiries."""
+
+import random
+from typing import Any
+
+from tollbook.errors import Invalid
+from tollbook.times import format_instant
+
+from adapters.clock import TraceClock
+from application.executor import Executor
+from application.jobs import Item
+from domain.commands import parse
+from tests.support.memory_store import MemoryEventStore
+
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+NEW_YEAR = 1_704_067_200 * SECOND
+"""2024-01-01T00:00:00Z."""
+
+MODELS = ("tiered", "tiered", "tiered", "flat", "measured", "unknown")
+ZONES = ("UTC", "Asia/Tokyo", "America/New_York", "Pacific/Chatham")
+JUMPS = (0, 1, 1000, SECOND, 5 * SECOND, 60 * SECOND, 300 * SECOND, 3600 * SECOND)
+
+Rows = list[tuple[Any, ...]]
+
+
+def rows_of(store: MemoryEventStore) -> Rows:
+    """Return the stored events as rows: the envelope, and the payload's text."""
+    return [(*stored.envelope[:13], stored.data.decode()) for stored in store.stored]
+
+
+class Workload:
+    """Sends random commands to a ledger in memory; the same seed sends the same ones."""
+
+    def __init__(self, seed: int) -> None:
+        """Start an empty ledger somewhere in the first month of 2024."""
+        self.random = random.Random(seed)
+        self.store = MemoryEventStore("trace")
+        self.executor = Executor(self.store, TraceClock(0))
+        self.now = NEW_YEAR + self.random.randrange(31) * DAY
+        self.effective_from = self.now - DAY
+        self.customers: list[str] = []
+        self.reservations: list[tuple[str, str]] = []
+        self.number = 0
+
+    def run(self, steps: int) -> Rows:
+        """Send commands in small batches and return all events."""
+        kinds = (
+            *(self._reserve, self._settle, self._extend, self._release, self._usage),
+            *(self._grant, self._change, self._publish),
+        )
+        weights = (34, 30, 8, 4, 6, 12, 3, 2)
+        waiting = [self._publish(), self._customer(), self._customer()]
+        for step in range(steps):
+            self._let_time_pass()
+            waiting.append(self.random.choices(kinds, weights)[0]())
+            if self.random.random() < 0.5 or step == steps - 1:
+                self.executor.execute([item for item in waiting if item], timeout=None)
+                waiting = []
+        self.executor.close()
+        return rows_of(self.store)
+
+    def _let_time_pass(self) -> None:
+        choice = self.random.random()
+        if choice < 0.5:
+            self.now += self.random.choice(JUMPS)
+        elif choice < 0.51:
+            self.now += self.random.randint(1, 20) * DAY
+
+    def _item(self, command: str, /, **body: Any) -> Item | None:
+        """Make a command; a random body may be one that no command accepts."""
+        try:
+            return Item(parse(command, body), at=self.now)
+        except Invalid:
+            return None
+
+    def _id(self, prefix: str) -> str:
+        self.number += 1
+        return f"{prefix}{self.number}"
+
+    def _price(self) -> str:
+        return self.random.choice("0125") + self.random.choice(("", ".5", ".000001", ".25"))
+
+    def _publish(self) -> Item | None:
+        chosen = self.random
+        if self.store.stored:
+            ahead = chosen.choice((1, 30 * SECOND, 600 * SECOND))
+            self.effective_from = max(self.effective_from, self.now) + ahead
+        bounds = sorted(chosen.sample((100, 500, 1000, 1500, 3000, 10_000), chosen.randint(1, 4)))
+        tiers: list[dict[str, Any]] = [
+            {"up_to": bound, "input": self._price(), "output": self._price()} for bound in bounds
+        ]
+        tiers += [{"input": self._price(), "output": self._price(), "cached_input": self._price()}]
+        tokens = ("input_tokens", "output_tokens", "cached_input_tokens")
+        units = ("gpu_seconds", "compute_units", "pages", "images", "requests")
+        cap = {"max_output_tokens": chosen.choice((50, 200, 1000))}
+        models: list[dict[str, Any]] = [
+            {"name": "tiered", "tiers": tiers, "prices": {"requests": self._price()}},
+            {"name": "flat", "prices": {unit: self._price() for unit in tokens}, **cap},
+            {"name": "measured", "prices": {unit: self._price() for unit in units}},
+        ]
+        if chosen.random() < 0.5:
+            models[0] |= cap
+        effective_from = format_instant(self.effective_from)
+        name = "default" if not self.store.stored or chosen.random() < 0.8 else "other"
+        book = {
+            "id": name,
+            "currency": "USD" if name == "default" or chosen.random() < 0.8 else "EUR",
+            "effective_from": effective_from,
+            "models": models,
+        }
+        return self._item("publish_prices", id=f"{name}:{effective_from}", book=book)
+
+    def _customer(self) -> Item | None:
+        self.customers.append(self._id("customer"))
+        return self._item(
+            "create_customer",
+            id=self.customers[-1],
+            name_sealed="sealed",
+            currency="USD",
+            credit_limit=self.random.choice(("0", "0.01", "1")),
+            time_zone=self.random.choice(ZONES),
+        )
+
+    def _change(self) -> Item | None:
+        body: dict[str, Any] = {}
+        if self.random.random() < 0.7:
+            body["credit_limit"] = self.random.choice(("0", "0.001", "0.5", "2"))
+        if self.random.random() < 0.2:
+            body["time_zone"] = self.random.choice(ZONES)
+        if self.random.random() < 0.2:
+            body["price_book"] = self.random.choice(("default", "default", "other", "none"))
+        if self.random.random() < 0.2:
+            body["plan"] = self.random.choice(("standard", "standard", "reserved_only"))
+        name = self.random.choice(self.customers)
+        return self._item("change_customer", id=self._id("change"), customer=name, **body)
+
+    def _grant(self) -> Item | None:
+        body: dict[str, Any] = {}
+        if self.random.random() < 0.5:
+            lives = self.random.choice((1, SECOND, 60 * SECOND, 3600 * SECOND, 10 * DAY))
+            body["expires_at"] = format_instant(self.now + lives)
+        if self.random.random() < 0.3:
+            body["models"] = self.random.sample(("tiered", "flat", "measured"), 2)
+        return self._item(
+            "issue_grant",
+            id=self._id("grant"),
+            customer=self.random.choice(self.customers),
+            amount=self.random.choice(("0.001", "0.01", "0.05", "1.000000000001")),
+            kind=self.random.choice(("paid", "promotional")),
+            priority=self.random.choice((1, 100, 100)),
+            **body,
+        )
+
+    def _quantities(self, model: str) -> dict[str, Any]:
+        chosen = self.random
+        if model == "measured":
+            seconds = chosen.choice(("0", "1.5", "0.000001", "12"))
+            return {"gpu_seconds": seconds, "pages": chosen.randint(0, 3)}
+        usage = {
+            "input_tokens": chosen.choice((0, 1, 99, 100, 101, 400, 1000)),
+            "output_tokens": chosen.choice((0, 1, 50, 200, 500)),
+        }
+        if chosen.random() < 0.2:
+            usage["cached_input_tokens"] = chosen.randint(0, 300)
+        if chosen.random() < 0.1:
+            usage["requests"] = 1
+        if chosen.random() < 0.2:
+            del usage[chosen.choice(("input_tokens", "output_tokens"))]
+        return usage
+
+    def _reserve(self) -> Item | None:
+        model = self.random.choice(MODELS)
+        body = self._time_to_live()
+        self.reservations.append((self._id("reservation"), model))
+        return self._item(
+            "reserve",
+            id=self.reservations[-1][0],
+            customer=self.random.choice(self.customers),
+            model=model,
+            estimate=self._quantities(model),
+            **body,
+        )
+
+    def _time_to_live(self) -> dict[str, Any]:
+        if self.random.random() < 0.5:
+            return {}
+        return {"ttl_seconds": self.random.choice((1, 5, 60, 3600, 86_400))}
+
+    def _one_of_the_last(self) -> tuple[str, str]:
+        return self.random.choice(self.reservations[-8:] or [("reservation0", "tiered")])
+
+    def _settle(self) -> Item | None:
+        name, model = self._one_of_the_last()
+        body: dict[str, Any] = {"final": self.random.random() < 0.6}
+        if self.random.random() < 0.3:
+            away = self.random.choice((-5 * SECOND, -1000, 0, 5 * SECOND))
+            body["occurred_at"] = format_instant(self.now + away)
+        if self.random.random() < 0.3:
+            body["source"] = "gateway"
+        usage = self._quantities(model)
+        return self._item("settle", id=self._id("settle"), reservation=name, usage=usage, **body)
+
+    def _extend(self) -> Item | None:
+        name, model = self._one_of_the_last()
+        body = self._time_to_live()
+        if self.random.random() < 0.7:
+            body["estimate"] = self._quantities(model)
+        return self._item("extend", id=self._id("extend"), reservation=name, **body)
+
+    def _release(self) -> Item | None:
+        name, _ = self._one_of_the_last()
+        return self._item("release", id=self._id("release"), reservation=name)
+
+    def _usage(self) -> Item | None:
+        model = self.random.choice(MODELS)
+        return self._item(
+            "usage",
+            id=self._id("usage"),
+            source="batch",
+            customer=self.random.choice(self.customers),
+            model=model,
+            usage=self._quantities(model),
+            occurred_at=format_instant(self.now - self.random.choice((0, 1, 5 * DAY))),
+        )

@@ -1,0 +1,224 @@
+"""The machine: random commands at random times to real executors, compared with the oracle.
+
+Two executors write to one ledger, so that each has to catch up with the other; now and then one is
+restarted and has to load what it needs. After every step the answers, and every balance now and
+at the instants at which something expires, are those that the oracle computes.
+"""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Protocol
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from adapters.clock import TraceClock
+from application.answers import Answer
+from application.executor import Executor
+from application.jobs import Item
+from application.ports import EventStore
+from application.world import load_balance
+from domain.balance import view
+from domain.commands import parse
+from tests.model.inputs import OPENING, START, Inputs, completed
+from tests.model.oracle import Oracle
+from tests.model.oracle_rules import Body, Expected
+from tests.model.wire import SECOND, agrees, is_amount
+
+Command = tuple[str, Body]
+
+MONEY = ("issue_grant", "change_customer")
+HOLDING = ("reserve", "extend", "release")
+CHARGING = ("settle", "settle", "usage")
+EVERYTHING = (*MONEY, *HOLDING, *CHARGING, "reserve", "create_customer", "publish_prices")
+WRITERS = st.integers(0, 1)
+LATENESS = st.sampled_from([0, 0, 0, 0, 0, 1, 30 * SECOND])
+"""How far a command's clock lies behind: the ledger's time never goes back."""
+
+
+class Backing(Protocol):
+    """A ledger that an example runs on, in memory or on PostgreSQL."""
+
+    def store(self) -> EventStore:
+        """Return a new connection to the ledger."""
+
+    def close(self) -> None:
+        """Drop the ledger."""
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Drives a ledger and the oracle side by side."""
+
+    def __init__(self, backing: Backing) -> None:
+        super().__init__()
+        self.backing = backing
+        self.reading = backing.store()
+        self.executors = [self.executor(), self.executor()]
+        self.oracle = Oracle()
+        self.now = START
+        self.sent: list[Command] = []
+        self.first_answers: dict[str, Any] = {}
+        self._numbers = count(2)
+
+    def executor(self) -> Executor:
+        """Return an executor with nothing in memory."""
+        return Executor(self.backing.store(), TraceClock(0))
+
+    def teardown(self) -> None:
+        """Stop the executors and drop the ledger."""
+        for executor in self.executors:
+            executor.close()
+        self.backing.close()
+
+    def inputs(self) -> Inputs:
+        """Return what can be drawn at this point."""
+        return Inputs(self.oracle.rules, self.now, lambda prefix: f"{prefix}{next(self._numbers)}")
+
+    # --- what happens -------------------------------------------------------------------------
+
+    @initialize()
+    def open_the_ledger(self) -> None:
+        """Publish the prices and create the customers."""
+        for kind, body in OPENING:
+            self.send([completed(kind, body)])
+
+    @initialize(data=st.data())
+    def pay_in(self, data: st.DataObject) -> None:
+        """Begin with some money, mostly."""
+        for _ in range(data.draw(st.integers(0, 3))):
+            self.send([data.draw(self.inputs().commands(("issue_grant",)))])
+
+    @rule(step=st.sampled_from([1, SECOND, 60 * SECOND, 299 * SECOND, 300 * SECOND, 2000 * SECOND]))
+    def let_time_pass(self, step: int) -> None:
+        """Go on by a step."""
+        self.now += step
+
+    @rule(before=st.sampled_from([0, 0, 1]), which=st.integers(0, 3))
+    def go_to_an_expiry(self, before: int, which: int) -> None:
+        """Go to the very instant at which something expires, or to the microsecond before."""
+        ahead = sorted(moment for moment in self.expiries() if moment - before > self.now)
+        if ahead:
+            self.now = ahead[which % len(ahead)] - before
+
+    @rule(data=st.data(), writer=WRITERS, late=LATENESS)
+    def move_money(self, data: st.DataObject, writer: int, late: int) -> None:
+        """Issue a grant or change terms."""
+        self.send([data.draw(self.inputs().commands(MONEY))], writer, late)
+
+    @rule(data=st.data(), writer=WRITERS, late=LATENESS)
+    def reserve(self, data: st.DataObject, writer: int, late: int) -> None:
+        """Reserve."""
+        self.send([data.draw(self.inputs().commands(("reserve",)))], writer, late)
+
+    @rule(data=st.data(), writer=WRITERS, late=LATENESS)
+    def hold(self, data: st.DataObject, writer: int, late: int) -> None:
+        """Reserve, extend or release."""
+        self.send([data.draw(self.inputs().commands(HOLDING))], writer, late)
+
+    @rule(data=st.data(), writer=WRITERS, late=LATENESS)
+    def charge(self, data: st.DataObject, writer: int, late: int) -> None:
+        """Settle, or charge usage directly."""
+        self.send([data.draw(self.inputs().commands(CHARGING))], writer, late)
+
+    @rule(data=st.data(), writer=WRITERS)
+    def do_anything(self, data: st.DataObject, writer: int) -> None:
+        """Send any command at all."""
+        self.send([data.draw(self.inputs().commands(EVERYTHING))], writer)
+
+    @rule(data=st.data(), writer=WRITERS, atomic=st.booleans(), late=LATENESS)
+    def do_several_things(
+        self, data: st.DataObject, writer: int, atomic: bool, late: int
+    ) -> None:
+        """Send several commands in one job."""
+        inputs = self.inputs()
+        commands = data.draw(st.lists(inputs.commands(EVERYTHING), min_size=2, max_size=4))
+        self.send(commands, writer, late, atomic)
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data(), writer=WRITERS)
+    def say_it_again(self, data: st.DataObject, writer: int) -> None:
+        """Send a command a second time: it has the same answer, or is decided if it had none."""
+        self.send([data.draw(st.sampled_from(self.sent))], writer)
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data(), writer=WRITERS)
+    def use_an_id_again(self, data: st.DataObject, writer: int) -> None:
+        """Send another body under an id that was used before."""
+        kind, body = data.draw(st.sampled_from(self.sent))
+        _, other = data.draw(self.inputs().commands((kind,)))
+        if kind == "publish_prices":
+            changed = {"id": body["id"], "book": {**body["book"], "models": other["book"]["models"]}}
+        else:
+            names = data.draw(st.sets(st.sampled_from(sorted({*body, *other} - {"id"}))))
+            mixed = {name: other.get(name) if name in names else body.get(name) for name in
+                     sorted({*body, *other} - {"id"})}
+            changed = {"id": body["id"], **{k: v for k, v in mixed.items() if v is not None}}
+        if kind != "usage" or changed.keys() >= body.keys():
+            self.send([(kind, changed)], writer)
+
+    @rule(writer=WRITERS)
+    def restart(self, writer: int) -> None:
+        """Stop one executor and start another in its place."""
+        self.executors[writer].close()
+        self.executors[writer] = self.executor()
+
+    # --- what must be true --------------------------------------------------------------------
+
+    def send(
+        self, commands: list[Command], writer: int = 0, late: int = 0, atomic: bool = False
+    ) -> None:
+        """Send commands to the ledger and to the oracle, and compare."""
+        head = self.reading.head()
+        at = self.now - late
+        note(f"at {at} to writer {writer}{' atomically' if atomic else ''}: {commands}")
+        items = [Item(parse(kind, body), at=at) for kind, body in commands]
+        answers = self.executors[writer].execute(items, atomic=atomic)
+        now = max(at, head.recorded_at)
+        if atomic:
+            expected = self.oracle.group(commands, now)
+        else:
+            expected = [self.oracle.run(kind, body, now) for kind, body in commands]
+        assert self.reading.head().recorded_at in {head.recorded_at, now}
+        for command, answer, wanted in zip(commands, answers, expected, strict=True):
+            self.compare_answer(command, answer, wanted)
+        self.sent.extend(commands)
+        self.compare_balances(self.executors[writer])
+
+    def compare_answer(self, command: Command, answer: Answer, expected: Expected) -> None:
+        """Compare one answer, and with the first one that its id got."""
+        problem = answer.problem()
+        seen = answer.result() if problem is None else {**problem.facts}
+        note(f"  {command[0]} {command[1]['id']}: {answer.code} {seen}")
+        assert answer.code == expected.code, (command, answer.code, seen, expected)
+        assert answer.done == (expected.code == "done")
+        assert (answer.recorded is not None) == expected.recorded, (command, expected)
+        assert agrees(expected.facts, seen, answer.currency or "USD"), (command, seen, expected)
+        if answer.recorded is not None:
+            first = self.first_answers.setdefault(repr(command), (answer.recorded.position, seen))
+            assert first == (answer.recorded.position, seen), "the same answer, for ever"
+
+    def compare_balances(self, executor: Executor) -> None:
+        """Compare every balance, now and around the next expiries, and what is in memory."""
+        position = self.reading.head().position
+        ahead = sorted(moment for moment in self.expiries() if moment > self.now)[:2]
+        moments = [self.now, *(at + offset for at in ahead for offset in (-1, 0))]
+        for name, account in self.oracle.rules.accounts.items():
+            folded = load_balance(self.reading, name, position)
+            for at in moments:
+                seen = view(folded, at)._asdict()
+                wanted = account.balance(at)
+                shown = {key: f"{value * 10**12:d}" for key, value in seen.items()}
+                assert seen.keys() == wanted.keys()
+                for key, amount in wanted.items():
+                    assert seen[key] == amount * 10**12, (name, at, key, shown, wanted)
+
+    def expiries(self) -> set[int]:
+        """Return the instants at which holds and grants end."""
+        accounts = self.oracle.rules.accounts.values()
+        holds = {hold.expires_at for each in accounts for hold in each.holds}
+        grants = {grant.expires_at for each in accounts for grant in each.grants}
+        return holds | {moment for moment in grants if moment is not None}
+
+
+Factory = Callable[[], LedgerMachine]

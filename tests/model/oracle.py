@@ -1,0 +1,84 @@
+"""The oracle: what the ledger must answer, written from the contract alone.
+
+It keeps what was agreed as simple lists and computes everything again from the beginning whenever
+it is asked. It shares no code with the rules: amounts are fractions of a currency unit, times are
+integers of microseconds, bodies and answers are the JSON of the wire.
+"""
+
+import copy
+from collections.abc import Sequence
+
+from tests.model.oracle_rules import Body, Expected, NoError, Rules
+
+Key = tuple[str, str, str]
+"""(kind or `usage`, customer or source, id)."""
+
+
+class Oracle:
+    """All that was agreed so far, and the answer to each id."""
+
+    def __init__(self) -> None:
+        self.rules = Rules()
+        self.answered: dict[Key, tuple[str, Body, Expected]] = {}
+
+    def group(self, commands: Sequence[tuple[str, Body]], now: int) -> list[Expected]:
+        """Answer commands that succeed together or not at all; only the culprit is recorded."""
+        before = copy.deepcopy((self.rules, self.answered))
+        expected: list[Expected] = []
+        for kind, body in commands:
+            key = self._key_or_none(kind, body)
+            known = key in self.answered
+            expected.append(self.run(kind, body, now))
+            culprit = expected[-1]
+            if culprit.code == "done":
+                continue
+            self.rules, self.answered = before
+            if key is not None and culprit.recorded and not known:
+                self._remember(key, kind, body, culprit)
+            aborted = Expected("aborted", {"because": body["id"]}, recorded=False)
+            answers = [aborted] * len(commands)
+            answers[len(expected) - 1] = culprit
+            return answers
+        return expected
+
+    def run(self, kind: str, body: Body, now: int) -> Expected:
+        """Answer one command and remember it."""
+        try:
+            key = self._key(kind, body)
+            if key in self.answered:
+                return self._again(kind, body, key)
+            expected = self.rules.decide(kind, body, now)
+        except NoError as no:
+            expected = no.expected
+        if expected.recorded:
+            self._remember(key, kind, body, expected)
+        return expected
+
+    def _remember(self, key: Key, kind: str, body: Body, expected: Expected) -> None:
+        """Take an id; a refusal of someone who is no customer is nobody's, so it takes none."""
+        if kind == "publish_prices" or self.rules.owner(kind, body) in self.rules.accounts:
+            self.answered[key] = (kind, body, expected)
+
+    def _key(self, kind: str, body: Body) -> Key:
+        owner = self.rules.owner(kind, body)
+        if "source" in body:
+            return "usage", body["source"], body["id"]
+        return kind, owner, body["id"]
+
+    def _key_or_none(self, kind: str, body: Body) -> Key | None:
+        try:
+            return self._key(kind, body)
+        except NoError:
+            return None
+
+    def _again(self, kind: str, body: Body, key: Key) -> Expected:
+        """Same id: the same answer to the same body, a conflict for any other."""
+        first_kind, first, expected = self.answered[key]
+        different = {name for name in {*body, *first} if body.get(name) != first.get(name)}
+        if first_kind != kind:
+            different.add("kind")
+        if kind == "publish_prices":
+            different |= {name for name in body["book"] if body["book"][name] != first["book"][name]}
+        if different:
+            return Expected("id_reused", {"field": different}, recorded=False)
+        return expected
