@@ -11,6 +11,7 @@ from typing import Any
 from psycopg import Connection, OperationalError
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, Format
+from psycopg.pq.abc import PGconn, PGresult
 
 from adapters.event_store.arrays import (
     ARRAY_OF,
@@ -64,18 +65,23 @@ def send(connection: Connection[Any], batch: Batch) -> None:
 def receive(connection: Connection[Any]) -> str:
     """Wait for the batch that was sent; return `ok` or why nothing was written, or raise."""
     libpq = connection.pgconn
-    while libpq.is_busy():
-        select([libpq.socket], [], [])
-        libpq.consume_input()
-    result = libpq.get_result()
+    result = _next_result(libpq)
     if result is None or libpq.status == ConnStatus.BAD:  # nobody knows what became of the batch
         message = b"" if result is None else result.error_message
         raise OperationalError(message.decode(errors="replace") or "the connection broke")
-    while libpq.get_result() is not None:
+    while _next_result(libpq) is not None:
         continue
     if result.status != ExecStatus.TUPLES_OK:
         raise error_from_result(result)
     return (result.get_value(0, 0) or b"").decode()
+
+
+def _next_result(libpq: PGconn) -> PGresult | None:
+    """Wait without holding up other threads, which libpq's own waiting would."""
+    while libpq.is_busy():
+        select([libpq.socket], [], [])
+        libpq.consume_input()
+    return libpq.get_result()
 
 
 def columns(batch: Batch) -> list[bytes | None]:

@@ -119,9 +119,7 @@ def everything_on_a_full_disk(folder: Path) -> None:
         server.revive()
         codes = [answer.code for answer in answers]
         ids = [large(start + n).id for n in range(50)]
-        stored = query(
-            server.super_url, "SELECT count(*) FROM command_ids WHERE id = ANY(%s)", ids
-        )
+        stored = query(server.super_url, "SELECT count(*) FROM command_ids WHERE id = ANY(%s)", ids)
         assert stored == [(0,)] or (stored == [(50,)] and set(codes) == {"unknown"})
         assert_sound(server.super_url)
         for number in range(50):

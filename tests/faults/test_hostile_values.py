@@ -201,7 +201,21 @@ def key_texts(seed: int) -> list[str]:
     chance = random.Random(seed)
     alphabet = [*string.printable, "\\", "'", '"', "{", "}", "\u202e", "\u2028", "é", "e\u0301"]
     alphabet += ["\U0001f600", "\ufeff", "\ufffd", "\x01", "\x7f", "\x85", "\u0130", "ß", "SS"]
-    texts = ["NULL", "null", "{}", "{NULL}", '{"a"}', "\\N", "\\", "\\\\", '"', "'", "a,b", " ", "\t"]
+    texts = [
+        "NULL",
+        "null",
+        "{}",
+        "{NULL}",
+        '{"a"}',
+        "\\N",
+        "\\",
+        "\\\\",
+        '"',
+        "'",
+        "a,b",
+        " ",
+        "\t",
+    ]
     texts += [" a", "a ", "a", "A", "\n", "\r\n", "é", "e\u0301", "%s", "$1", "x" * 512, "é" * 256]
     texts += ["".join(chance.choices(alphabet, k=chance.randrange(1, 60))) for _ in range(200)]
     return list(dict.fromkeys(texts))

@@ -54,7 +54,9 @@ def writer(database: TestDatabase) -> Iterator[tuple[Executor, CountingStore]]:
 
 def hold(name: str) -> Reserve:
     """Return a command that holds next to nothing."""
-    return Reserve(id=name, customer="cust-1", model=MODEL, estimate={"input_tokens": 1, "output_tokens": 1})
+    return Reserve(
+        id=name, customer="cust-1", model=MODEL, estimate={"input_tokens": 1, "output_tokens": 1}
+    )
 
 
 @pytest.fixture
