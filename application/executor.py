@@ -105,6 +105,7 @@ class Executor:
             finally:
                 self._turn.release()
         else:
+            job.expect_wait()
             self.submit(job)
             if not job.wait(timeout):
                 self._give_up(job)

@@ -57,7 +57,11 @@ class Job:
         self.riders = riders
         self.deadline = deadline
         self.on_done = on_done
-        self._ready: threading.Event | None = None if on_done else threading.Event()
+        self._ready: threading.Event | None = None
+
+    def expect_wait(self) -> None:
+        """Prepare for `wait`; a job that is finished before it is queued needs none of this."""
+        self._ready = threading.Event()
 
     def finish(self) -> None:
         """Tell whoever waits that every item has its answer."""

@@ -48,6 +48,8 @@ def _money_in(value: object, info: ValidationInfo) -> int:
 def _wire_money_in(value: object) -> int:
     if type(value) is not str:
         raise ValueError("must be a decimal string with at most 12 places, never a JSON number")
+    if value == "0.000000000000":
+        return 0
     if value[-13:-12] == ".":  # all 12 places, as we write it ourselves: worth a short cut
         digits = value[:-13] + value[-12:]
         if digits.isdecimal() and digits.isascii() and (value[0] != "0" or value[1] == "."):

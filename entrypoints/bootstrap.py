@@ -1,7 +1,7 @@
 """The composition root: settings in, a working Tollbook out. Nothing else builds adapters."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ from adapters.clock import DatabaseClock, TraceClock
 from adapters.embedded_postgres.errors import ServerUnavailable, WrongDirectory
 from adapters.embedded_postgres.server import is_ledger_dir, join
 from adapters.event_store.store import PostgresEventStore
-from adapters.postgres import connect, migrate
+from adapters.postgres import Connection, connect, migrate
 from adapters.vault import KeyVault, make_master_key, read_master_key
 from application.executor import Executor
 from application.ports import Clock
@@ -89,25 +89,42 @@ def tollbook_on(
 ) -> Iterator[Tollbook]:
     """Put a Tollbook together on a database; with the trace clock, items bring their own time."""
     tune()
-    _set_clock(database.owner_url, clock)
-    writing = PostgresEventStore(database.app_url)
-    reading = PostgresEventStore(database.app_url)
-    writers_clock: Clock = DatabaseClock() if clock == "database" else TraceClock(0)
-    executor = Executor(writing, writers_clock)
-    try:
-        yield Tollbook(executor, reading, KeyVault(reading.run, database.master_key))
-    finally:
-        executor.close()
-        if clock == "trace":
-            _set_clock(database.owner_url, "database")
-        writing.close()
-        reading.close()
+    with (
+        _following(database, clock),
+        closing(PostgresEventStore(database.app_url)) as writing,
+        closing(PostgresEventStore(database.app_url)) as reading,
+    ):
+        writers_clock: Clock = DatabaseClock() if clock == "database" else TraceClock(0)
+        executor = Executor(writing, writers_clock)
+        try:
+            yield Tollbook(executor, reading, KeyVault(reading.run, database.master_key))
+        finally:
+            executor.close()
 
 
-def _set_clock(url: str, clock: str) -> None:
-    """Say whose time the ledger follows; only the owner may."""
-    connection = connect(url)
-    try:
-        connection.execute("UPDATE ledger_head SET clock = %s WHERE clock <> %s", (clock, clock))
-    finally:
-        connection.close()
+_TRACE_LOCK = 0x7472616365
+"""The advisory lock that a process holds while its trace sets the ledger's time ("trace")."""
+
+
+@contextmanager
+def _following(database: Database, clock: str) -> Iterator[None]:
+    """Let the ledger follow a trace during the block; else make sure that nobody's trace does.
+
+    A process that died while its trace set the time leaves no lock, and the next one puts the
+    ledger back on the database's clock. Only the owner's role may.
+    """
+    with closing(connect(database.owner_url)) as connection:
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_TRACE_LOCK,)).fetchone()
+        if not (row and row[0]):
+            raise Unavailable("a trace is being run on this ledger: wait until it has finished")
+        _set_clock(connection, clock)
+        if clock == "database":
+            connection.execute("SELECT pg_advisory_unlock(%s)", (_TRACE_LOCK,))
+        try:
+            yield
+        finally:
+            _set_clock(connection, "database")
+
+
+def _set_clock(connection: Connection, clock: str) -> None:
+    connection.execute("UPDATE ledger_head SET clock = %s WHERE clock <> %s", (clock, clock))

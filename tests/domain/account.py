@@ -126,9 +126,7 @@ class Account:
 
     def settle(self, reservation: str, usage: dict[str, Any], **fields: Any) -> ReservationSettled:
         """Settle a reservation, finally unless it says otherwise."""
-        command = Settle(
-            **{"id": self._id(), "reservation": reservation, "usage": usage, **fields}
-        )
+        command = Settle(**{"id": self._id(), "reservation": reservation, "usage": usage, **fields})
         settled: ReservationSettled = self.fact(command)
         return settled
 

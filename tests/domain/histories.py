@@ -118,9 +118,12 @@ def histories(draw: st.DrawFn) -> list[tuple[int, Command]]:
         now += draw(STEPS)
         command = draw(commands(100 + number, now))
         if isinstance(command, Reserve) and opened < len(RESERVATIONS):
-            fields = {"model": command.model, "estimate": command.estimate}
             command = Reserve(
-                id=f"r{opened}", customer=CUSTOMER, ttl_seconds=command.ttl_seconds, **fields
+                id=f"r{opened}",
+                customer=CUSTOMER,
+                model=command.model,
+                estimate=command.estimate,
+                ttl_seconds=command.ttl_seconds,
             )
             opened += 1
         history.append((now, command))

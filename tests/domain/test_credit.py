@@ -1,5 +1,7 @@
 """The credit limit, the overdraft that uses it, and the receivable outside of both (A10, A13)."""
 
+from typing import Any
+
 import pytest
 from tollbook.errors import Invalid
 
@@ -149,7 +151,7 @@ def test_an_expired_hold_gives_its_credit_back() -> None:
     ],
 )
 def test_terms_are_checked_at_creation_and_at_every_change(
-    terms: dict[str, object], field: str
+    terms: dict[str, Any], field: str
 ) -> None:
     for attempt in (lambda: Account(**terms), lambda: Account().change(**terms)):
         with pytest.raises(Invalid) as refused:

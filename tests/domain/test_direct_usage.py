@@ -5,8 +5,17 @@ from tollbook.errors import Invalid
 
 from domain.events import UsageCharged
 from tests.domain.account import Account, parts, usage_command
-from tests.domain.examples import ALWAYS, DAY, EVERYTHING, NOON, SECOND, instant, price_book, usd
-from tests.domain.examples import version_of
+from tests.domain.examples import (
+    ALWAYS,
+    DAY,
+    EVERYTHING,
+    NOON,
+    SECOND,
+    instant,
+    price_book,
+    usd,
+    version_of,
+)
 
 
 def test_direct_usage_is_charged_from_what_is_available() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from tollbook.errors import Invalid
 
+from domain.events import PricesPublished
 from domain.pricebook import PriceBook, decide_publish, evolve
 from tests.domain.examples import (
     ALWAYS,
@@ -68,7 +69,10 @@ def test_a_book_without_versions_has_nothing_in_force() -> None:
 
 
 def test_a_first_version_may_take_effect_in_the_past() -> None:
-    (event,) = decide_publish(PriceBook("default"), publication(version_of(ALWAYS, REQUEST)), 10**15)
+    (event,) = decide_publish(
+        PriceBook("default"), publication(version_of(ALWAYS, REQUEST)), 10**15
+    )
+    assert isinstance(event, PricesPublished)
     assert event.version == 1
 
 
@@ -115,7 +119,5 @@ def test_a_book_keeps_its_currency() -> None:
 
 
 def test_a_model_may_leave_a_book() -> None:
-    book = price_book(
-        version_of(ALWAYS, REQUEST), version_of(SUMMER, {**REQUEST, "name": GPT4})
-    )
+    book = price_book(version_of(ALWAYS, REQUEST), version_of(SUMMER, {**REQUEST, "name": GPT4}))
     assert [list(each.models) for each in book.versions] == [["per-request"], [GPT4]]

@@ -218,4 +218,3 @@ def test_the_founding_code_was_wrong_in_two_ways() -> None:
     """It read `up_to` as a width and charged the price of input for output."""
     assert charge(GRADUATED, {"output_tokens": 1}, 10_500_000) == 18 * TOKEN
     assert tier_index(GRADUATED.tiers, 10_500_000) == 2
-

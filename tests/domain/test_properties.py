@@ -60,7 +60,9 @@ def test_flat_prices_are_proportional_and_add_up_over_units(
     prices = compiled(EVERYTHING)
     whole = charge(prices, usage, 0)
     assert whole == sum(charge(prices, {unit: count}, 0) for unit, count in usage.items())
-    assert charge(prices, {unit: count * times for unit, count in usage.items()}, 0) == whole * times
+    assert (
+        charge(prices, {unit: count * times for unit, count in usage.items()}, 0) == whole * times
+    )
 
 
 @given(st.sampled_from(PRICES), VOLUMES, st.integers(0, 10**8), TOKEN_USAGE)
@@ -71,9 +73,7 @@ def test_the_worst_price_covers_the_charge_at_any_later_volume(
 
 
 @given(st.sampled_from(PRICES), VOLUMES, TOKEN_USAGE)
-def test_the_cap_never_raises_an_estimate(
-    prices: Any, volume: int, usage: dict[str, int]
-) -> None:
+def test_the_cap_never_raises_an_estimate(prices: Any, volume: int, usage: dict[str, int]) -> None:
     bounded = capped(prices, usage)
     assert worst(prices, bounded, volume) <= worst(prices, usage, volume)
 

@@ -1,5 +1,7 @@
 """Charging what was used: below, at and above the hold, in parts, late, and exactly (A2, A10)."""
 
+from typing import Any
+
 import pytest
 from tollbook.errors import Invalid
 
@@ -21,7 +23,7 @@ from tests.domain.examples import (
 )
 
 
-def holding(requests: int = 4, money: int = 10, **terms: object) -> Account:
+def holding(requests: int = 4, money: int = 10, **terms: Any) -> Account:
     """Return an account with one hold `r`."""
     account = Account(**terms)
     account.grant("g", money)
@@ -211,9 +213,7 @@ def test_the_volume_begins_again_with_the_month_of_the_occurrence() -> None:
         (NOON + 60 * SECOND + TOLERANCE + 1, False),
     ],
 )
-def test_usage_occurs_between_the_reservation_and_the_receipt(
-    occurred_at: int, good: bool
-) -> None:
+def test_usage_occurs_between_the_reservation_and_the_receipt(occurred_at: int, good: bool) -> None:
     """Clocks may disagree by 5 s; the receipt is a minute after the reservation."""
     assert TOLERANCE == 5 * SECOND
     account = holding()

@@ -4,11 +4,12 @@ Bodies are JSON as on the wire. Amounts and volumes are small, so that tiers, fl
 meet within a few commands; ids are few, so that they are used twice.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.model.oracle_accounts import Hold
 from tests.model.oracle_rules import Body, Rules
 from tests.model.wire import SECOND, instant, written
 
@@ -52,13 +53,34 @@ def book(name: str, effective_from: str, *models: Body, currency: str = "USD") -
 OPENING: list[tuple[str, Body]] = [
     ("publish_prices", book("default", "2020-01-01T00:00:00.000000Z", FLAT, TIERED)),
     ("publish_prices", book("default", "2026-04-01T00:01:40.000000Z", FLAT, DEARER)),
-    ("publish_prices", book("other", "2020-01-01T00:00:00.000000Z", TIERED)),
+    ("publish_prices", book("other", "2020-01-01T00:00:00.000000Z", FLAT, TIERED)),
     ("publish_prices", book("euro", "2020-01-01T00:00:00.000000Z", FLAT, currency="EUR")),
     ("create_customer", {"id": "acme"}),
     ("create_customer", {"id": "bolt", "credit_limit": "3"}),
     (
         "create_customer",
         {"id": "corp", "time_zone": "Pacific/Auckland", "price_book": "other"},
+    ),
+    ("issue_grant", {"id": "g-a", "customer": "acme", "amount": "12", "kind": "paid"}),
+    (
+        "issue_grant",
+        {
+            "id": "g-b",
+            "customer": "acme",
+            "amount": "6",
+            "kind": "promotional",
+            "expires_at": "2026-03-31T23:56:40.000000Z",
+        },
+    ),
+    (
+        "issue_grant",
+        {
+            "id": "g-c",
+            "customer": "corp",
+            "amount": "15",
+            "kind": "paid",
+            "models": ["tiered"],
+        },
     ),
 ]
 """How every example begins."""
@@ -84,28 +106,34 @@ TOKENS = st.fixed_dictionaries(
     {},
     optional={
         "input_tokens": st.integers(0, 5).map(lambda count: 300 * count),
-        "cached_input_tokens": st.sampled_from([0, 1, 999]),
+        "cached_input_tokens": st.sampled_from([0, 1, 400]),
         "output_tokens": st.integers(0, 6).map(lambda count: 350 * count),
         "requests": st.integers(0, 1),
     },
 )
-ESTIMATES: st.SearchStrategy[Body] = REQUESTS | TOKENS | st.just({"pages": 1})
 MEASURED = st.fixed_dictionaries({"gpu_seconds": st.sampled_from(["0", "0.000001", "3.25"])})
-UNKNOWN = st.sampled_from([{"wishes": 1}, {"wishes": 0}])
-USAGES: st.SearchStrategy[Body] = REQUESTS | TOKENS | MEASURED | UNKNOWN
-MODELS = st.sampled_from(["flat", "flat", "tiered", "tiered", "unheard-of"])
-AMOUNTS = st.sampled_from(["0.5", "1", "2", "3.25", "8", "0.000000000001"])
-WHO = st.sampled_from((*CUSTOMERS, "acme", "acme", STRANGER))
+UNKNOWN = st.sampled_from([{"wishes": 1}, {"wishes": 0}, {"pages": 1}])
+ESTIMATES: dict[str, st.SearchStrategy[Body]] = {"flat": REQUESTS, "tiered": TOKENS}
+USAGES: dict[str, st.SearchStrategy[Body]] = {"flat": REQUESTS | MEASURED, "tiered": TOKENS}
+AMOUNTS = st.sampled_from(["0.5", "1", "2", "3.25", "8", "20", "0.000000000001"])
 
 
 class Inputs:
     """Draws commands that fit what the oracle knows at a time."""
 
-    def __init__(self, rules: Rules, now: int, fresh: Callable[[str], str]) -> None:
-        """Look at what was agreed; `fresh` makes an id that nobody has had."""
+    def __init__(
+        self, rules: Rules, now: int, fresh: Callable[[str], str], *, wild: bool, collide: bool
+    ) -> None:
+        """Look at what was agreed; `fresh` makes an id that nobody has had.
+
+        Only `wild` commands name what is unknown; only those that `collide` have an id that
+        another might have had.
+        """
         self._rules = rules
         self._now = now
         self._fresh = fresh
+        self._wild = wild
+        self._collide = collide
 
     def commands(self, kinds: tuple[str, ...]) -> st.SearchStrategy[tuple[str, Body]]:
         """Return a strategy for one command of these kinds."""
@@ -119,17 +147,31 @@ class Inputs:
 
     def _id(self, draw: st.DrawFn, prefix: str) -> str:
         """Return a fresh id most of the time, else one of a few that meet each other."""
-        used = draw(st.sampled_from([False] * 7 + [True]))
+        used = self._collide and draw(st.sampled_from([False] * 7 + [True]))
         return f"{prefix}{draw(st.integers(0, 1))}" if used else self._fresh(prefix)
 
-    def _moment(self, draw: st.DrawFn, *offsets: int) -> str:
-        return written(self._now + draw(st.sampled_from(offsets)))
+    def _either(self, draw: st.DrawFn, usual: Sequence[Any], wild: Sequence[Any]) -> Any:
+        """Return something usual, or in a wild command now and then something wild."""
+        odd = self._wild and draw(st.integers(0, 3)) == 3
+        return draw(st.sampled_from(wild if odd else usual))
 
-    def _reservation(self, draw: st.DrawFn) -> str:
+    def _who(self, draw: st.DrawFn) -> Any:
+        return self._either(draw, CUSTOMERS, [STRANGER])
+
+    def _model(self, draw: st.DrawFn) -> Any:
+        return self._either(draw, ["flat", "tiered"], ["unheard-of"])
+
+    def _units(self, draw: st.DrawFn, model: str, of: dict[str, st.SearchStrategy[Body]]) -> Body:
+        odd = model not in of or (self._wild and draw(st.integers(0, 3)) == 3)
+        return draw(UNKNOWN if odd else of[model])
+
+    def _reservation(self, draw: st.DrawFn) -> Hold:
+        """Return a reservation that is open, in a wild command also a closed or unknown one."""
         holds = [hold for each in self._rules.accounts.values() for hold in each.holds]
-        still_open = [hold.id for hold in holds if hold.outcome is None]
-        names = still_open * 3 + [hold.id for hold in holds][-3:] or ["r-unheard-of"]
-        return str(draw(st.sampled_from([*names, "r-unheard-of"])))
+        unknown = Hold("r-unheard-of", "flat", {}, self._now, self._now, [])
+        still_open = [hold for hold in holds if hold.outcome is None] or [unknown]
+        found: Hold = self._either(draw, still_open, [*holds[-3:], unknown])
+        return found
 
     def _create_customer(self, draw: st.DrawFn) -> Body:
         """Create someone again, someone new, or someone with a reservation's id."""
@@ -137,20 +179,20 @@ class Inputs:
         return fields(draw, {"id": name}, credit_limit=AMOUNTS)
 
     def _change_customer(self, draw: st.DrawFn) -> Body:
-        return fields(
-            draw,
-            {"id": self._id(draw, "c"), "customer": draw(WHO)},
-            credit_limit=AMOUNTS | st.just("0"),
-            plan=st.sampled_from(["standard", "reserved_only"]),
-            price_book=st.sampled_from(["default", "default", "other", "euro", "nowhere"]),
-            time_zone=st.sampled_from(["UTC", "America/St_Johns"]),
-        )
+        sometimes = {
+            "credit_limit": AMOUNTS | st.just("0"),
+            "time_zone": st.sampled_from(["UTC", "America/St_Johns"]),
+        }
+        if self._wild:
+            sometimes["plan"] = st.sampled_from(["standard", "reserved_only"])
+            sometimes["price_book"] = st.sampled_from(["default", "other", "euro", "nowhere"])
+        return fields(draw, {"id": self._id(draw, "c"), "customer": self._who(draw)}, **sometimes)
 
     def _issue_grant(self, draw: st.DrawFn) -> Body:
         ends = (1, 60 * SECOND, 300 * SECOND, 301 * SECOND, 3600 * SECOND)
         body = {
             "id": self._id(draw, "g"),
-            "customer": draw(WHO),
+            "customer": self._who(draw),
             "amount": draw(AMOUNTS),
             "kind": draw(st.sampled_from(["paid", "promotional"])),
         }
@@ -163,46 +205,55 @@ class Inputs:
         )
 
     def _publish_prices(self, draw: st.DrawFn) -> Body:
-        when = self._moment(draw, 0, 1, 100 * SECOND, 1000 * SECOND)
-        models = draw(st.sampled_from([(FLAT, TIERED), (TIERED,), (FLAT, DEARER)]))
+        when = written(self._now + draw(st.sampled_from([0, 1, 100 * SECOND, 1000 * SECOND])))
+        models = self._either(draw, [(FLAT, TIERED), (FLAT, DEARER)], [(TIERED,)])
         return book(draw(st.sampled_from(["default", "other"])), when, *models)
 
     def _reserve(self, draw: st.DrawFn) -> Body:
-        name = draw(st.sampled_from([None] * 12 + ["acme", "dune"])) or self._id(draw, "r")
-        body = {"id": name, "customer": draw(WHO), "model": draw(MODELS)}
-        body["estimate"] = draw(ESTIMATES)
+        name = self._id(draw, "r")
+        if self._collide:
+            name = draw(st.sampled_from([name] * 12 + ["acme", "dune"]))
+        model = self._model(draw)
+        body = {"id": name, "customer": self._who(draw), "model": model}
+        body["estimate"] = self._units(draw, model, ESTIMATES)
         return fields(draw, body, ttl_seconds=st.sampled_from([1, 60, 300, 900, 86_400]))
 
     def _extend(self, draw: st.DrawFn) -> Body:
-        body = {"id": self._id(draw, "e"), "reservation": self._reservation(draw)}
-        ttl = st.sampled_from([1, 300, 900])
-        return fields(draw, body, estimate=ESTIMATES, ttl_seconds=ttl)
+        hold = self._reservation(draw)
+        body = {"id": self._id(draw, "e"), "reservation": hold.id}
+        ttl = st.sampled_from([1, 300, 900, 86_400])
+        return fields(draw, body, estimate=ESTIMATES[hold.model], ttl_seconds=ttl)
 
     def _settle(self, draw: st.DrawFn) -> Body:
+        hold = self._reservation(draw)
         body = {
             "id": self._id(draw, "s"),
-            "reservation": self._reservation(draw),
-            "usage": draw(USAGES),
+            "reservation": hold.id,
+            "usage": self._units(draw, hold.model, USAGES),
         }
-        offsets = (0, -SECOND, 5 * SECOND, 5 * SECOND + 1, -300 * SECOND, -600 * SECOND)
+        around = [hold.opened_at, hold.opened_at - 5 * SECOND, self._now, self._now + 5 * SECOND]
+        beyond = [hold.opened_at - 5 * SECOND - 1, self._now + 5 * SECOND + 1]
+        when = self._either(draw, around, beyond)
         return fields(
             draw,
             body,
             final=st.booleans(),
-            occurred_at=st.sampled_from([written(self._now + offset) for offset in offsets]),
+            occurred_at=st.just(written(when)),
             source=st.sampled_from(["//a", "//b"]),
         )
 
     def _release(self, draw: st.DrawFn) -> Body:
-        body = {"id": self._id(draw, "l"), "reservation": self._reservation(draw)}
+        body = {"id": self._id(draw, "l"), "reservation": self._reservation(draw).id}
         return fields(draw, body, reason=st.just("gone"))
 
     def _usage(self, draw: st.DrawFn) -> Body:
+        model = self._model(draw)
+        when = self._either(draw, [self._now, self._now - 700 * SECOND], [self._now + 1])
         return {
             "id": self._id(draw, "s"),
             "source": draw(st.sampled_from(["//a", "//b"])),
-            "customer": draw(WHO),
-            "model": draw(MODELS),
-            "usage": draw(USAGES),
-            "occurred_at": self._moment(draw, 0, 1, -SECOND, -700 * SECOND),
+            "customer": self._who(draw),
+            "model": model,
+            "usage": self._units(draw, model, USAGES),
+            "occurred_at": written(when),
         }

@@ -24,14 +24,14 @@ from domain.commands import parse
 from tests.model.inputs import OPENING, START, Inputs, completed
 from tests.model.oracle import Oracle
 from tests.model.oracle_rules import Body, Expected
-from tests.model.wire import SECOND, agrees, is_amount
+from tests.model.wire import SECOND, agrees
 
 Command = tuple[str, Body]
 
-MONEY = ("issue_grant", "change_customer")
-HOLDING = ("reserve", "extend", "release")
-CHARGING = ("settle", "settle", "usage")
-EVERYTHING = (*MONEY, *HOLDING, *CHARGING, "reserve", "create_customer", "publish_prices")
+EVERYTHING = (
+    *("reserve", "settle", "extend", "release", "usage", "issue_grant"),
+    *("change_customer", "create_customer", "publish_prices"),
+)
 WRITERS = st.integers(0, 1)
 LATENESS = st.sampled_from([0, 0, 0, 0, 0, 1, 30 * SECOND])
 """How far a command's clock lies behind: the ledger's time never goes back."""
@@ -71,23 +71,28 @@ class LedgerMachine(RuleBasedStateMachine):
             executor.close()
         self.backing.close()
 
-    def inputs(self) -> Inputs:
-        """Return what can be drawn at this point."""
-        return Inputs(self.oracle.rules, self.now, lambda prefix: f"{prefix}{next(self._numbers)}")
+    def draw(
+        self, data: st.DataObject, *kinds: str, wild: bool = False, collide: bool = True
+    ) -> Command:
+        """Draw a command of one of these kinds that fits what has happened."""
+
+        def fresh(prefix: str) -> str:
+            return f"{prefix}{next(self._numbers)}"
+
+        inputs = Inputs(self.oracle.rules, self.now, fresh, wild=wild, collide=collide)
+        return data.draw(inputs.commands(kinds or EVERYTHING))
+
+    def any_open(self) -> bool:
+        """Say whether a reservation has had no outcome yet."""
+        accounts = self.oracle.rules.accounts.values()
+        return any(hold.outcome is None for each in accounts for hold in each.holds)
 
     # --- what happens -------------------------------------------------------------------------
 
     @initialize()
     def open_the_ledger(self) -> None:
         """Publish the prices and create the customers."""
-        for kind, body in OPENING:
-            self.send([completed(kind, body)])
-
-    @initialize(data=st.data())
-    def pay_in(self, data: st.DataObject) -> None:
-        """Begin with some money, mostly."""
-        for _ in range(data.draw(st.integers(0, 3))):
-            self.send([data.draw(self.inputs().commands(("issue_grant",)))])
+        self.send([completed(kind, body) for kind, body in OPENING])
 
     @rule(step=st.sampled_from([1, SECOND, 60 * SECOND, 299 * SECOND, 300 * SECOND, 2000 * SECOND]))
     def let_time_pass(self, step: int) -> None:
@@ -102,38 +107,79 @@ class LedgerMachine(RuleBasedStateMachine):
             self.now = ahead[which % len(ahead)] - before
 
     @rule(data=st.data(), writer=WRITERS, late=LATENESS)
-    def move_money(self, data: st.DataObject, writer: int, late: int) -> None:
-        """Issue a grant or change terms."""
-        self.send([data.draw(self.inputs().commands(MONEY))], writer, late)
+    def issue_a_grant(self, data: st.DataObject, writer: int, late: int) -> None:
+        """Put money at someone's disposal."""
+        self.send([self.draw(data, "issue_grant")], writer, late)
+
+    @rule(data=st.data(), writer=WRITERS)
+    def change_terms(self, data: st.DataObject, writer: int) -> None:
+        """Change a credit limit or a time zone."""
+        self.send([self.draw(data, "change_customer")], writer)
 
     @rule(data=st.data(), writer=WRITERS, late=LATENESS)
     def reserve(self, data: st.DataObject, writer: int, late: int) -> None:
         """Reserve."""
-        self.send([data.draw(self.inputs().commands(("reserve",)))], writer, late)
-
-    @rule(data=st.data(), writer=WRITERS, late=LATENESS)
-    def hold(self, data: st.DataObject, writer: int, late: int) -> None:
-        """Reserve, extend or release."""
-        self.send([data.draw(self.inputs().commands(HOLDING))], writer, late)
-
-    @rule(data=st.data(), writer=WRITERS, late=LATENESS)
-    def charge(self, data: st.DataObject, writer: int, late: int) -> None:
-        """Settle, or charge usage directly."""
-        self.send([data.draw(self.inputs().commands(CHARGING))], writer, late)
+        self.send([self.draw(data, "reserve")], writer, late)
 
     @rule(data=st.data(), writer=WRITERS)
-    def do_anything(self, data: st.DataObject, writer: int) -> None:
-        """Send any command at all."""
-        self.send([data.draw(self.inputs().commands(EVERYTHING))], writer)
+    def reserve_more(self, data: st.DataObject, writer: int) -> None:
+        """Reserve several times in one job."""
+        count = data.draw(st.integers(1, 3))
+        self.send([self.draw(data, "reserve") for _ in range(count)], writer)
 
-    @rule(data=st.data(), writer=WRITERS, atomic=st.booleans(), late=LATENESS)
-    def do_several_things(
-        self, data: st.DataObject, writer: int, atomic: bool, late: int
-    ) -> None:
-        """Send several commands in one job."""
-        inputs = self.inputs()
-        commands = data.draw(st.lists(inputs.commands(EVERYTHING), min_size=2, max_size=4))
-        self.send(commands, writer, late, atomic)
+    @precondition(any_open)
+    @rule(data=st.data(), writer=WRITERS, late=LATENESS)
+    def extend(self, data: st.DataObject, writer: int, late: int) -> None:
+        """Extend an open reservation."""
+        self.send([self.draw(data, "extend")], writer, late)
+
+    @precondition(any_open)
+    @rule(data=st.data(), writer=WRITERS, late=LATENESS)
+    def settle(self, data: st.DataObject, writer: int, late: int) -> None:
+        """Settle an open reservation, in part or finally."""
+        self.send([self.draw(data, "settle")], writer, late)
+
+    @precondition(any_open)
+    @rule(data=st.data(), writer=WRITERS)
+    def settle_in_parts(self, data: st.DataObject, writer: int) -> None:
+        """Settle parts in one job."""
+        parts = [self.draw(data, "settle") for _ in range(data.draw(st.integers(1, 3)))]
+        self.send([(kind, {**body, "final": False}) for kind, body in parts], writer)
+
+    @precondition(any_open)
+    @rule(data=st.data(), writer=WRITERS)
+    def release(self, data: st.DataObject, writer: int) -> None:
+        """Release an open reservation."""
+        self.send([self.draw(data, "release")], writer)
+
+    @rule(data=st.data(), writer=WRITERS, late=LATENESS)
+    def use_directly(self, data: st.DataObject, writer: int, late: int) -> None:
+        """Charge usage without a reservation."""
+        self.send([self.draw(data, "usage")], writer, late)
+
+    @rule(data=st.data(), writer=WRITERS, late=LATENESS)
+    def do_several_things(self, data: st.DataObject, writer: int, late: int) -> None:
+        """Send several commands of any kind in one job."""
+        count = data.draw(st.integers(1, 4))
+        self.send([self.draw(data, wild=True) for _ in range(count)], writer, late)
+
+    @rule(data=st.data(), writer=WRITERS, late=LATENESS, wild=st.booleans())
+    def do_all_or_nothing(self, data: st.DataObject, writer: int, late: int, wild: bool) -> None:
+        """Send several commands that succeed together or not at all.
+
+        That the id of a resource is taken may come out only when everything is appended, after a
+        later command has failed: so only the last command's id may be taken.
+        """
+        count = data.draw(st.integers(0, 3))
+        commands = [self.draw(data, wild=wild, collide=False) for _ in range(count)]
+        self.send([*commands, self.draw(data, wild=wild)], writer, late, atomic=True)
+
+    @rule(data=st.data(), writer=WRITERS, kind=st.sampled_from(["issue_grant", "reserve"]))
+    def want_one_id_twice(self, data: st.DataObject, writer: int, kind: str) -> None:
+        """Send two commands in one job that would create a resource of the same id."""
+        _, one = self.draw(data, kind)
+        _, other = self.draw(data, kind)
+        self.send([(kind, one), (kind, {**other, "id": one["id"]})], writer)
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data(), writer=WRITERS)
@@ -146,16 +192,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def use_an_id_again(self, data: st.DataObject, writer: int) -> None:
         """Send another body under an id that was used before."""
         kind, body = data.draw(st.sampled_from(self.sent))
-        _, other = data.draw(self.inputs().commands((kind,)))
+        _, other = self.draw(data, kind)
         if kind == "publish_prices":
-            changed = {"id": body["id"], "book": {**body["book"], "models": other["book"]["models"]}}
+            book = {**body["book"], "models": other["book"]["models"]}
+            self.send([(kind, {"id": body["id"], "book": book})], writer)
         else:
-            names = data.draw(st.sets(st.sampled_from(sorted({*body, *other} - {"id"}))))
-            mixed = {name: other.get(name) if name in names else body.get(name) for name in
-                     sorted({*body, *other} - {"id"})}
-            changed = {"id": body["id"], **{k: v for k, v in mixed.items() if v is not None}}
-        if kind != "usage" or changed.keys() >= body.keys():
-            self.send([(kind, changed)], writer)
+            self.send([(kind, {**other, "id": body["id"]})], writer)
 
     @rule(writer=WRITERS)
     def restart(self, writer: int) -> None:

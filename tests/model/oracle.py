@@ -34,7 +34,7 @@ class Oracle:
                 continue
             self.rules, self.answered = before
             if key is not None and culprit.recorded and not known:
-                self._remember(key, kind, body, culprit)
+                culprit = self._remember(key, kind, body, culprit)
             aborted = Expected("aborted", {"because": body["id"]}, recorded=False)
             answers = [aborted] * len(commands)
             answers[len(expected) - 1] = culprit
@@ -45,19 +45,22 @@ class Oracle:
         """Answer one command and remember it."""
         try:
             key = self._key(kind, body)
-            if key in self.answered:
-                return self._again(kind, body, key)
+        except NoError as no:
+            return no.expected
+        if key in self.answered:
+            return self._again(kind, body, key)
+        try:
             expected = self.rules.decide(kind, body, now)
         except NoError as no:
             expected = no.expected
-        if expected.recorded:
-            self._remember(key, kind, body, expected)
-        return expected
+        return self._remember(key, kind, body, expected) if expected.recorded else expected
 
-    def _remember(self, key: Key, kind: str, body: Body, expected: Expected) -> None:
+    def _remember(self, key: Key, kind: str, body: Body, expected: Expected) -> Expected:
         """Take an id; a refusal of someone who is no customer is nobody's, so it takes none."""
-        if kind == "publish_prices" or self.rules.owner(kind, body) in self.rules.accounts:
-            self.answered[key] = (kind, body, expected)
+        if kind != "publish_prices" and self.rules.owner(kind, body) not in self.rules.accounts:
+            return expected._replace(recorded=False)
+        self.answered[key] = (kind, body, expected)
+        return expected
 
     def _key(self, kind: str, body: Body) -> Key:
         owner = self.rules.owner(kind, body)
@@ -78,7 +81,9 @@ class Oracle:
         if first_kind != kind:
             different.add("kind")
         if kind == "publish_prices":
-            different |= {name for name in body["book"] if body["book"][name] != first["book"][name]}
+            different |= {
+                name for name in body["book"] if body["book"][name] != first["book"][name]
+            }
         if different:
             return Expected("id_reused", {"field": different}, recorded=False)
         return expected

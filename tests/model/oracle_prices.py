@@ -116,9 +116,7 @@ def highest(model: dict[str, Any], estimate: dict[str, Any], volume: int) -> Fra
         estimate["output_tokens"] = min(estimate.get("output_tokens", most), most)
     total = flat(model, estimate)
     reachable = [
-        tier
-        for tier in model.get("tiers", [])
-        if "up_to" not in tier or tier["up_to"] > volume
+        tier for tier in model.get("tiers", []) if "up_to" not in tier or tier["up_to"] > volume
     ]
     for unit in TOKENS if reachable else ():
         dearest = max(price_in(tier, unit) for tier in reachable)

@@ -111,11 +111,11 @@ class Rules:
         return {"customer": account.id}
 
     def _grant(self, account: Account, body: Body, now: int) -> Body:
-        if any(grant.id == body["id"] for each in self.accounts.values() for grant in each.grants):
-            raise refused("already_exists", field="id", value=body["id"])
         expires_at = instant(body["expires_at"]) if "expires_at" in body else None
         if expires_at is not None and expires_at <= now:
             raise wrong("invalid", field="expires_at")
+        if any(grant.id == body["id"] for each in self.accounts.values() for grant in each.grants):
+            raise refused("already_exists", field="id", value=body["id"])
         amount, repaid, models = Fraction(body["amount"]), ZERO, body.get("models")
         if body["kind"] == "paid" and models is None:
             repaid = min(amount, account.overdraft())
@@ -194,13 +194,12 @@ class Rules:
             raise refused(f"already_{ended}", **facts)
         return hold
 
-    def _model(self, version: Any, account: Account, model: str, usage: Body) -> Body:
+    def _model(self, version: Version | None, account: Account, model: str, usage: Body) -> Body:
         """Return a model's prices in a version, or refuse what has none."""
         book = account.terms.get("price_book", "default")
-        known = version is not None and model in version.models
-        if not known or self.books.currency(book) != account.terms["currency"]:
+        prices = None if version is None else version.models.get(model)
+        if prices is None or self.books.currency(book) != account.terms["currency"]:
             raise refused("unknown_model", model=model, price_book=book)
-        prices: Body = version.models[model]
         if unpriced(prices, usage):
             raise refused("unknown_unit", model=model, unit=unpriced(prices, usage))
         return prices
@@ -211,8 +210,9 @@ class Rules:
         volumes = {account.volume(model, month_of(now, zone))}
         if month_of(end, zone) != month_of(now, zone):
             volumes.add(0)
-        amounts = []
-        for version in self.books.in_force(book, now, end) or [None]:
+        amounts: list[Fraction] = []
+        versions: list[Version | None] = [*self.books.in_force(book, now, end)]
+        for version in versions or [None]:
             prices = self._model(version, account, model, estimate)
             amounts.extend(highest(prices, estimate, volume) for volume in volumes)
         return max(amounts)

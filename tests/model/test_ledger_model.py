@@ -16,7 +16,7 @@ from tests.support.databases import fresh_database
 from tests.support.memory_store import MemoryEventStore
 from tests.support.servers import Server, embedded_server
 
-EXAMPLES = int(os.environ.get("TOLLBOOK_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("TOLLBOOK_EXAMPLES", "200"))
 """How many random histories run in memory; a quarter as many run on PostgreSQL."""
 
 
@@ -62,6 +62,7 @@ def profile(examples: int) -> settings:
     return settings(
         max_examples=max(1, examples),
         stateful_step_count=40,
+        report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
 
@@ -74,17 +75,22 @@ def snapshots_are_frequent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.timeout(3600)
 def test_the_ledger_agrees_with_the_oracle_in_memory() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: LedgerMachine(InMemory()), settings=profile(EXAMPLES)
-    )
+    class Machine(LedgerMachine):
+        def __init__(self) -> None:
+            super().__init__(InMemory())
+
+    run_state_machine_as_test(Machine, settings=profile(EXAMPLES))
 
 
 @pytest.mark.timeout(3600)
 def test_the_ledger_agrees_with_the_oracle_on_postgresql(pytestconfig: pytest.Config) -> None:
     server = embedded_server(pytestconfig)
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: LedgerMachine(OnPostgres(server)), settings=profile(EXAMPLES // 4)
-    )
+
+    class Machine(LedgerMachine):
+        def __init__(self) -> None:
+            super().__init__(OnPostgres(server))
+
+    run_state_machine_as_test(Machine, settings=profile(EXAMPLES // 4))
 
 
 def test_the_oracle_shares_no_code_with_the_rules() -> None:

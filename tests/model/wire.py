@@ -24,7 +24,9 @@ def is_amount(expected: Fraction, seen: Any, currency: str) -> bool:
         if seen.keys() != {"amount", "currency"} or seen["currency"] != currency:
             return False
         seen = seen["amount"]
-    return isinstance(seen, str) and len(seen.partition(".")[2]) == 12 and Fraction(seen) == expected
+    return (
+        isinstance(seen, str) and len(seen.partition(".")[2]) == 12 and Fraction(seen) == expected
+    )
 
 
 def agrees(expected: Any, seen: Any, currency: str) -> bool:
@@ -35,8 +37,7 @@ def agrees(expected: Any, seen: Any, currency: str) -> bool:
         return seen in expected
     if isinstance(expected, dict):
         return isinstance(seen, dict) and all(
-            name in seen and agrees(value, seen[name], currency)
-            for name, value in expected.items()
+            name in seen and agrees(value, seen[name], currency) for name, value in expected.items()
         )
     if isinstance(expected, list):
         return len(expected) == len(seen) and all(

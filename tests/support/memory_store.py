@@ -68,7 +68,7 @@ class MemoryEventStore:
         """Append at once, and keep how it ended for `receive`."""
         try:
             self.append(batch)
-        except Exception as error:  # noqa: BLE001 - raised again by receive
+        except Exception as error:
             self._outcome: Exception | None = error
         else:
             self._outcome = None
