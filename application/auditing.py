@@ -13,8 +13,9 @@ from tollbook.merkle import Frontier
 
 from application.expecting import Expectation, ExpectedRoots
 from application.findings import LISTED_MAX, Difference, Findings
+from application.folded import FoldedLedger, state_hash
 from application.ports import Head, Key
-from application.replaying import FoldedLedger, Progress, state_hash
+from application.replaying import Progress
 from domain.balance import Balance
 from domain.event import Event, Recorded
 from domain.state import balance_to_wire

@@ -1,36 +1,39 @@
-"""Replay: the state of a whole ledger, folded from its first event, and the hash of that state.
+"""Replay: fold a ledger from its first event up to a position, and hash the state it comes to.
 
-Nothing here looks at snapshots, at the clock or at anything else than the events, so the same
-events give the same hash on every machine (docs/formats/state.md).
+A ledger can be folded in shares, by customer: each share is a whole fold of some customers, so
+several processes can work on it and their lines only have to be put in order.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import merge
 from typing import Any, NamedTuple, Protocol
 
-from tollbook import canonical
 from tollbook.errors import Invalid, NotFound
 from tollbook.merkle import Frontier
 from tollbook.times import format_instant, parse_instant
 
-from domain import pricebook, reservation
-from domain.balance import Balance
-from domain.event import Recorded
-from domain.events import MinReaderRaised, PricesPublished
-from domain.folding import evolve
-from domain.pricebook import PriceBook
-from domain.reservation import Reservation
-from domain.state import balance_to_wire, book_to_wire, reservation_to_wire
-
-STATE_FORMAT = "tollbook/state/1"
-
-STATE_LINE_BYTES_MAX = 256 * 2**20
-"""The longest line of the state format: one customer with all open holds."""
-
-_NOBODY = Balance()
+from application.folded import (
+    FoldedLedger,
+    book_lines,
+    customer_lines,
+    hash_lines,
+    head_line,
+    reservation_lines,
+)
+from domain.event import Event
 
 Progress = Callable[[int], None]
 """Told how many more events are done."""
+
+Fact = tuple[Event, str | None, str, int]
+"""(event, customer, command, recorded_at): as much of an event as a fold needs."""
+
+
+class Share(NamedTuple):
+    """Which customers to fold: those whose number modulo `parts` is `part`."""
+
+    part: int = 0
+    parts: int = 1
 
 
 class ReplayReader(Protocol):
@@ -39,81 +42,14 @@ class ReplayReader(Protocol):
     def position(self) -> int:
         """Return the position of the newest event."""
 
-    def recorded(self) -> Iterator[Sequence[tuple[Recorded, bytes]]]:
-        """Yield the events in order, in chunks, each with its stored leaf hash."""
+    def position_at(self, instant: int) -> int:
+        """Return the position of the newest event recorded at or before an instant, or 0."""
 
+    def facts(self, last: int, share: Share) -> Iterator[Sequence[Fact]]:
+        """Yield a share's events up to a position, in order and in chunks."""
 
-class FoldedLedger:
-    """The state of a ledger after some events: balances, open reservations, price books."""
-
-    def __init__(self) -> None:
-        """Start before the first event."""
-        self.balances: dict[str, Balance] = {}
-        self.reservations: dict[str, Reservation] = {}
-        self.books: dict[str, PriceBook] = {}
-        self.min_reader = 0
-        self.position = 0
-        self.recorded_at = 0
-
-    def apply(self, recorded: Recorded) -> None:
-        """Apply one event; what is closed is forgotten."""
-        event, at = recorded.event, recorded.recorded_at
-        customer = recorded.customer
-        if customer is not None:
-            self.balances[customer] = evolve(self.balances.get(customer, _NOBODY), event, at)
-            name: str | None = getattr(event, "reservation", None)
-            if name is not None:
-                known = self.reservations.pop(name, None)
-                state = reservation.evolve(known, event, at, recorded.command)
-                if state is not None and state.status == "open":
-                    self.reservations[name] = state
-        elif isinstance(event, PricesPublished):
-            book = self.books.get(event.book) or PriceBook(event.book)
-            self.books[event.book] = pricebook.evolve(book, event)
-        elif isinstance(event, MinReaderRaised):
-            self.min_reader = max(self.min_reader, event.reader)
-        self.position = recorded.position
-        self.recorded_at = at
-
-    def customer_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield each customer's state as docs/formats/state.md writes it, in order of id."""
-        for name in sorted(self.balances):
-            yield name, balance_to_wire(self.balances[name])
-
-    def book_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield each price book as docs/formats/state.md writes it, in order of id."""
-        for name in sorted(self.books):
-            yield name, book_to_wire(self.books[name])
-
-    def reservation_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield each open reservation as docs/formats/state.md writes it, in order of id."""
-        for name in sorted(self.reservations):
-            yield name, reservation_to_wire(self.reservations[name])
-
-
-def state_lines(ledger: FoldedLedger) -> Iterator[bytes]:
-    """Yield the lines of the state format, each canonical JSON and a newline."""
-    yield _line([STATE_FORMAT, ledger.position, ledger.min_reader])
-    sections: Iterable[tuple[str, Iterator[tuple[str, dict[str, Any]]]]] = (
-        ("book", ledger.book_states()),
-        ("customer", ledger.customer_states()),
-        ("reservation", ledger.reservation_states()),
-    )
-    for kind, states in sections:
-        for name, state in states:
-            yield _line([kind, name, state])
-
-
-def _line(value: list[Any]) -> bytes:
-    return canonical.dumps(value, max_bytes=STATE_LINE_BYTES_MAX) + b"\n"
-
-
-def state_hash(ledger: FoldedLedger) -> str:
-    """Return the SHA-256 over the state format, in hex."""
-    digest = hashlib.sha256()
-    for line in state_lines(ledger):
-        digest.update(line)
-    return digest.hexdigest()
+    def leaves(self, last: int) -> Iterator[Sequence[tuple[bytes, int]]]:
+        """Yield stored leaf hash and recorded_at of every event up to a position, in chunks."""
 
 
 class Target(NamedTuple):
@@ -150,37 +86,77 @@ class ReplayReport(NamedTuple):
         return {**self._asdict(), "recorded_at": at}
 
 
-def replay(
-    reader: ReplayReader, target: Target | None = None, progress: Progress | None = None
-) -> ReplayReport:
-    """Fold every event up to a target; raises NotFound for a position beyond the ledger."""
-    target = target or Target()
-    head = reader.position()
-    if target.position is not None and target.position > head:
-        raise NotFound(f"the ledger ends at position {head}", field="to", value=target.position)
-    last = head if target.position is None else target.position
-    ledger, tree = FoldedLedger(), Frontier()
-    for chunk in reader.recorded():
-        wanted = chunk
-        if not _is_wanted(chunk[-1][0], last, target.instant):  # neither number ever goes back
-            wanted = [each for each in chunk if _is_wanted(each[0], last, target.instant)]
-        for recorded, _ in wanted:
-            ledger.apply(recorded)
-        tree.extend(leaf for _, leaf in wanted)
+class FoldedShare(NamedTuple):
+    """What a share came to: (id, line) pairs of the state format, each kind in order of id."""
+
+    books: list[tuple[str, bytes]]
+    customers: list[tuple[str, bytes]]
+    reservations: list[tuple[str, bytes]]
+    min_reader: int
+
+
+def fold_share(
+    reader: ReplayReader, last: int, share: Share, progress: Progress | None = None
+) -> FoldedShare:
+    """Fold a share of the customers, and all price books, up to a position."""
+    ledger = FoldedLedger()
+    for chunk in reader.facts(last, share):
+        for event, customer, command, at in chunk:
+            ledger.fold(event, customer, command, at)
         if progress is not None:
-            progress(len(wanted))
-        if len(wanted) < len(chunk):
-            break
-    return ReplayReport(
-        position=ledger.position,
-        recorded_at=ledger.recorded_at,
-        root=tree.root().hex(),
-        state_hash=state_hash(ledger),
-        customers=len(ledger.balances),
-        price_books=len(ledger.books),
-        open_reservations=len(ledger.reservations),
+            progress(len(chunk))
+    return FoldedShare(
+        list(book_lines(ledger)),
+        list(customer_lines(ledger)),
+        list(reservation_lines(ledger)),
+        ledger.min_reader,
     )
 
 
-def _is_wanted(recorded: Recorded, last: int, instant: int | None) -> bool:
-    return recorded.position <= last and (instant is None or recorded.recorded_at <= instant)
+Fold = Callable[[int], Callable[[], Sequence[FoldedShare]]]
+"""Begins to fold up to a position, and returns what waits for the shares."""
+
+
+def replay(
+    reader: ReplayReader,
+    target: Target | None = None,
+    progress: Progress | None = None,
+    fold: Fold | None = None,
+) -> ReplayReport:
+    """Fold every event up to a target; raises NotFound for a position beyond the ledger.
+
+    `fold` folds in other processes; without it, everything is folded here.
+    """
+    last = _last(reader, target or Target())
+    wait = fold(last) if fold is not None else None
+    tree, recorded_at = Frontier(), 0
+    for chunk in reader.leaves(last):
+        tree.extend(leaf for leaf, _ in chunk)
+        recorded_at = chunk[-1][1]
+    shares = [fold_share(reader, last, Share(), progress)] if wait is None else wait()
+    customers = list(merge(*(share.customers for share in shares)))
+    reservations = list(merge(*(share.reservations for share in shares)))
+    books = shares[0].books
+    return ReplayReport(
+        position=last,
+        recorded_at=recorded_at,
+        root=tree.root().hex(),
+        state_hash=_hash(last, shares[0].min_reader, (books, customers, reservations)),
+        customers=len(customers),
+        price_books=len(books),
+        open_reservations=len(reservations),
+    )
+
+
+def _last(reader: ReplayReader, target: Target) -> int:
+    if target.instant is not None:
+        return reader.position_at(target.instant)
+    head = reader.position()
+    if target.position is not None and target.position > head:
+        raise NotFound(f"the ledger ends at position {head}", field="to", value=target.position)
+    return head if target.position is None else target.position
+
+
+def _hash(last: int, min_reader: int, sections: Iterable[list[tuple[str, bytes]]]) -> str:
+    lines = (line for section in sections for _, line in section)
+    return hash_lines(iter((head_line(last, min_reader), *lines)))

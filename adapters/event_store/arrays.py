@@ -34,7 +34,8 @@ def _element(value: str | bytes | None) -> bytes:
         return _NULL
     data = value.encode() if type(value) is str else value
     size = len(data)
-    return (_LENGTH[size] if size < 4096 else struct.pack(">i", size)) + data  # type: ignore[operator]
+    length = _LENGTH[size] if size < 4096 else struct.pack(">i", size)
+    return length + data  # type: ignore[operator]
 
 
 def int_array(element: int, values: Sequence[int | None]) -> bytes:

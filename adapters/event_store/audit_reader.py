@@ -9,16 +9,24 @@ from psycopg import IsolationLevel
 from tollbook import canonical
 from tollbook.errors import TollbookError, Unavailable
 
-from adapters.event_store.mapper import ROW_COLUMNS, decode, encode, leaf_hash, recorded_from
+from adapters.event_store.mapper import ROW_COLUMNS, decode, encode, leaf_hash
 from adapters.postgres import Connection, connect
 from application.auditing import Entry, StoredSnapshot
 from application.ports import Head, Key
+from application.replaying import Fact, Share
 from domain.event import Event, Recorded
 from domain.state import STATE_VERSION
 
 CHUNK = 5_000
 
 _SELECT = f"SELECT {ROW_COLUMNS}, leaf FROM events ORDER BY position"  # noqa: S608 - our own names
+
+_FACTS = """
+SELECT name, version, data, customer, command, recorded_at FROM events WHERE position <= %s
+AND (customer IS NULL OR (hashtext(customer) & 2147483647) %% %s = %s) ORDER BY position
+"""
+
+_LEAVES = "SELECT leaf, recorded_at FROM events WHERE position <= %s ORDER BY position"
 
 _UNANSWERED = """
 SELECT wanted.position FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[])
@@ -76,10 +84,22 @@ class PostgresAuditReader:
         for rows in self._chunks(_SELECT):
             yield [_entry(row) for row in rows]
 
-    def recorded(self) -> Iterator[Sequence[tuple[Recorded, bytes]]]:
-        """Yield the events in order, in chunks, each with its stored leaf hash."""
-        for rows in self._chunks(_SELECT):
-            yield [(recorded_from(row), row[14]) for row in rows]
+    def position_at(self, instant: int) -> int:
+        """Return the position of the newest event recorded at or before an instant, or 0."""
+        query = "SELECT coalesce(max(position), 0) FROM events WHERE recorded_at <= %s"
+        return int(self._run(query, (instant,))[0][0])
+
+    def facts(self, last: int, share: Share) -> Iterator[Sequence[Fact]]:
+        """Yield a share's events up to a position, in order and in chunks."""
+        for rows in self._chunks(_FACTS, (last, share.parts, share.part)):
+            yield [
+                (decode(name, version, data), customer, command, at)
+                for name, version, data, customer, command, at in rows
+            ]
+
+    def leaves(self, last: int) -> Iterator[Sequence[tuple[bytes, int]]]:
+        """Yield stored leaf hash and recorded_at of every event up to a position, in chunks."""
+        yield from self._chunks(_LEAVES, (last,))
 
     def unanswered(self, keys: Sequence[tuple[Key, int]]) -> list[int]:
         """Return the positions of those keys that are not kept, each with its position."""
@@ -111,10 +131,12 @@ class PostgresAuditReader:
         with _plain_words():
             return self._connection.execute(query, parameters, binary=True).fetchall()
 
-    def _chunks(self, query: str, chunk: int = CHUNK) -> Iterator[list[tuple[Any, ...]]]:
+    def _chunks(
+        self, query: str, parameters: Sequence[Any] = (), chunk: int = CHUNK
+    ) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the rows of a query bit by bit, through a cursor that the server keeps."""
         with _plain_words(), self._connection.cursor(name="audit") as cursor:
-            cursor.execute(query.encode(), binary=True)
+            cursor.execute(query.encode(), parameters or None, binary=True)
             while rows := cursor.fetchmany(chunk):
                 yield rows
 

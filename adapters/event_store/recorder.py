@@ -95,8 +95,9 @@ class LedgerRecorder(AggregateRecorder):
         axis, _, name = str(originator_id).partition(":")
         column, number = _AXES[axis]
         rows = self._run(
-            f"SELECT {ROW_COLUMNS} FROM events WHERE {column} = %s AND {number} > %s "  # noqa: S608 - constants
-            f"AND {number} <= %s ORDER BY {number} {'DESC' if desc else 'ASC'} LIMIT %s",
+            f"SELECT {ROW_COLUMNS} FROM events "  # noqa: S608 - constants of ours
+            f"WHERE {column} = %s AND {number} > %s AND {number} <= %s "
+            f"ORDER BY {number} {'DESC' if desc else 'ASC'} LIMIT %s",
             (name, -1 if gt is None else gt, NUMBER_MAX if lte is None else lte, limit),
         )
         if self._bare:

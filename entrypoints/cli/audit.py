@@ -105,12 +105,15 @@ def run_replay(
     """Replay the ledger in a database; other commands call this as well."""
     from adapters.event_store.audit_reader import audit_reader
     from application.replaying import replay as replay_ledger
+    from entrypoints.folding import PROCESSES_FROM, fold_in_processes
     from entrypoints.tuning import tune
 
     tune()
     with audit_reader(database.app_url) as reader:
-        advance = (bars or Bars(None)).start("Replay", reader.position())
-        return replay_ledger(reader, target, advance)
+        size = reader.position()
+        advance = (bars or Bars(None)).start("Replay", size)
+        fold = fold_in_processes(database.app_url, advance) if size >= PROCESSES_FROM else None
+        return replay_ledger(reader, target, advance, fold)
 
 
 def _told(report: "AuditReport") -> str:

@@ -63,7 +63,7 @@ def show(result: Result, console: Console) -> None:
     charged = sum(each.charged for each in tallies)
     console.print()
     console.print(_table(result))
-    rate = f"{result.inferences / result.seconds:,.0f} inferences/s" if result.seconds else ""
+    rate = f": {result.inferences / result.seconds:,.0f} inferences/s" if result.seconds else ""
     tokens_in = sum(each.input_tokens for each in tallies)
     tokens_out = sum(each.output_tokens for each in tallies)
     refused = f", {outcome.refused:,} refused {outcome.refusals}" if outcome.refused else ""
@@ -74,8 +74,7 @@ def show(result: Result, console: Console) -> None:
         ("Charged", f"{display(charged, CURRENCY)}, exactly {money(charged, CURRENCY)['amount']}"),
         (
             "Time",
-            f"{result.seconds:.1f} s for {result.trace_seconds // 60} min of trace ({rate}), "
-            "each one reserved and settled durably",
+            f"{result.seconds:.1f} s for {result.trace_seconds // 60} min of trace{rate}",
         ),
         ("Ledger", f"{result.position:,} events, Merkle root {result.root}"),
         ("State hash", result.state_hash),

@@ -1,5 +1,7 @@
 """Usage without a reservation: where the plan allows it, priced and paid like any other."""
 
+from typing import Any
+
 import pytest
 from tollbook.errors import Invalid
 
@@ -89,10 +91,10 @@ def test_usage_before_the_first_price_is_refused_not_given_away() -> None:
         ({"usage": {"wishes": 1}}, "unknown_unit"),
     ],
 )
-def test_what_has_no_price_is_never_charged_as_zero(fields: dict[str, object], code: str) -> None:
+def test_what_has_no_price_is_never_charged_as_zero(fields: dict[str, Any], code: str) -> None:
     account = Account()
-    body = {"usage": {"requests": 1}, **fields}
-    refusal = account.refusal(usage_command("u", occurred_at=NOON, **body))  # type: ignore[arg-type]
+    body: dict[str, Any] = {"usage": {"requests": 1}, "occurred_at": NOON, **fields}
+    refusal = account.refusal(usage_command("u", **body))
     assert refusal.code == code
     assert not any(isinstance(fact, UsageCharged) for fact in account.log)
 

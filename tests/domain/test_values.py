@@ -52,17 +52,8 @@ def test_money_is_read_from_decimal_strings(text: str, pico: int) -> None:
     "text",
     [
         *("", " 1", "1 ", "+1", "01", "1.", ".5", "1e3", "1E3", "0x1", "1_000", "1,000"),
-        *(
-            "NaN",
-            "Infinity",
-            "-Infinity",
-            "nan",
-            "0.0000000000001",
-            "\u0661",
-            "9" * 27,
-            "1\n",
-            "1\x00",
-        ),
+        *("NaN", "Infinity", "-Infinity", "nan", "0.0000000000001", "\u0661"),
+        *("9" * 27, "1\n", "1\x00"),
         *(".000000000001", "-.000000000001", "9" * 27 + ".000000000000", "00.000000000001"),
         *("--1.000000000000", "1٣.000000000000", "1 .000000000000", "1.00000000000٣"),
     ],
@@ -176,6 +167,10 @@ def test_grant_amounts_are_pairs_of_id_and_money() -> None:
         ({"compute_units": "0.000001"}, {"compute_units": 1}),
         ({"requests": QUANTITY_MAX}, {"requests": QUANTITY_MAX}),
         ({"words_of_wisdom": 1}, {"words_of_wisdom": 1}),
+        (
+            {"requests": 1, "words_of_wisdom": 2, "gpu_seconds": "3", "pages": 4},
+            {"gpu_seconds": 3_000_000, "pages": 4, "requests": 1, "words_of_wisdom": 2},
+        ),
     ],
 )
 def test_usage_is_read_with_its_units_in_order(wire: Any, inside: dict[str, int]) -> None:
@@ -184,6 +179,9 @@ def test_usage_is_read_with_its_units_in_order(wire: Any, inside: dict[str, int]
     assert read == inside
     assert list(read) == sorted(inside)
     assert USAGE.validate_python(quantities_to_wire(read), strict=True) == inside
+
+
+COUNTS_REFUSED: list[Any] = [-1, 1.0, "1", True, None, QUANTITY_MAX + 1, []]
 
 
 def test_quantities_are_written_as_short_as_they_can_be() -> None:
@@ -196,10 +194,10 @@ def test_quantities_are_written_as_short_as_they_can_be() -> None:
     "wire",
     [
         *(None, [], "requests", 1, [["requests", 1]]),
-        *({"requests": value} for value in (-1, 1.0, "1", True, None, QUANTITY_MAX + 1, [])),
-        *({"gpu_seconds": value} for value in (1, 1.5, "-1", "0.0000001", "1e3", "NaN", "")),
+        *({"requests": bad} for bad in COUNTS_REFUSED),
+        *({"gpu_seconds": bad} for bad in (1, 1.5, "-1", "0.0000001", "1e3", "NaN", "")),
         {"gpu_seconds": "1000000000.000001"},
-        *({unit: 1} for unit in ("", "Requests", "9lives", "a b", "é", "x" * 65, "_a")),
+        *({unit: 2, "pages": 3} for unit in ("", "Requests", "9lives", "a b", "é", "x" * 65, "_a")),
         {f"unit{number}": 1 for number in range(UNITS_MAX + 1)},
     ],
 )

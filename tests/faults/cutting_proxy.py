@@ -1,7 +1,7 @@
-"""A proxy before PostgreSQL's socket that cuts a connection right before or after a commit's answer.
+"""A proxy before PostgreSQL's socket that cuts connections right before or after a commit.
 
 It reads just enough of the wire protocol (message types and lengths) to know when a transaction
-commits: a call of `append_events` outside a transaction, or the COMMIT of one that made such a call.
+commits: a call of `append_events` outside a transaction, or the COMMIT of one that made a call.
 """
 
 import socket

@@ -72,9 +72,9 @@ def assert_sound(super_url: str) -> dict[str, Money]:
     rows = query(super_url, f"SELECT {ROW_COLUMNS}, leaf FROM events ORDER BY position")
     sums: dict[str, Money] = defaultdict(Money)
     for row in rows:
-        envelope: list[Any] = list(row[:13])
         data, leaf = str(row[13]), row[14]
-        assert leaf == leaf_hash(Recorded(*envelope, None), data.encode()), f"leaf of {row[0]}"  # type: ignore[arg-type]
+        envelope: Any = Recorded._make((*row[:13], None))
+        assert leaf == leaf_hash(envelope, data.encode()), f"leaf of {row[0]}"
         customer = row[5]
         if customer is not None:
             money = sums[str(customer)]

@@ -135,7 +135,7 @@ SCENARIOS = {"events": events_on_a_full_disk, "everything": everything_on_a_full
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_full_disk_is_told_and_nothing_is_half_written(scenario: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tollbook-disk-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103 - the server's user has to walk to the small disk
+        Path(folder).chmod(0o755)  # the server's user has to walk to the small disk
         (Path(folder) / "disk").mkdir()
         done = subprocess.run(
             [sys.executable, "-m", "tests.faults.test_disk_full", scenario, folder],

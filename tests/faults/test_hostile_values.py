@@ -79,47 +79,39 @@ HOSTILE: dict[str, Any] = {
     "set": {1},
 }
 
+WHEN = "2024-02-29T23:59:59.999999Z"
+TERMS = {"credit_limit": "1", "time_zone": "UTC", "price_book": "default", "plan": "standard"}
+WORK = {"customer": "cust-1", "model": MODEL, "license": "lic-1"}
+GRANT = {"customer": "cust-1", "amount": "1", "kind": "paid", "priority": 7, "models": [MODEL]}
+
+FIELDS: dict[str, dict[str, Any]] = {
+    "create_customer": {"name": "Ada", "currency": "USD", **TERMS},
+    "change_customer": {"name": "Ada", "customer": "changing", **TERMS},
+    "issue_grant": {"expires_at": "9999-12-31T23:59:59Z", **GRANT},
+    "publish_prices": {},
+    "reserve": {"estimate": USAGE, "ttl_seconds": 60, **WORK},
+    "extend": {"estimate": USAGE, "ttl_seconds": 60},
+    "settle": {"usage": USAGE, "final": True, "source": "//meter"},
+    "release": {"reason": "gone"},
+    "usage": {"usage": USAGE, "source": "//meter", "occurred_at": WHEN, **WORK},
+    "raise_min_reader": {"reader": 1},
+}
+"""Every field of every command, but the ids that body_of makes."""
+
 _numbers = itertools.count(1)
 
 
 def body_of(ledger: Tollbook, kind: str) -> dict[str, Any]:
     """Return a valid body of a command with a fresh id, every field given."""
     name = f"{kind}-{next(_numbers)}"
-    when = "2024-02-29T23:59:59.999999Z"
-    reservation = f"for-{name}"
+    body = {"id": name, **FIELDS[kind]}
     if kind in {"settle", "extend", "release"}:
-        reserve(ledger, reservation).result()
-    bodies: dict[str, dict[str, Any]] = {
-        "create_customer": {
-            **{"name": "Ada", "currency": "USD", "credit_limit": "1.5", "time_zone": "UTC"},
-            **{"price_book": "default", "plan": "standard"},
-        },
-        "change_customer": {
-            **{"customer": "changing", "name": "Ada", "credit_limit": "1", "time_zone": "UTC"},
-            **{"price_book": "default", "plan": "standard"},
-        },
-        "issue_grant": {
-            **{"customer": "cust-1", "amount": "1", "kind": "paid", "priority": 7},
-            **{"expires_at": "9999-12-31T23:59:59Z", "models": [MODEL]},
-        },
-        "publish_prices": {
-            "id": f"book-{name}:2020-01-01T00:00:00.000000Z",
-            "book": price_book(f"book-{name}"),
-        },
-        "reserve": {
-            **{"customer": "cust-1", "model": MODEL, "estimate": USAGE},
-            **{"ttl_seconds": 60, "license": "lic-1"},
-        },
-        "extend": {"reservation": reservation, "estimate": USAGE, "ttl_seconds": 60},
-        "settle": {"reservation": reservation, "usage": USAGE, "final": True, "source": "//meter"},
-        "release": {"reservation": reservation, "reason": "gone"},
-        "usage": {
-            **{"customer": "cust-1", "model": MODEL, "usage": USAGE, "source": "//meter"},
-            **{"occurred_at": when, "license": "lic-1"},
-        },
-        "raise_min_reader": {"reader": 1},
-    }
-    return {"id": name, **bodies[kind]}
+        body["reservation"] = f"for-{name}"
+        reserve(ledger, body["reservation"]).result()
+    if kind == "publish_prices":
+        body["id"] = f"{name}:2020-01-01T00:00:00.000000Z"
+        body["book"] = price_book(name)
+    return body
 
 
 @pytest.fixture
@@ -147,9 +139,9 @@ def code_of(ledger: Tollbook, kind: str, body: Any) -> str:
     assert ledger.store.head() == before, "nothing is recorded, yet the head has moved"
     assert problem is not None
     if isinstance(problem, Invalid) and not {"field", "rule"} <= problem.facts.keys():
-        return f"invalid without field and rule: {str(problem):.200}"
+        return f"invalid without field and rule: {problem!s:.200}"
     if len(str(problem)) > 2000:
-        return f"an error of {len(str(problem))} characters: {str(problem):.100}"
+        return f"an error of {len(str(problem))} characters: {problem!s:.100}"
     return problem.code
 
 
@@ -187,7 +179,7 @@ def test_a_hostile_kind_is_invalid(ledger: Tollbook) -> None:
 def test_a_hostile_sender_harms_nobody_else_in_the_batch(
     ledger: Tollbook, embedded_database: TestDatabase, place: str, what: str
 ) -> None:
-    def item(name: str, **envelope: str) -> Item:
+    def item(name: str, **envelope: Any) -> Item:
         return Item(Reserve(id=name, customer="cust-1", model=MODEL, estimate=USAGE), **envelope)
 
     batch = [item("r-1"), item("r-2", **{place: HOSTILE[what]}), item("r-3")]

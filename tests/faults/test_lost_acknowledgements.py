@@ -1,4 +1,4 @@
-"""The commit is done and its answer lost: found again, answered as success, and never done twice."""
+"""The commit is done and its answer lost: found again, answered as success, never done twice."""
 
 import random
 import tempfile

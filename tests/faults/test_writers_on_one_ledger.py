@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import _GeneratorContextManager, contextmanager
 
 import pytest
 
@@ -34,7 +34,7 @@ class CountingStore(PostgresEventStore):
 
     held = 0
 
-    def locked(self) -> AbstractContextManager[Head]:
+    def locked(self) -> _GeneratorContextManager[Head, None, None]:
         """Count, and hold the head."""
         self.held += 1
         return super().locked()

@@ -10,7 +10,7 @@ from tollbook.amounts import format_pico
 from tollbook.recompute import Difference, Recomputation
 
 from adapters.event_store.mapper import encode, leaf_hash, recorded_from
-from application.replaying import FoldedLedger, state_hash, state_lines
+from application.folded import FoldedLedger, state_hash, state_lines
 from domain.commands import parse
 from domain.event import EVENT_TYPES
 from domain.pricebook import PriceBook, decide_publish, evolve

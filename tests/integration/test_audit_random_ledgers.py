@@ -7,7 +7,7 @@ import pytest
 from tollbook.recompute import Difference, Recomputation, recompute
 
 from adapters.event_store.mapper import recorded_from
-from application.replaying import FoldedLedger, state_hash
+from application.folded import FoldedLedger, state_hash
 from tests.integration.audit_workload import Rows, Workload
 
 STEPS = 400

@@ -1,5 +1,7 @@
 """A process that meets what newer code wrote stops before it decides, and leaves every id free."""
 
+from typing import Any
+
 import pytest
 from tollbook.errors import Unavailable
 
@@ -13,12 +15,12 @@ from tests.support.events import recorded
 from tests.support.ledger import a_customer, open_ledger, reserve
 
 
-def write_as_newer_code(database: TestDatabase, **changes: object) -> None:
+def write_as_newer_code(database: TestDatabase, **changes: Any) -> None:
     """Append an event of a name or version that this code does not have."""
     store = PostgresEventStore(database.app_url)
     head = store.head()
     now = max(store.database_time(), head.recorded_at)
-    entry = recorded(head.position + 1, now, customer="another")._replace(**changes)  # type: ignore[arg-type]
+    entry = recorded(head.position + 1, now, customer="another")._replace(**changes)
     store.append(Batch(head.position, [entry], []))
     store.close()
 
@@ -47,7 +49,7 @@ def assert_it_stopped(ledger: Tollbook, database: TestDatabase) -> None:
 
 @pytest.mark.parametrize("changes", [{"version": 99}, {"name": "unheard_of"}])
 def test_an_unknown_event_stops_a_running_process(
-    database: TestDatabase, changes: dict[str, object]
+    database: TestDatabase, changes: dict[str, Any]
 ) -> None:
     with open_ledger(database) as ledger:
         a_customer(ledger)
@@ -58,7 +60,7 @@ def test_an_unknown_event_stops_a_running_process(
 def test_an_unknown_event_of_a_customer_stops_a_new_process_too(database: TestDatabase) -> None:
     with open_ledger(database) as ledger:
         a_customer(ledger)
-    sequence = {"customer": "cust-1", "customer_sequence": 3, "version": 99}
+    sequence: dict[str, Any] = {"customer": "cust-1", "customer_sequence": 3, "version": 99}
     write_as_newer_code(database, **sequence)
     with open_ledger(database) as ledger:
         assert_it_stopped(ledger, database)

@@ -203,22 +203,30 @@ def test_one_role_for_everything_appends_as_well(plain_database: TestDatabase) -
     store.close()
 
 
+@pytest.fixture
+def member_database(pytestconfig: pytest.Config) -> Iterator[TestDatabase]:
+    """Give the test an empty database whose owner is a member of the application's role."""
+    server = plain_server(pytestconfig)
+    with fresh_database(server, migrated=False) as made:
+        known = made.query("SELECT FROM pg_roles WHERE rolname = 'tollbook_app'")
+        if not known:
+            made.query("CREATE ROLE tollbook_app")
+        made.query(f"GRANT tollbook_app TO {server.owner}")
+        yield made
+        made.query(f"REVOKE tollbook_app FROM {server.owner}")
+        if not known:
+            made.query("DROP OWNED BY tollbook_app")
+            made.query("DROP ROLE tollbook_app")
+
+
 def test_an_owner_that_is_a_member_of_the_applications_role_works_as_it(
-    pytestconfig: pytest.Config,
+    member_database: TestDatabase,
 ) -> None:
     """On a server of one's own: CREATE ROLE tollbook_app, and GRANT it, before the first start."""
-    server = plain_server(pytestconfig)
-    with fresh_database(server, migrated=False) as database:
-        database.query("CREATE ROLE tollbook_app")
-        try:
-            database.query(f"GRANT tollbook_app TO {server.owner}")
-            owner = connect(database.owner_url)
-            migrate(owner)
-            owner.close()
-            store = PostgresEventStore(database.owner_url)
-            store.append(batch_for(store))
-            assert store.run("SELECT current_user") == [("tollbook_app",)]
-            store.close()
-        finally:
-            database.query("DROP OWNED BY tollbook_app")
-            database.query("DROP ROLE tollbook_app")
+    owner = connect(member_database.owner_url)
+    migrate(owner)
+    owner.close()
+    store = PostgresEventStore(member_database.owner_url)
+    store.append(batch_for(store))
+    assert store.run("SELECT current_user") == [("tollbook_app",)]
+    store.close()

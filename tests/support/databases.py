@@ -14,10 +14,9 @@ import pytest
 
 from adapters.postgres import connect, migrate
 from entrypoints.bootstrap import Database
-from tests.support.servers import Server, embedded_server, plain_server
+from tests.support.servers import PREFIX, TEMPLATE, Server, embedded_server, plain_server
 
 MASTER_KEY = bytes(range(32))
-TEMPLATE = "tollbook_template"
 
 _numbers = itertools.count(1)
 
@@ -56,7 +55,7 @@ def query(url: str, statement: str, *parameters: object) -> list[tuple[object, .
 @contextmanager
 def fresh_database(server: Server, *, migrated: bool = True) -> Iterator[TestDatabase]:
     """Make a database on a server and drop it after the block."""
-    name = f"test_{next(_numbers)}"
+    name = f"{PREFIX}_{next(_numbers)}"
     if migrated:
         _make_template(server)
     make_database(server, name, TEMPLATE if migrated else "template0")

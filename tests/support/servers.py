@@ -19,6 +19,11 @@ import pytest
 from adapters.embedded_postgres.server import EmbeddedServer, join
 from adapters.embedded_postgres.sockets import url
 
+PREFIX = f"tollbook_test_{os.getpid()}"
+"""How the names of this run's databases begin: on a server that is given there may be others."""
+
+TEMPLATE = f"{PREFIX}_template"
+
 PLAIN_VERSION_MIN = 15
 PLAIN_OWNER = "ledger_owner"
 """The one role that a ledger on the plain server has: it owns the tables, and writes them."""
@@ -37,7 +42,7 @@ class Server:
         """Return the URL of a database for a role; None keeps the role that makes databases."""
         parts = urlsplit(self.super_url)
         host = parts.netloc.rpartition("@")[2]
-        netloc = parts.netloc if role is None else f"{role}@{host}"
+        netloc = parts.netloc if role in (None, parts.username) else f"{role}@{host}"
         return urlunsplit(parts._replace(netloc=netloc, path=f"/{database}"))
 
 
@@ -58,6 +63,7 @@ def plain_server(config: pytest.Config) -> Server:
     given = os.environ.get("TOLLBOOK_TEST_DATABASE")
     if given:
         role = urlsplit(given).username or pwd.getpwuid(os.geteuid()).pw_name
+        config.add_cleanup(lambda: _drop_template(given))
         return Server("plain", given, role, role)
     programs = _programs()
     if programs is None:
@@ -67,6 +73,11 @@ def plain_server(config: pytest.Config) -> Server:
     with psycopg.connect(super_url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {PLAIN_OWNER} LOGIN".encode())
     return Server("plain", super_url, PLAIN_OWNER, PLAIN_OWNER)
+
+
+def _drop_template(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)".encode())
 
 
 def _joined(config: pytest.Config) -> EmbeddedServer:
