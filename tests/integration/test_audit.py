@@ -19,6 +19,7 @@ from domain.balance import Balance
 from domain.folding import evolve
 from domain.state import balance_from_wire
 from entrypoints.cli.audit import run_audit, run_replay
+from entrypoints.folding import fold_in_processes
 from tests.integration.audit_fixtures import audited, fill, rewrite, roots
 from tests.support.databases import TestDatabase
 from tests.support.ledger import open_ledger, reserve
@@ -120,6 +121,13 @@ def test_a_replay_to_the_head_ends_where_the_audit_does(ledger: TestDatabase) ->
     assert document["customers"] == 2
     assert document["price_books"] == 1
     assert document["open_reservations"] == 2
+
+
+def test_several_processes_come_to_the_same_state_as_one(ledger: TestDatabase) -> None:
+    url = ledger.parts.app_url
+    with audit_reader(url) as reader:
+        together = replay(reader, fold=fold_in_processes(url, lambda _: None))
+    assert together == run_replay(ledger.parts)
 
 
 def test_a_replay_ends_at_a_position_or_at_an_instant(ledger: TestDatabase) -> None:

@@ -208,7 +208,7 @@ def member_database(pytestconfig: pytest.Config) -> Iterator[TestDatabase]:
     """Give the test an empty database whose owner is a member of the application's role."""
     server = plain_server(pytestconfig)
     with fresh_database(server, migrated=False) as made:
-        known = made.query("SELECT FROM pg_roles WHERE rolname = 'tollbook_app'")
+        known = made.query("SELECT 1 FROM pg_roles WHERE rolname = 'tollbook_app'")
         if not known:
             made.query("CREATE ROLE tollbook_app")
         made.query(f"GRANT tollbook_app TO {server.owner}")

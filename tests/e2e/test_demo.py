@@ -1,0 +1,154 @@
+"""`tollbook demo` from the outside: a process, its output, its exit code, and what it leaves."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tollbook.amounts import parse_pico
+
+ROOT = Path(__file__).resolve().parents[2]
+TRACE = ROOT.parent / "shared" / "data" / "azure-llm-2023-conv.csv"
+
+
+def tollbook(*arguments: str) -> tuple[int, str, str]:
+    """Run the console script; return its exit code and what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tollbook", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def demo(*arguments: str) -> dict[str, Any]:
+    """Run a demo that must succeed, and return its document."""
+    code, out, err = tollbook("demo", *arguments, "--json")
+    assert code == 0, err
+    document: dict[str, Any] = json.loads(out)
+    return document
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Name a folder that does not exist yet, below one that only we can enter."""
+    return tmp_path_factory.mktemp("demo") / "ledger"
+
+
+def amount(money: dict[str, str]) -> int:
+    """Read money as contract.md writes it, in 10^-12."""
+    assert money["currency"] == "USD"
+    return parse_pico(money["amount"])
+
+
+# The founding table, in 10^-12 USD per token: up to, input, output.
+TIERS = ((1_000_000, 10**7, 3 * 10**7), (10_000_000, 8 * 10**6, 24 * 10**6))
+
+
+def price_by_hand(tokens: list[tuple[int, int]]) -> int:
+    """Price one customer's rows token by token, as the founding table says."""
+    volume = charged = 0
+    for row in tokens:
+        for kind, count in enumerate(row, 1):
+            below = max(0, min(count, TIERS[0][0] - volume))
+            charged += below * TIERS[0][kind] + (count - below) * TIERS[1][kind]
+            volume += count
+    return charged
+
+
+def test_two_demos_charge_the_same_and_both_are_clean() -> None:
+    one, other = (demo("--customers", "3", "--limit", "300") for _ in range(2))
+    assert one["audit"]["ok"] and one["audit"]["differences"] == []
+    assert (one["inferences"], one["settled"], one["refused"]) == (300, 300, 0)
+    assert one["blocked"] == []
+    assert one["customers"] == other["customers"]
+    assert one["charged"] == other["charged"]
+    assert amount(one["charged"]) == sum(
+        amount(each["charged"]) for each in one["customers"].values()
+    )
+
+
+def test_every_customers_charge_equals_one_made_by_hand(tmp_path: Path) -> None:
+    rows = [(900_000 if n == 2 else 1000 + n, 150_000 if n == 4 else 10 * n) for n in range(40)]
+    trace = tmp_path / "trace.csv"
+    lines = [f"2023-11-16 18:15:{n % 60:02d}.1234567,{i},{o}" for n, (i, o) in enumerate(rows)]
+    trace.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n" + "\n".join(lines) + "\n")
+    document = demo("--trace", str(trace), "--customers", "2")
+    for number in range(2):
+        customer = document["customers"][f"cust-{number:03d}"]
+        expected = price_by_hand(rows[number::2])
+        assert amount(customer["charged"]) == expected
+        assert amount(customer["balance"]) == 10_000 * 10**12 - expected
+    assert sum(each["input_tokens"] for each in document["customers"].values()) == sum(
+        row[0] for row in rows
+    )
+
+
+def test_the_shared_trace_is_charged_to_the_last_unit_where_it_is_at_hand() -> None:
+    trace = ["--trace", str(TRACE)] if TRACE.exists() else []
+    document = demo(*trace)
+    assert document["audit"] == {**document["audit"], "ok": True, "differences": []}
+    assert document["settled"] == document["inferences"]
+    if trace:
+        assert document["inferences"] == 19_366
+        tokens = ("input_tokens", "output_tokens")
+        totals = [sum(each[kind] for each in document["customers"].values()) for kind in tokens]
+        assert totals == [22_361_870, 4_088_665]
+        assert document["charged"]["amount"] == "328.592364000000"
+
+
+def test_a_kept_ledger_serves_other_commands_and_its_server_is_gone(folder: Path) -> None:
+    document = demo("--limit", "50", "--data", str(folder))
+    assert not (folder / "postgres" / "postmaster.pid").exists()
+    expectation = f"{document['position']}:{document['root']}"
+    code, out, _ = tollbook(
+        "audit", "verify", "--data", str(folder), "--expect", expectation, "--json"
+    )
+    assert (code, json.loads(out)["ok"]) == (0, True)
+    code, out, _ = tollbook("audit", "replay", "--data", str(folder), "--json")
+    assert json.loads(out)["state_hash"] == document["state_hash"]
+    code, out, _ = tollbook("audit", "verify", "--data", str(folder), "--expect", f"3:{'0' * 64}")
+    assert code == 1
+    code, out, _ = tollbook("demo", "--data", str(folder), "--json")
+    assert (code, json.loads(out)["code"]) == (2, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("TIMESTAMP,Context\n", "header"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n", "trace"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\nnot a time,1,1\n", "TIMESTAMP"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,-1,1\n", "ContextTokens"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,1,1.5\n", "GeneratedTokens"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46,1\n", "line"),
+    ],
+)
+def test_an_unusable_trace_is_refused_by_naming_the_field(
+    tmp_path: Path, text: str, field: str
+) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text(text)
+    code, out, _ = tollbook("demo", "--trace", str(trace), "--json")
+    assert (code, json.loads(out)["field"]) == (2, field)
+
+
+def test_a_trace_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    code, out, _ = tollbook("demo", "--trace", str(tmp_path / "none.csv"), "--json")
+    assert (code, json.loads(out)["field"]) == (2, "trace")
+
+
+def test_the_summary_for_a_person_names_what_matters() -> None:
+    code, out, err = tollbook("demo", "--limit", "20", "--customers", "2")
+    assert code == 0, err
+    for word in ("cust-001", "20 settled", "Merkle root", "State hash", "clean"):
+        assert word in out
+
+
+def test_it_runs_below_a_private_folder_whoever_runs_it(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    assert demo("--limit", "10", "--data", str(tmp_path / "private"))["settled"] == 10
