@@ -7,8 +7,9 @@ wrapped under the master key, and kept in a table of its own.
 
 import base64
 import os
-import threading
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,6 @@ class KeyVault:
             raise Invalid.because("master key", f"{len(master_key)} bytes", "32 bytes")
         self._run = run
         self._master_key = master_key
-        self._keys: dict[str, bytes] = {}
-        self._guard = threading.Lock()
 
     def seal(self, customer: str, field: str, text: str) -> str:
         """Return the sealed form: the same text always gives the same, for one customer."""
@@ -71,25 +70,19 @@ class KeyVault:
 
     def destroy(self, customer: str) -> None:
         """Destroy a customer's key: their personal fields can never be read again."""
-        with self._guard:
-            self._run("DELETE FROM customer_keys WHERE customer = %s", (customer,))
-            self._keys.pop(customer, None)
+        self._run("DELETE FROM customer_keys WHERE customer = %s", (customer,))
 
     def _key(self, customer: str, *, make: bool) -> bytes | None:
-        with self._guard:
-            key = self._keys.get(customer)
-            if key is None:
-                key = self._load(customer)
-            if key is None and make:
-                wrapped = aes_key_wrap(self._master(), os.urandom(CUSTOMER_KEY_BYTES))
-                self._run(
-                    "INSERT INTO customer_keys VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                    (customer, wrapped),
-                )
-                key = self._load(customer)
-            if key is not None:
-                self._keys[customer] = key
-            return key
+        """Return a customer's key; never kept in memory, so a destroyed one is gone everywhere."""
+        key = self._load(customer)
+        if key is None and make:
+            wrapped = aes_key_wrap(self._master(), os.urandom(CUSTOMER_KEY_BYTES))
+            self._run(
+                "INSERT INTO customer_keys VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                (customer, wrapped),
+            )
+            key = self._load(customer)
+        return key
 
     def _load(self, customer: str) -> bytes | None:
         rows = self._run("SELECT wrapped FROM customer_keys WHERE customer = %s", (customer,))
@@ -114,23 +107,32 @@ def read_master_key(path: Path) -> bytes:
     try:
         if path.stat().st_mode & 0o077:
             raise Unavailable(f"{path} can be read by others: chmod 600 it first")
-        return bytes.fromhex(path.read_text(encoding="ascii").strip())
+        key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except OSError as error:
         raise Unavailable(f"the master key cannot be read: {error.strerror}") from None
     except ValueError:
-        raise Unavailable(f"{path} does not hold 64 hex digits") from None
+        key = b""
+    if len(key) != MASTER_KEY_BYTES:
+        raise Unavailable(f"{path} does not hold 64 hex digits")
+    return key
 
 
 def make_master_key(path: Path) -> bytes:
-    """Read the master key of an embedded ledger, making it on first use."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return read_master_key(path)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(os.urandom(MASTER_KEY_BYTES).hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Read the master key of an embedded ledger, making it on first use.
+
+    The file appears whole or not at all, and the first of several processes wins.
+    """
+    if not path.exists():
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".master-key-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(os.urandom(MASTER_KEY_BYTES).hex() + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(FileExistsError):
+                os.link(name, path)
+        finally:
+            Path(name).unlink()
     return read_master_key(path)
 
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from tollbook.errors import Conflict, TollbookError, Unavailable, Unknown
 
-from application.answers import Answer
 from application.deciding import Plan, make_plan
 from application.jobs import Job
 from application.ports import (
@@ -28,7 +27,7 @@ from application.ports import (
     StoreFailedError,
     TakenError,
 )
-from application.world import Undo, World
+from application.world import Undo, World, catch_up
 from domain.balance import Balance
 
 logger = logging.getLogger("tollbook.executor")
@@ -40,10 +39,6 @@ CALM_BATCHES = 16
 """How many locked batches without another writer's events bring optimism back."""
 
 ATTEMPTS_MAX = 20
-CATCH_UP_CHUNK = 2_000
-CATCH_UP_MAX = 100_000
-"""Further behind than this, forgetting everything and loading again is faster."""
-
 RECENT_MAX = 100_000
 SNAPSHOT_EVERY = 2_000
 """A customer's balance is snapshotted once per this many of their events."""
@@ -138,7 +133,7 @@ class Committer:
         live = []
         for job in jobs:
             if job.deadline is not None and now > job.deadline:
-                _fail(job, _too_late())
+                job.fail(_too_late())
             else:
                 live.append(job)
         return live
@@ -150,11 +145,11 @@ class Committer:
             self._one_by_one(jobs, error)
         except TollbookError as error:
             for job in jobs:
-                _fail(job, error)
+                job.fail(error)
         except Exception as error:
             logger.exception("a batch failed")
             for job in jobs:
-                _fail(job, Unavailable(f"internal error: {type(error).__name__}"))
+                job.fail(Unavailable(f"internal error: {type(error).__name__}"))
         else:
             self._answer(Flight(plan, jobs, self._advance(plan)))
 
@@ -173,12 +168,11 @@ class Committer:
                 self.process([job])
             return
         if isinstance(error, FencedError):
-            _fail(
-                jobs[0],
+            jobs[0].fail(
                 Conflict("the stream's offset has moved: this worker is fenced", code="fenced"),
             )
         else:
-            _fail(jobs[0], Unavailable(f"nothing was written: {error}"))
+            jobs[0].fail(Unavailable(f"nothing was written: {error}"))
 
     def _answer(self, flight: Flight) -> None:
         """Answer the jobs of a committed batch, and snapshot the balances that are due."""
@@ -219,13 +213,13 @@ class Committer:
                 return plan
             except HeadMovedError:
                 losses += 1
-                self._catch_up()
+                catch_up(self.world, self._store)
             except ClockRefusedError:
                 self._clock.synchronise(self._store.database_time())
-                self._catch_up()
+                catch_up(self.world, self._store)
             except TakenError:
                 careful = True
-                self._catch_up()
+                catch_up(self.world, self._store)
             except ConnectionLostError as error:
                 done = self._after_loss(error, started)
                 if done is not None:
@@ -255,7 +249,7 @@ class Committer:
         try:
             with self._store.locked() as head:
                 self._calm = 0 if head.position > self.world.position else self._calm + 1
-                self._catch_up()
+                catch_up(self.world, self._store)
                 plan = self._plan(jobs, careful)
                 self._append(plan)
         except ConnectionLostError as error:
@@ -263,21 +257,6 @@ class Committer:
             error.args = (*error.args, plan)
             raise
         return plan
-
-    def _catch_up(self) -> None:
-        """Apply everything other writers have appended since."""
-        first = True
-        while True:
-            events = self._store.since(self.world.position, CATCH_UP_CHUNK)
-            for recorded in events:
-                self.world.apply(recorded)
-            if len(events) < CATCH_UP_CHUNK:
-                self.world.trim()
-                return
-            if first and self._store.head().position - self.world.position > CATCH_UP_MAX:
-                self.world.reset()
-                return
-            first = False
 
     def _after_loss(self, error: ConnectionLostError, started: float) -> Plan | None:
         """Reach the database again and find out whether the batch was committed.
@@ -291,7 +270,7 @@ class Committer:
                 if plan is not None and self._store.matches(plan.batch()):
                     logger.warning("a commit was acknowledged late: found at %s", plan.base + 1)
                     return plan
-                self._catch_up()
+                catch_up(self.world, self._store)
                 return None
             except (ConnectionLostError, Unavailable):
                 time.sleep(pause)
@@ -310,9 +289,3 @@ def _too_late() -> Unavailable:
     return Unavailable(
         "the deadline passed before the decision: nothing was done", code="overloaded"
     )
-
-
-def _fail(job: Job, error: TollbookError) -> None:
-    for item in job.items:
-        item.answer = Answer(item.command.id, None, error=error)
-    job.finish()

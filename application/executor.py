@@ -142,9 +142,7 @@ class Executor:
             jobs, self._queued = list(self._queue), 0
             self._queue.clear()
         for job in jobs:
-            for item in job.items:
-                item.answer = Answer(item.command.id, None, error=error)
-            job.finish()
+            job.fail(error)
 
     def _work(self) -> None:
         """Take what is waiting and commit it, until closed and empty."""

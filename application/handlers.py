@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from tollbook.errors import NotFound
+from tollbook.errors import Invalid, NotFound
 
-from application.world import Draft
+from application.world import READER, Draft
 from domain import pricebook
 from domain.balance import Balance, decide_grant
 from domain.commands import (
@@ -113,6 +113,10 @@ def _publish(draft: Draft, _balance: Balance, command: PublishPrices, now: int) 
 
 
 def _raise_reader(_draft: Draft, _balance: Balance, command: RaiseMinReader, _now: int) -> Decision:
+    if command.reader > READER:
+        raise Invalid.because(
+            "reader", command.reader, f"at most {READER}, which this program reads"
+        )
     return (MinReaderRaised(reader=command.reader),)
 
 

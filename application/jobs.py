@@ -3,12 +3,15 @@
 import threading
 from collections.abc import Callable, Sequence
 
+from tollbook.errors import TollbookError
+
 from application.answers import Answer
 from application.ports import Rider
 from domain.commands import Command
 
-COMMANDS_MAX = 10_000
-"""The most commands one job may carry."""
+COMMANDS_MAX = 2_000
+"""The most commands one job may carry: deciding them must take less than the 250 ms by which a
+decision's time may differ from the database's clock."""
 
 
 class Item:
@@ -58,6 +61,12 @@ class Job:
         self.deadline = deadline
         self.on_done = on_done
         self._ready: threading.Event | None = None
+
+    def fail(self, error: TollbookError) -> None:
+        """Answer every item with the same error."""
+        for item in self.items:
+            item.answer = Answer(item.command.id, None, error=error)
+        self.finish()
 
     def expect_wait(self) -> None:
         """Prepare for `wait`; a job that is finished before it is queued needs none of this."""

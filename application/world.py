@@ -110,6 +110,27 @@ def _trim(cache: dict[str, Any], most: int) -> None:
             del cache[key]
 
 
+CATCH_UP_CHUNK = 2_000
+CATCH_UP_MAX = 100_000
+"""Further behind than this, forgetting everything and loading again is faster."""
+
+
+def catch_up(world: World, store: EventStore) -> None:
+    """Apply everything that other writers have appended since the world's position."""
+    first = True
+    while True:
+        events = store.since(world.position, CATCH_UP_CHUNK)
+        for recorded in events:
+            world.apply(recorded)
+        if len(events) < CATCH_UP_CHUNK:
+            world.trim()
+            return
+        if first and store.head().position - world.position > CATCH_UP_MAX:
+            world.reset()
+            return
+        first = False
+
+
 class Draft:
     """A batch's view of the world: its own changes first, then what is committed."""
 

@@ -1,10 +1,11 @@
 """The composition root: settings in, a working Tollbook out. Nothing else builds adapters."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
+import psycopg
 from tollbook.errors import Invalid, Unavailable
 
 from adapters.clock import DatabaseClock, TraceClock
@@ -118,12 +119,14 @@ def _following(database: Database, clock: str) -> Iterator[None]:
         if not (row and row[0]):
             raise Unavailable("a trace is being run on this ledger: wait until it has finished")
         _set_clock(connection, clock)
-        if clock == "database":
-            connection.execute("SELECT pg_advisory_unlock(%s)", (_TRACE_LOCK,))
-        try:
-            yield
-        finally:
-            _set_clock(connection, "database")
+        if clock == "trace":
+            try:
+                yield
+            finally:
+                with suppress(psycopg.Error):  # the next process to open the ledger does it too
+                    _set_clock(connection, "database")
+            return
+    yield
 
 
 def _set_clock(connection: Connection, clock: str) -> None:
