@@ -22,24 +22,28 @@ class Oracle:
         self.answered: dict[Key, tuple[str, Body, Expected]] = {}
 
     def group(self, commands: Sequence[tuple[str, Body]], now: int) -> list[Expected]:
-        """Answer commands that succeed together or not at all; only the culprit is recorded."""
+        """Answer commands that succeed together or not at all."""
         before = copy.deepcopy((self.rules, self.answered))
-        expected: list[Expected] = []
-        for kind, body in commands:
-            key = self._key_or_none(kind, body)
-            known = key in self.answered
-            expected.append(self.run(kind, body, now))
-            culprit = expected[-1]
+        for number, (kind, body) in enumerate(commands):
+            known = self._is_known(kind, body)
+            culprit = self.run(kind, body, now)
             if culprit.code == "done":
                 continue
             self.rules, self.answered = before
-            if key is not None and culprit.recorded and not known:
-                culprit = self._remember(key, kind, body, culprit)
+            if culprit.recorded and not known:
+                culprit = self._refused_alone(kind, body, now, culprit)
             aborted = Expected("aborted", {"because": body["id"]}, recorded=False)
-            answers = [aborted] * len(commands)
-            answers[len(expected) - 1] = culprit
-            return answers
-        return expected
+            return [*[aborted] * number, culprit, *[aborted] * (len(commands) - number - 1)]
+        return [self.run(kind, body, now) for kind, body in commands]
+
+    def _refused_alone(self, kind: str, body: Body, now: int, culprit: Expected) -> Expected:
+        """Record the refusal that failed a group if it holds without the rest of the group."""
+        before = copy.deepcopy((self.rules, self.answered))
+        alone = self.run(kind, body, now)
+        if alone.code != "done" and alone.recorded:
+            return alone
+        self.rules, self.answered = before
+        return culprit._replace(recorded=False)
 
     def run(self, kind: str, body: Body, now: int) -> Expected:
         """Answer one command and remember it."""
@@ -68,11 +72,11 @@ class Oracle:
             return "usage", body["source"], body["id"]
         return kind, owner, body["id"]
 
-    def _key_or_none(self, kind: str, body: Body) -> Key | None:
+    def _is_known(self, kind: str, body: Body) -> bool:
         try:
-            return self._key(kind, body)
+            return self._key(kind, body) in self.answered
         except NoError:
-            return None
+            return False
 
     def _again(self, kind: str, body: Body, key: Key) -> Expected:
         """Same id: the same answer to the same body, a conflict for any other."""
