@@ -125,6 +125,8 @@ def first_difference(command: Command, event: Event) -> str | None:
         event.command_kind() == "usage" and command.KIND == "settle"
     ):
         return "kind"
+    if isinstance(event, ReservationSettled) and command.KIND == "usage":
+        return "reservation"
     if isinstance(event, CommandRefused):
         return _first_unequal(wire_body(command), event.body)
     if isinstance(event, PricesPublished):

@@ -16,7 +16,7 @@ from domain.commands import Command, CreateCustomer, IssueGrant, Reserve, in_key
 from domain.event import Event, Recorded
 from domain.events import CommandRefused, GrantIssued, MinReaderRaised, PricesPublished
 from domain.folding import evolve
-from domain.outcomes import Refusal
+from domain.outcomes import Decision, Refusal
 
 
 class Plan:
@@ -139,12 +139,7 @@ class Plan:
             for event in due(balance, now):
                 self._record(item, customer, event, now, None)
             balance = self.draft.balance(customer)
-        decision: tuple[Event, ...] | Refusal
-        if self.careful or type(command) is CreateCustomer:
-            taken = self._resource_exists(command)
-        else:
-            taken = False
-        decision = already_exists(command) if taken else decide(self.draft, balance, command, now)
+        decision = self._decision(balance, command, now)
         if isinstance(decision, Refusal):
             assert customer is not None
             if balance.customer is None:  # nobody to record it for: the id stays free
@@ -155,12 +150,28 @@ class Plan:
             self._record(item, customer, event, now, None)
         return self._record(item, customer, last, now, key)
 
+    def _decision(self, balance: Balance, command: Command, now: int) -> Decision:
+        """Ask the rule; whatever it would say, the id of a resource that exists is taken.
+
+        The order is the same whatever is in memory: malformed, unknown, taken, refused.
+        """
+        try:
+            decision = decide(self.draft, balance, command, now)
+        except TakenResourceError:
+            if not self.careful:
+                raise
+            return already_exists(command)
+        look = self.careful or type(command) is CreateCustomer or isinstance(decision, Refusal)
+        return already_exists(command) if look and self._resource_exists(command) else decision
+
     def _resource_exists(self, command: Command) -> bool:
         """Ask the store whether the resource that a command would create is there already."""
         if isinstance(command, CreateCustomer):
             return self.draft.reservation(command.id) is not None
         if isinstance(command, IssueGrant):
             stream = f"grant-{command.id}"
+            if any(recorded.stream == stream for recorded in self.events):
+                return True
             return next(iter(self._store.stream_events(stream, self.base)), None) is not None
         if isinstance(command, Reserve):
             taken = self.draft.reservation(command.id) is not None

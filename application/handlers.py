@@ -71,7 +71,7 @@ def decide(draft: Draft, balance: Balance, command: Command, now: int) -> Decisi
 
 
 def _reserve(draft: Draft, balance: Balance, command: Reserve, now: int) -> Decision:
-    if draft.reservation_in_memory(command.id) is not None:
+    if draft.reservation_in_memory(command.id) is not None or command.id in draft.balances:
         raise TakenResourceError
     return decide_reserve(balance, _book(draft, balance), command, now)
 

@@ -8,7 +8,9 @@ expired ones until an event books them, and every rule asks with `now`.
 
 from typing import NamedTuple
 
+from tollbook.amounts import format_pico
 from tollbook.errors import Invalid
+from tollbook.times import format_instant
 
 from domain.allocation import NEVER, Grant
 from domain.commands import IssueGrant
@@ -150,9 +152,9 @@ def earliest_expiry(balance: Balance) -> int:
 def decide_grant(balance: Balance, command: IssueGrant, now: int) -> tuple[GrantIssued]:
     """Issue a grant; paid money that serves every model repays an overdraft first."""
     if not 0 < command.amount <= AMOUNT_MAX:
-        raise Invalid.because("amount", command.amount, "above 0 and at most 10^15 units")
+        raise Invalid.because("amount", format_pico(command.amount), "above 0, at most 10^15 units")
     if command.expires_at is not None and command.expires_at <= now:
-        raise Invalid.because("expires_at", command.expires_at, "in the future")
+        raise Invalid.because("expires_at", format_instant(command.expires_at), "in the future")
     unrestricted = command.kind == "paid" and command.models is None
     return (
         GrantIssued(

@@ -2,11 +2,13 @@
 
 from typing import NamedTuple
 
+from tollbook.amounts import format_pico
 from tollbook.errors import Invalid
 
 from domain.commands import ChangeCustomer, CreateCustomer
 from domain.events import CustomerChanged, CustomerCreated
 from domain.periods import is_time_zone
+from domain.values import AMOUNT_MAX
 
 PLANS = {"standard": True, "reserved_only": False}
 """Known plans, and whether each allows direct usage (without a reservation).
@@ -64,8 +66,9 @@ def _check_terms(command: CreateCustomer | ChangeCustomer) -> None:
         raise Invalid.because("plan", command.plan, f"one of {', '.join(PLANS)}")
     if command.time_zone is not None and not is_time_zone(command.time_zone):
         raise Invalid.because("time_zone", command.time_zone, "an IANA time zone")
-    if command.credit_limit is not None and command.credit_limit < 0:
-        raise Invalid.because("credit_limit", command.credit_limit, "zero or more")
+    limit = command.credit_limit
+    if limit is not None and not 0 <= limit <= AMOUNT_MAX:
+        raise Invalid.because("credit_limit", format_pico(limit), "from 0 to 10^15 units")
 
 
 def created(event: CustomerCreated) -> Customer:

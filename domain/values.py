@@ -51,8 +51,10 @@ def _wire_money_in(value: object) -> int:
     if value == "0.000000000000":
         return 0
     if value[-13:-12] == ".":  # all 12 places, as we write it ourselves: worth a short cut
-        digits = value[:-13] + value[-12:]
-        if digits.isdecimal() and digits.isascii() and (value[0] != "0" or value[1] == "."):
+        whole = value[:-13]
+        digits = whole + value[-12:]
+        shortest = 0 < len(whole) <= 26 and (whole[0] != "0" or whole == "0")
+        if shortest and digits.isdecimal() and digits.isascii():
             return int(digits)
     try:
         return parse_pico(value)

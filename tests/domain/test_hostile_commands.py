@@ -101,7 +101,7 @@ def is_good(kind: str, field: str, value: Any) -> bool:
     if field == "final":
         return isinstance(value, bool)
     if field in {"estimate", "usage"}:
-        return value == {}
+        return isinstance(value, dict) and not value
     if not isinstance(value, str) or (kind, field) not in FREE_TEXTS:
         return False
     return len(value) < 100 and not {"\x00", "\ud800"} & {*value}

@@ -197,7 +197,7 @@ def test_quantities_are_written_as_short_as_they_can_be() -> None:
         *({"requests": bad} for bad in COUNTS_REFUSED),
         *({"gpu_seconds": bad} for bad in (1, 1.5, "-1", "0.0000001", "1e3", "NaN", "")),
         {"gpu_seconds": "1000000000.000001"},
-        *({unit: 2, "pages": 3} for unit in ("", "Requests", "9lives", "a b", "é", "x" * 65, "_a")),
+        *({unit: 2, "pages": 3} for unit in ("", "Requests", "9lives", "a b", "é", "x" * 65)),
         {f"unit{number}": 1 for number in range(UNITS_MAX + 1)},
     ],
 )

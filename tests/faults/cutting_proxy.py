@@ -11,9 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-CUTS = ("before", "half", "during", "after")
-"""Before the server hears of it; after its row was passed on, but before it could commit; after it
-heard, not waiting; after its whole answer, which is not passed on."""
+CUTS = ("before", "half", "fatal", "during", "after")
+"""Before the server hears of it; after its row was passed on, but before it could commit; the same,
+followed by a fatal error; after it heard, not waiting; after its answer, which is not passed on."""
+
+_LAST_WORDS = {
+    "half": [],
+    "fatal": [(b"E", b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0")],
+    "error": [(b"E", b"SERROR\0VERROR\0C53100\0MNo space left on device\0\0"), (b"Z", b"I")],
+}
+"""What follows the row of an append that is never committed; `error` fails without a cut before."""
 
 
 class CuttingProxy:
@@ -77,6 +84,7 @@ class _Session:
         self._in_transaction = False
         self._swallow = threading.Event()
         self._half = threading.Event()
+        self._last_words = b""
 
     def forward(self) -> None:
         """Pass messages to the server until a commit is to be cut."""
@@ -88,10 +96,8 @@ class _Session:
                     self._server.sendall(_packed(b"H", b""))
                     return
                 cut = self._proxy.choose() if self._commits(kind, body) else None
-                if cut == "half" and kind == b"B":
-                    self._half.set()
-                elif cut == "half":
-                    cut = "before"
+                if cut in _LAST_WORDS:
+                    cut = self._halve(cut, kind)
                 if cut == "after":
                     self._swallow.set()
                 if cut != "before":
@@ -117,10 +123,19 @@ class _Session:
                     self._in_transaction = body != b"I"
                 self._client.sendall(_packed(kind, body))
                 if kind == b"C" and self._half.is_set():
+                    self._client.sendall(self._last_words)
                     break
         except OSError:
             pass
         self._end()
+
+    def _halve(self, cut: str, kind: bytes) -> str:
+        """Prepare to cut within an append; a COMMIT has no row, so it is cut before instead."""
+        if kind != b"B":
+            return "before"
+        self._last_words = b"".join(_packed(*message) for message in _LAST_WORDS[cut])
+        self._half.set()
+        return cut
 
     def _commits(self, kind: bytes, body: bytes) -> bool:
         """Say whether a message makes the server commit an append."""

@@ -76,6 +76,20 @@ def test_a_cut_commit_has_its_effect_once(
         assert len(assert_sound(embedded_database.super_url)["cust-1"].holds) == 1
 
 
+def test_an_error_at_the_commit_itself_is_not_taken_for_success(
+    embedded_database: TestDatabase,
+) -> None:
+    """The row with the function's `ok` comes before the commit, which may still fail."""
+    with proxied(embedded_database) as (proxy, ledger):
+        a_customer(ledger)
+        cut_next(proxy, "error")
+        assert reserve(ledger, "r-1").code == "unavailable"
+        assert proxy.cuts == 1
+        assert assert_sound(embedded_database.super_url)["cust-1"].holds == {}
+        assert reserve(ledger, "r-1").code == "done"
+    assert len(assert_sound(embedded_database.super_url)["cust-1"].holds) == 1
+
+
 @pytest.mark.parametrize("lock", [2, 0], ids=["optimistic", "locked"])
 def test_random_cuts_lose_nothing_and_double_nothing(
     embedded_database: TestDatabase,

@@ -168,3 +168,24 @@ def test_a_writer_that_hangs_while_it_holds_the_head_is_thrown_out(
     holds = set(assert_sound(embedded_database.super_url)["cust-1"].holds)
     assert "others" in holds
     assert ("sleeper" in holds, codes) in [(True, ["done"]), (False, ["unavailable"])]
+
+
+def test_many_may_open_a_ledger_at_the_same_moment(embedded_database: TestDatabase) -> None:
+    gate = threading.Barrier(8)
+    problems: list[str] = []
+
+    def work() -> None:
+        gate.wait(30)
+        try:
+            for _ in range(5):
+                with open_ledger(embedded_database):
+                    pass
+        except Exception as error:
+            problems.append(repr(error))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert problems == []

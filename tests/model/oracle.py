@@ -24,17 +24,21 @@ class Oracle:
     def group(self, commands: Sequence[tuple[str, Body]], now: int) -> list[Expected]:
         """Answer commands that succeed together or not at all."""
         before = copy.deepcopy((self.rules, self.answered))
-        for number, (kind, body) in enumerate(commands):
+        answers: list[Expected] = []
+        for kind, body in commands:
             known = self._is_known(kind, body)
             culprit = self.run(kind, body, now)
+            answers.append(culprit)
             if culprit.code == "done":
                 continue
             self.rules, self.answered = before
             if culprit.recorded and not known:
                 culprit = self._refused_alone(kind, body, now, culprit)
             aborted = Expected("aborted", {"because": body["id"]}, recorded=False)
-            return [*[aborted] * number, culprit, *[aborted] * (len(commands) - number - 1)]
-        return [self.run(kind, body, now) for kind, body in commands]
+            failed = [aborted] * len(commands)
+            failed[len(answers) - 1] = culprit
+            return failed
+        return answers
 
     def _refused_alone(self, kind: str, body: Body, now: int, culprit: Expected) -> Expected:
         """Record the refusal that failed a group if it holds without the rest of the group."""
