@@ -28,7 +28,6 @@ from application.ports import (
     TakenError,
 )
 from application.world import Undo, World, catch_up
-from domain.balance import Balance
 
 logger = logging.getLogger("tollbook.executor")
 
@@ -39,6 +38,9 @@ CALM_BATCHES = 16
 """How many locked batches without another writer's events bring optimism back."""
 
 ATTEMPTS_MAX = 20
+CLOCK_OFF_MAX = 250_000
+"""How far the writer's clock may be off the database's, in microseconds; the append's own rule."""
+
 RECENT_MAX = 100_000
 SNAPSHOT_EVERY = 2_000
 """A customer's balance is snapshotted once per this many of their events."""
@@ -94,8 +96,8 @@ class Committer:
             return
         try:
             self._store.send(plan.batch())
-        except (ConnectionLostError, StoreFailedError):
-            self.process(live)
+        except Exception as error:  # noqa: BLE001 - this thread must live, and it may have gone out
+            self._process(live, ConnectionLostError(str(error), plan))
             return
         self._sent = Flight(plan, live, self._advance(plan))
 
@@ -104,21 +106,21 @@ class Committer:
         flight, self._sent = self._sent, None
         if flight is None:
             return True
+        lost: ConnectionLostError | None = None
         try:
             self._store.receive()
-        except ConnectionLostError as error:
-            flight.undo.take_back()
-            self._take_back_ids(flight.plan)
-            error.args = (*error.args, flight.plan)
-            self._process(flight.jobs, error)
-            return False
         except PORT_ERRORS:
-            flight.undo.take_back()
-            self._take_back_ids(flight.plan)
-            self._process(flight.jobs)
-            return False
-        self._answer(flight)
-        return True
+            pass
+        except Exception as error:  # noqa: BLE001 - whatever it was, the ledger itself knows
+            lost = ConnectionLostError(str(error), flight.plan)
+        else:
+            self._answer(flight)
+            return True
+        flight.undo.take_back()
+        for key in flight.plan.ids:
+            self._recent.pop(key, None)
+        self._process(flight.jobs, lost)
+        return False
 
     def process(self, jobs: Sequence[Job]) -> None:
         """Decide and append jobs in one transaction, then answer them; never raises."""
@@ -148,18 +150,13 @@ class Committer:
                 job.fail(error)
         except Exception as error:
             logger.exception("a batch failed")
-            for job in jobs:
-                job.fail(Unavailable(f"internal error: {type(error).__name__}"))
+            self._one_by_one(jobs, error)
         else:
             self._answer(Flight(plan, jobs, self._advance(plan)))
 
     def _advance(self, plan: Plan) -> Undo:
         self._recent.update(plan.ids)
         return plan.draft.advance()
-
-    def _take_back_ids(self, plan: Plan) -> None:
-        for key in plan.ids:
-            self._recent.pop(key, None)
 
     def _one_by_one(self, jobs: Sequence[Job], error: Exception) -> None:
         """Give each job a transaction of its own, so that only the culprit fails."""
@@ -171,8 +168,10 @@ class Committer:
             jobs[0].fail(
                 Conflict("the stream's offset has moved: this worker is fenced", code="fenced"),
             )
-        else:
+        elif isinstance(error, StoreFailedError):
             jobs[0].fail(Unavailable(f"nothing was written: {error}"))
+        else:
+            jobs[0].fail(Unavailable(f"internal error: {type(error).__name__}"))
 
     def _answer(self, flight: Flight) -> None:
         """Answer the jobs of a committed batch, and snapshot the balances that are due."""
@@ -183,7 +182,8 @@ class Committer:
         due = [
             Snapshot(balance, flight.plan.draft.position)
             for customer, balance in flight.plan.draft.balances.items()
-            if balance.sequence // SNAPSHOT_EVERY > _sequence(flight.undo.balances.get(customer))
+            if balance.sequence // SNAPSHOT_EVERY
+            > flight.undo.sequences[customer] // SNAPSHOT_EVERY
         ]
         if due:
             try:
@@ -196,36 +196,35 @@ class Committer:
 
         `lost` is how an earlier attempt lost its acknowledgement, if one did.
         """
+        setback: Exception | None = lost
         losses, careful = 0, False
         started = self._monotonic()
-        if lost is not None:
-            done = self._after_loss(lost, started)
-            if done is not None:
-                return done
-            careful = True
         for _ in range(ATTEMPTS_MAX):
-            plan: Plan | None = None
             try:
+                if isinstance(setback, ConnectionLostError):
+                    done = self._after_loss(setback, started)
+                    if done is not None:
+                        return done
+                elif setback is not None:
+                    losses += isinstance(setback, HeadMovedError)
+                    self._recover(setback, careful)
+                careful = careful or isinstance(setback, ConnectionLostError | TakenError)
                 if losses >= LOSSES_BEFORE_LOCK or self._calm < CALM_BATCHES:
                     return self._commit_locked(jobs, careful)
                 plan = self._plan(jobs, careful)
                 self._append(plan)
                 return plan
-            except HeadMovedError:
-                losses += 1
-                catch_up(self.world, self._store)
-            except ClockRefusedError:
-                self._clock.synchronise(self._store.database_time())
-                catch_up(self.world, self._store)
-            except TakenError:
-                careful = True
-                catch_up(self.world, self._store)
-            except ConnectionLostError as error:
-                done = self._after_loss(error, started)
-                if done is not None:
-                    return done
-                careful = True
+            except (HeadMovedError, ClockRefusedError, TakenError, ConnectionLostError) as error:
+                setback = error
         raise Unavailable("the ledger is too busy or its clock too far off: try again")
+
+    def _recover(self, setback: Exception, careful: bool) -> None:
+        """Prepare for another attempt, by what stopped the last one."""
+        if isinstance(setback, ClockRefusedError):
+            self._clock.synchronise(self._store.database_time())
+        if isinstance(setback, TakenError) and careful:
+            self.world.reset()  # every id was looked up, so it is our memory that is wrong
+        catch_up(self.world, self._store)
 
     def _plan(self, jobs: Sequence[Job], careful: bool) -> Plan:
         return make_plan(self.world, self._store, self._recent, self._clock.now, jobs, careful)
@@ -236,12 +235,19 @@ class Committer:
             # what this batch did not find may be there by now.
             if self._store.head().position != plan.base:
                 raise HeadMovedError
+            if plan.has_errors and not self._clock_is_right():
+                raise ClockRefusedError
             return
         try:
             self._store.append(plan.batch())
         except ConnectionLostError as error:
             error.args = (*error.args, plan)
             raise
+
+    def _clock_is_right(self) -> bool:
+        """Check what the append would have: a malformed time may be malformed by our clock only."""
+        off = self._clock.now() - self._store.database_time()
+        return self._store.head().clock == "trace" or abs(off) <= CLOCK_OFF_MAX
 
     def _commit_locked(self, jobs: Sequence[Job], careful: bool) -> Plan:
         """Decide while holding the head: nobody can be faster."""
@@ -272,17 +278,12 @@ class Committer:
                     return plan
                 catch_up(self.world, self._store)
                 return None
-            except (ConnectionLostError, Unavailable):
+            except (ConnectionLostError, StoreFailedError, Unavailable):
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
         if plan is not None:
             raise Unknown("the database went away during the commit: ask for the outcome by id")
         raise Unavailable("the database does not answer: nothing was done")
-
-
-def _sequence(balance: Balance | None) -> int:
-    """Return in which snapshot interval a balance stands; one that was not in memory, in none."""
-    return 0 if balance is None else balance.sequence // SNAPSHOT_EVERY
 
 
 def _too_late() -> Unavailable:

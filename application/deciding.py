@@ -6,15 +6,21 @@ from typing import Any
 from tollbook.errors import Refused, TollbookError
 
 from application.answers import Answer, first_difference, id_reused
-from application.handlers import TakenResourceError, already_exists, customer_of, decide
+from application.handlers import (
+    TakenResourceError,
+    already_exists,
+    customer_of,
+    decide,
+    refused,
+)
 from application.jobs import Item, Job
 from application.ports import Batch, EventStore, Key, Rider
 from application.world import Draft, World
 from domain import pricebook, reservation
 from domain.balance import Balance, due
-from domain.commands import Command, CreateCustomer, IssueGrant, Reserve, in_key_order, wire_body
+from domain.commands import Command, CreateCustomer, IssueGrant, Reserve
 from domain.event import Event, Recorded
-from domain.events import CommandRefused, GrantIssued, MinReaderRaised, PricesPublished
+from domain.events import GrantIssued, MinReaderRaised, PricesPublished
 from domain.folding import evolve
 from domain.outcomes import Decision, Refusal
 
@@ -33,6 +39,7 @@ class Plan:
         self._recent = recent
         self._now = now
         self.careful = False
+        self._errors = 0
         self.draft = Draft(world)
         self.base = world.position
         self.events: list[Recorded] = []
@@ -42,6 +49,11 @@ class Plan:
     def batch(self) -> Batch:
         """Return what to append."""
         return Batch(self.base, self.events, list(self.ids.items()), self.riders)
+
+    @property
+    def has_errors(self) -> bool:
+        """Say whether any answer is an error that the ledger does not record."""
+        return self._errors > 0
 
     def add(self, job: Job) -> None:
         """Decide every command of a job and set its answers."""
@@ -62,7 +74,7 @@ class Plan:
             culprit = item.answer
             self._back_to(before)
             if culprit.recorded is not None and not culprit.repeated:
-                culprit = self._refused_alone(item, culprit)
+                culprit = self._refused_alone(item, culprit, culprit.recorded)
             aborted = Refused(
                 f"not done, because {item.command.id} in the same group failed ({culprit.code})",
                 code="aborted",
@@ -73,17 +85,24 @@ class Plan:
             item.answer = culprit
             return
 
-    def _refused_alone(self, item: Item, culprit: Answer) -> Answer:
+    def _refused_alone(self, item: Item, culprit: Answer, recorded: Recorded) -> Answer:
         """Record the refusal that failed a group, if it holds without the rest of the group.
 
-        A refusal that only the group brought about is answered, but its id stays free.
+        A refusal that only the group brought about is answered, but its id stays free. As nothing
+        is appended for it then, nothing else would tell that the id is taken.
         """
+        command = item.command
+        key = command.key(recorded.customer or "")
+        self._recent.update(self._store.taken([key]))
+        if key in self._recent:
+            return self._repeat(command, recorded.customer, self._taken(key))
         before = self._mark()
         alone = self._answer(item)
         if alone.recorded is not None and not alone.done:
             return alone
         self._back_to(before)
-        return Answer(item.command.id, None, error=culprit.problem())
+        self._errors += 1
+        return Answer(command.id, None, error=culprit.problem())
 
     def _mark(self) -> tuple[Draft, int, dict[Key, int]]:
         return self.draft.copy(), len(self.events), self.ids.copy()
@@ -97,6 +116,8 @@ class Plan:
         """Decide one command, or repeat the answer that its id has already."""
         command = item.command
         key: Key | None = None
+        if item.problem is not None:
+            return Answer(command.id, None, error=item.problem)
         try:
             customer = customer_of(self.draft, command)
             key = command.key(customer or "")
@@ -109,6 +130,7 @@ class Plan:
                 if stored:
                     self._recent.update(stored)
                     return self._repeat(command, None, self._taken(key))
+            self._errors += 1
             return Answer(command.id, None, error=error)
 
     def _taken(self, key: Key) -> Recorded:
@@ -144,7 +166,7 @@ class Plan:
             assert customer is not None
             if balance.customer is None:  # nobody to record it for: the id stays free
                 raise Refused(decision.detail, code=decision.code, **decision.facts)
-            decision = (_refused(command, customer, key, decision),)
+            decision = (refused(command, customer, key, decision),)
         *before, last = decision
         for event in before:
             self._record(item, customer, event, now, None)
@@ -237,18 +259,6 @@ class Plan:
         assert isinstance(event, MinReaderRaised)
         draft.ledger_version += 1
         return draft.ledger_version
-
-
-def _refused(command: Command, customer: str, key: Key, refusal: Refusal) -> CommandRefused:
-    return CommandRefused(
-        body=wire_body(command),
-        code=refusal.code,
-        customer=customer,
-        detail=refusal.detail,
-        facts=in_key_order(refusal.facts),
-        kind=key[0],
-        scope=key[1],
-    )
 
 
 def make_plan(

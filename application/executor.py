@@ -28,6 +28,10 @@ logger = logging.getLogger("tollbook.executor")
 QUEUE_MAX = 20_000
 """How many commands may wait before new ones are refused as `overloaded`."""
 
+INLINE_SECONDS = 15.0
+"""Who waits at least this long is served in their own thread, where only the database's lock
+timeout of 10 s ends a wait; who is in more of a hurry waits beside the executor's thread."""
+
 CROWD = 32
 """So few commands are not split into a batch to commit and a batch to decide meanwhile."""
 
@@ -62,13 +66,12 @@ class Executor:
 
     @property
     def position(self) -> int:
-        """Return the position up to which this executor knows the ledger."""
+        """Return the position up to which this executor has decided; a batch may be under way."""
         return self._committer.world.position
 
     def submit(self, job: Job) -> None:
         """Queue a job and return at once; raises Unavailable (`overloaded`) on a full queue."""
-        if len(job.items) > COMMANDS_MAX:
-            raise Unavailable(f"a job holds at most {COMMANDS_MAX} commands", code="overloaded")
+        _check_size(job)
         with self._changed:
             if self._closed:
                 raise Unavailable("this process is shutting down")
@@ -99,7 +102,9 @@ class Executor:
         items = [each if isinstance(each, Item) else Item(each, actor) for each in commands]
         deadline = None if timeout is None else self._monotonic() + timeout
         job = Job(items, atomic=atomic, riders=riders, deadline=deadline)
-        if not self._queue and not self._closed and self._turn.acquire(blocking=False):
+        _check_size(job)
+        patient = timeout is None or timeout >= INLINE_SECONDS
+        if patient and not self._queue and not self._closed and self._turn.acquire(blocking=False):
             try:
                 self._committer.process([job])
             finally:
@@ -135,6 +140,8 @@ class Executor:
             self._closed = True
             self._changed.notify_all()
         self._thread.join(timeout)
+        if self._turn.acquire(timeout=timeout):  # a caller's own command may still be under way
+            self._turn.release()
         self._fail_all(Unavailable("this process is shutting down"))
 
     def _fail_all(self, error: TollbookError) -> None:
@@ -172,3 +179,8 @@ class Executor:
                 taken.append(job)
             self._queued -= size
         return taken
+
+
+def _check_size(job: Job) -> None:
+    if len(job.items) > COMMANDS_MAX:
+        raise Unavailable(f"a job holds at most {COMMANDS_MAX} commands", code="overloaded")

@@ -5,6 +5,7 @@ from typing import Any
 
 from tollbook.errors import Invalid, NotFound
 
+from application.ports import Key
 from application.world import READER, Draft
 from domain import pricebook
 from domain.balance import Balance, decide_grant
@@ -20,9 +21,11 @@ from domain.commands import (
     Release,
     Reserve,
     Settle,
+    in_key_order,
+    wire_body,
 )
 from domain.customer import decide_change, decide_create
-from domain.events import MinReaderRaised
+from domain.events import CommandRefused, MinReaderRaised
 from domain.outcomes import Decision, Refusal
 from domain.pricebook import PriceBook
 from domain.reservation import Reservation
@@ -140,4 +143,17 @@ def already_exists(command: Command) -> Refusal:
         "already_exists",
         f"the id {command.id} belongs to another resource",
         {"field": "id", "value": command.id},
+    )
+
+
+def refused(command: Command, customer: str, key: Key, refusal: Refusal) -> CommandRefused:
+    """Return the event that keeps a refusal for ever."""
+    return CommandRefused(
+        body=wire_body(command),
+        code=refusal.code,
+        customer=customer,
+        detail=refusal.detail,
+        facts=in_key_order(refusal.facts),
+        kind=key[0],
+        scope=key[1],
     )

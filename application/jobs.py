@@ -1,13 +1,17 @@
 """Jobs: commands waiting for their decision, with who sent them and who waits for the answers."""
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from tollbook.errors import TollbookError
+from tollbook.errors import Invalid, TollbookError
 
 from application.answers import Answer
 from application.ports import Rider
 from domain.commands import Command
+from domain.values import check_key_text
+
+logger = logging.getLogger("tollbook.executor")
 
 COMMANDS_MAX = 2_000
 """The most commands one job may carry: deciding them must take less than the 250 ms by which a
@@ -17,7 +21,7 @@ decision's time may differ from the database's clock."""
 class Item:
     """One command of a job."""
 
-    __slots__ = ("actor", "answer", "at", "causation", "command", "correlation")
+    __slots__ = ("actor", "answer", "at", "causation", "command", "correlation", "problem")
 
     def __init__(
         self,
@@ -27,13 +31,29 @@ class Item:
         causation: str | None = None,
         at: int | None = None,
     ) -> None:
-        """Take a command; `at` sets the time of a ledger that follows a recorded trace."""
+        """Take a command; `at` sets the time of a ledger that follows a recorded trace.
+
+        An actor, correlation or causation that is no text of 1 to 512 bytes is answered as
+        `invalid`, for this command alone.
+        """
+        self.problem = _problem_of(actor=actor, correlation=correlation, causation=causation)
         self.command = command
         self.actor = actor
         self.correlation = correlation
         self.causation = causation
         self.at = at
         self.answer: Answer | None = None
+
+
+def _problem_of(**texts: str | None) -> Invalid | None:
+    """Return what is wrong with the texts of an envelope, if anything is."""
+    try:
+        for field, text in texts.items():
+            if text is not None:
+                check_key_text(field, text)
+    except Invalid as problem:
+        return problem
+    return None
 
 
 class Job:
@@ -74,10 +94,14 @@ class Job:
 
     def finish(self) -> None:
         """Tell whoever waits that every item has its answer."""
-        if self.on_done is not None:
-            self.on_done(self)
-        if self._ready is not None:
-            self._ready.set()
+        try:
+            if self.on_done is not None:
+                self.on_done(self)
+        except Exception:
+            logger.exception("whoever waited for a job failed to take its answers")
+        finally:
+            if self._ready is not None:
+                self._ready.set()
 
     def wait(self, timeout: float | None) -> bool:
         """Wait until the job is finished; False when the time ran out first."""

@@ -29,9 +29,10 @@ class Tollbook:
         command = parse(kind, self.sealed(kind, body))
         return self.executor.one(command, actor=actor)
 
-    def sealed(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    def sealed(self, kind: str, body: Any) -> Any:
         """Replace the personal fields of a body by their sealed form."""
-        if kind not in ("create_customer", "change_customer") or "name" not in body:
+        sealing = kind in ("create_customer", "change_customer")
+        if not sealing or not isinstance(body, dict) or "name" not in body:
             return body
         rest = {field: value for field, value in body.items() if field != "name"}
         customer = body.get("id" if kind == "create_customer" else "customer")

@@ -1,9 +1,9 @@
 """The state in memory: aggregates as of one position, and a batch's changes on top of it.
 
 Memory is only a cache of a position. A draft lies over the world while a batch is decided. The
-world advances by it when the batch is sent, so that the next one can be decided meanwhile, and is
-taken back if the batch was not committed. Nobody is answered, and nothing is read, from here
-before the commit.
+world advances by it when the batch is sent, so that the next one can be decided meanwhile; if the
+batch was not committed, the world goes back to the position before it. Nobody is answered, and
+nothing is read, from here before the commit.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from application.ports import EventStore
 from domain import pricebook, reservation
 from domain.balance import Balance
 from domain.event import Event, Recorded
-from domain.events import MinReaderRaised, PricesPublished, ReservationHeld
+from domain.events import MinReaderRaised, PricesPublished
 from domain.folding import evolve
 from domain.pricebook import PriceBook
 from domain.reservation import Reservation
@@ -45,13 +45,17 @@ class World:
         """Forget everything and stand at the store's head."""
         head = self._store.head()
         self.position, self.recorded_at = head.position, head.recorded_at
-        self.balances.clear()
-        self.reservations.clear()
-        self.books.clear()
+        self.forget()
         self.ledger_version = 0
         for recorded in self._store.stream_events("ledger-0", self.position):
             self.ledger_version = recorded.stream_version
             check_reader(recorded.event)
+
+    def forget(self) -> None:
+        """Let go of every aggregate; each is loaded again when it is needed."""
+        self.balances.clear()
+        self.reservations.clear()
+        self.books.clear()
 
     def balance(self, customer: str) -> Balance:
         """Return a customer's balance; an unknown customer has an empty one."""
@@ -86,17 +90,26 @@ class World:
             balance = self.balances.get(recorded.customer)
             if balance is not None and recorded.customer_sequence == balance.sequence + 1:
                 self.balances[recorded.customer] = evolve(balance, event, recorded.recorded_at)
-        name = getattr(event, "reservation", None)
-        if name is not None and (name in self.reservations or isinstance(event, ReservationHeld)):
-            self.reservations[name] = reservation.evolve(
-                self.reservations.get(name), event, recorded.recorded_at, recorded.command
-            )
-        if isinstance(event, PricesPublished) and event.book in self.books:
-            self.books[event.book] = pricebook.evolve(self.books[event.book], event)
+        name: str | None = getattr(event, "reservation", None)
+        if name is not None:
+            self._apply_to_reservation(name, recorded)
+        if isinstance(event, PricesPublished):
+            book = self.books.get(event.book)
+            if book is not None and event.version == len(book.versions) + 1:
+                self.books[event.book] = pricebook.evolve(book, event)
         if isinstance(event, MinReaderRaised):
             self.ledger_version = recorded.stream_version
         self.position = recorded.position
         self.recorded_at = max(self.recorded_at, recorded.recorded_at)
+
+    def _apply_to_reservation(self, name: str, recorded: Recorded) -> None:
+        """Apply an event to a reservation in memory, unless it was loaded with it already."""
+        known = self.reservations.get(name)
+        version = 0 if known is None else known.version
+        if recorded.stream_version == version + 1:
+            self.reservations[name] = reservation.evolve(
+                known, recorded.event, recorded.recorded_at, recorded.command
+            )
 
     def trim(self) -> None:
         """Let go of the aggregates that were put in longest ago, when there are too many."""
@@ -179,12 +192,7 @@ class Draft:
         Returns what takes them back, should the batch turn out not to be committed.
         """
         world = self._world
-        undo = Undo(
-            world,
-            {name: world.balances.get(name) for name in self.balances},
-            {name: world.reservations.get(name) for name in self.reservations},
-            {name: world.books.get(name) for name in self.books},
-        )
+        undo = Undo(world, {name: _sequence(world, name) for name in self.balances})
         world.balances.update(self.balances)
         world.reservations.update(self.reservations)
         world.books.update(self.books)
@@ -194,38 +202,28 @@ class Draft:
         return undo
 
 
-class Undo:
-    """The way back to the state before a batch; possible because no state is ever changed."""
+def _sequence(world: World, customer: str) -> int:
+    known = world.balances.get(customer)
+    return 0 if known is None else known.sequence
 
-    def __init__(
-        self,
-        world: World,
-        balances: dict[str, Balance | None],
-        reservations: dict[str, Reservation | None],
-        books: dict[str, PriceBook | None],
-    ) -> None:
-        """Remember what the batch replaces; None stands for what was not in memory."""
+
+class Undo:
+    """The way back to the position before a batch that was not committed."""
+
+    def __init__(self, world: World, sequences: dict[str, int]) -> None:
+        """Remember where the world stands, and each concerned customer's event number."""
         self._world = world
-        self.balances = balances
-        self._reservations = reservations
-        self._books = books
         self._marks = world.position, world.recorded_at, world.ledger_version
+        self.sequences = sequences
 
     def take_back(self) -> None:
-        """Put the world back to where it was before the batch."""
+        """Stand at the old position again, and forget all state.
+
+        What was loaded since then may hold other writers' events, so it is loaded anew.
+        """
         world = self._world
-        _restore(world.balances, self.balances)
-        _restore(world.reservations, self._reservations)
-        _restore(world.books, self._books)
+        world.forget()
         world.position, world.recorded_at, world.ledger_version = self._marks
-
-
-def _restore(cache: dict[str, Any], before: dict[str, Any]) -> None:
-    for name, state in before.items():
-        if state is None:
-            cache.pop(name, None)
-        else:
-            cache[name] = state
 
 
 def check_reader(event: Event) -> None:

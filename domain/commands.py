@@ -194,9 +194,9 @@ def parse(kind: str, body: Mapping[str, Any]) -> Command:
     adapter = _ADAPTERS.get(str(kind))
     if adapter is None:
         raise Invalid(
-            f"kind {kind!r} is not one of {', '.join(COMMANDS)}",
+            f"kind {str(kind)[:40]!r} is not one of {', '.join(COMMANDS)}",
             field="kind",
-            value=kind,
+            value=str(kind)[:40],
             rule="a known kind of command",
         )
     try:

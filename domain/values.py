@@ -90,6 +90,16 @@ def _key_text(value: object) -> str:
     return value
 
 
+def check_key_text(field: str, text: object) -> None:
+    """Raise Invalid for a text that could not be kept in an envelope."""
+    if type(text) is str and 0 < len(text) <= 128 and text.isascii() and "\x00" not in text:
+        return  # the usual case, without encoding it
+    try:
+        _key_text(text)
+    except ValueError as error:
+        raise Invalid.because(field, ascii(text), str(error).removeprefix("must be ")) from None
+
+
 def _free_text(value: object) -> str:
     if type(value) is not str or len(value) > 1000 or _NUL_OR_SURROGATE.search(value):
         raise ValueError("must be a string of at most 1,000 characters without U+0000")

@@ -115,7 +115,9 @@ def _following(database: Database, clock: str) -> Iterator[None]:
     ledger back on the database's clock. Only the owner's role may.
     """
     with closing(connect(database.owner_url)) as connection:
-        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (_TRACE_LOCK,)).fetchone()
+        # Many may make sure at once, so they share the lock; a trace has it alone.
+        how = "pg_try_advisory_lock" if clock == "trace" else "pg_try_advisory_lock_shared"
+        row = connection.execute(f"SELECT {how}(%s)", (_TRACE_LOCK,)).fetchone()
         if not (row and row[0]):
             raise Unavailable("a trace is being run on this ledger: wait until it has finished")
         _set_clock(connection, clock)

@@ -5,7 +5,7 @@ that comes alone that is a sixth of its time.
 """
 
 import json
-from select import select
+import select
 from typing import Any
 
 from psycopg import Connection, OperationalError
@@ -56,9 +56,10 @@ def send(connection: Connection[Any], batch: Batch) -> None:
     """Send a batch without waiting for it; the next use of the connection is `receive`."""
     libpq = connection.pgconn
     libpq.send_query_prepared(_NAME, columns(batch), _FORMATS)
+    poller = select.poll()  # takes any descriptor, however many are open
+    poller.register(libpq.socket, select.POLLIN | select.POLLOUT)
     while libpq.flush():
-        readable, _, _ = select([libpq.socket], [libpq.socket], [])
-        if readable:
+        if any(event & select.POLLIN for _, event in poller.poll()):
             libpq.consume_input()
 
 
@@ -69,17 +70,21 @@ def receive(connection: Connection[Any]) -> str:
     if result is None or libpq.status == ConnStatus.BAD:  # nobody knows what became of the batch
         message = b"" if result is None else result.error_message
         raise OperationalError(message.decode(errors="replace") or "the connection broke")
-    while _next_result(libpq) is not None:
-        continue
-    if result.status != ExecStatus.TUPLES_OK:
-        raise error_from_result(result)
+    last = result
+    while (further := _next_result(libpq)) is not None:
+        last = further  # the row comes before the commit, and the commit may fail after it
+    for each in (result, last):
+        if each.status != ExecStatus.TUPLES_OK:
+            raise error_from_result(each)
     return (result.get_value(0, 0) or b"").decode()
 
 
 def _next_result(libpq: PGconn) -> PGresult | None:
     """Wait without holding up other threads, which libpq's own waiting would."""
+    poller = select.poll()
+    poller.register(libpq.socket, select.POLLIN)
     while libpq.is_busy():
-        select([libpq.socket], [], [])
+        poller.poll()
         libpq.consume_input()
     return libpq.get_result()
 

@@ -135,17 +135,28 @@ class PostgresEventStore:
             raise HeadMovedError
         if status == "clock":
             raise ClockRefusedError
+        if status != "ok":
+            raise ConnectionLostError("nobody knows what became of the batch")
 
     def _settle(self) -> None:
         """Wait for a batch that is on its way, and keep how it ended for `receive`."""
         if not self._sent:
             return
         self._sent = False
+        connection = self._connection
+        if connection is None or connection.closed:
+            self._status = ConnectionLostError("the connection was closed")
+            return
         try:
             with _translated():
-                self._status = appending.receive(self._connected())
+                self._status = appending.receive(connection)
         except PORT_ERRORS as error:
             self._status = error
+        except BaseException as error:  # nobody knows how it ended: the ledger itself has to say
+            self.close()
+            self._status = ConnectionLostError(repr(error))
+            if not isinstance(error, Exception):
+                raise
 
     @contextmanager
     def locked(self) -> Iterator[Head]:

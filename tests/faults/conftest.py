@@ -1,6 +1,7 @@
 """What the fault tests run on: fresh databases, and a server of their own that may be killed."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,5 @@ from tests.support.databases import embedded_database  # noqa: F401 - a fixture,
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[OwnServer]:
     """Give the test an embedded server that nobody else uses."""
-    server = OwnServer(tmp_path / "ledger")
-    yield server
-    server.server.leave()
+    with closing(OwnServer(tmp_path / "ledger")) as server:
+        yield server

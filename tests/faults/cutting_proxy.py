@@ -45,12 +45,16 @@ class CuttingProxy:
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
+    def cut_everybody(self) -> None:
+        """Cut every connection that is open."""
+        while self._open:
+            _shut(self._open.pop())
+
     def close(self) -> None:
         """Cut everybody off and stop."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for end in self._open:
-            _shut(end)
+        self.cut_everybody()
         for thread in self._threads:
             thread.join(30)
 

@@ -25,6 +25,10 @@ class OwnServer:
         finally:
             connection.close()
 
+    def close(self) -> None:
+        """Leave the server, which stops it."""
+        self.server.leave()
+
     @property
     def parts(self) -> Database:
         """Return what the composition root needs to put a Tollbook on it."""

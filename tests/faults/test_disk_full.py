@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,11 @@ def assert_told_and_whole(ledger: Tollbook, answers: list[Answer], url: str, sta
 def events_on_a_full_disk(folder: Path) -> None:
     """Fill the disk that holds the events alone: the server itself goes on."""
     disk = SmallDisk(folder / "disk", 64)
-    server = OwnServer(folder / "ledger")
+    with closing(OwnServer(folder / "ledger")) as server:
+        _fill_events(server, disk)
+
+
+def _fill_events(server: OwnServer, disk: SmallDisk) -> None:
     if disk.mounted:
         _move_events(server, disk)
     else:
@@ -86,7 +91,6 @@ def events_on_a_full_disk(folder: Path) -> None:
             answer = ledger.executor.one(large(start + number))
             assert answer.code == "done", answer.error
         assert_sound(server.super_url)
-    server.server.leave()
 
 
 def _move_events(server: OwnServer, disk: SmallDisk) -> None:
@@ -105,7 +109,12 @@ def everything_on_a_full_disk(folder: Path) -> None:
     """Fill the disk that also holds the write-ahead log: the server stops, and comes back."""
     committing.PATIENCE_SECONDS = 2.0
     disk = SmallDisk(folder / "disk", 256)
-    server = OwnServer((folder / "disk" if disk.mounted else folder) / "ledger")
+    place = folder / "disk" if disk.mounted else folder
+    with closing(OwnServer(place / "ledger")) as server:
+        _fill_everything(server, disk)
+
+
+def _fill_everything(server: OwnServer, disk: SmallDisk) -> None:
     server.kill_everything()
     disk.fill(3 * ROOM)
     server.revive()
@@ -126,7 +135,6 @@ def everything_on_a_full_disk(folder: Path) -> None:
             answer = ledger.executor.one(large(start + number))
             assert answer.code == "done", answer.error
         assert_sound(server.super_url)
-    server.server.leave()
 
 
 SCENARIOS = {"events": events_on_a_full_disk, "everything": everything_on_a_full_disk}

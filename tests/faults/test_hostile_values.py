@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tollbook.errors import Invalid, TollbookError
 
-from application.jobs import Item
+from application.jobs import Item, Job
 from application.tollbook import Tollbook
 from domain.commands import COMMANDS, Reserve
 from tests.faults.invariants import assert_sound
@@ -186,6 +186,20 @@ def test_a_hostile_sender_harms_nobody_else_in_the_batch(
     codes = [answer.code for answer in ledger.executor.execute(batch)]
     assert codes in (["done", "invalid", "done"], ["done"] * 3)
     assert_sound(embedded_database.super_url)
+
+
+@pytest.mark.parametrize("what", ["nul", "lone surrogate"])
+def test_a_hostile_sender_does_not_stop_the_executor(ledger: Tollbook, what: str) -> None:
+    """From the queue, so in the executor's own thread, which all others depend on."""
+    codes = []
+    for number, actor in enumerate([HOSTILE[what], "system"]):
+        command = Reserve(id=f"r-{number}", customer="cust-1", model=MODEL, estimate=USAGE)
+        job = Job([Item(command, actor)])
+        job.expect_wait()
+        ledger.executor.submit(job)
+        assert job.wait(15), "the executor answers nobody any longer"
+        codes.append(job.answers()[0].code)
+    assert codes == ["invalid", "done"]
 
 
 def key_texts(seed: int) -> list[str]:

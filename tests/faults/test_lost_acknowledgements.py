@@ -11,9 +11,10 @@ import pytest
 from tollbook.errors import Conflict
 
 from application import committing
+from application.jobs import Item, Job
 from application.ports import Rider
 from application.tollbook import Tollbook
-from domain.commands import Settle
+from domain.commands import Reserve, Settle
 from entrypoints.bootstrap import Database, tollbook_on
 from tests.faults.cutting_proxy import CUTS, CuttingProxy
 from tests.faults.invariants import assert_sound
@@ -25,7 +26,7 @@ from tests.faults.load import (
     assert_same_answers,
 )
 from tests.support.databases import MASTER_KEY, TestDatabase
-from tests.support.ledger import USAGE, a_customer, open_ledger, reserve
+from tests.support.ledger import MODEL, USAGE, a_customer, open_ledger, reserve
 
 
 @contextmanager
@@ -143,6 +144,32 @@ def test_an_outcome_that_nobody_can_look_up_is_unknown(
         assert again.code == "done"
         assert ledger.outcome("reserve", "cust-1", "r-1").recorded == again.recorded
     assert len(assert_sound(embedded_database.super_url)["cust-1"].holds) == 1
+
+
+def queued(ledger: Tollbook, name: str) -> str:
+    """Reserve through the executor's own thread, as under load; return the code of the answer."""
+    command = Reserve(id=name, customer="cust-1", model=MODEL, estimate=USAGE)
+    job = Job([Item(command)])
+    job.expect_wait()
+    ledger.executor.submit(job)
+    assert job.wait(15), "the executor answers nobody any longer"
+    return job.answers()[0].code
+
+
+def test_the_executor_outlives_a_database_that_is_away(
+    embedded_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing, "PATIENCE_SECONDS", 0.5)
+    with proxied(embedded_database) as (proxy, ledger):
+        a_customer(ledger)
+        assert queued(ledger, "r-1") == "done"
+        proxy.refusing = True
+        proxy.cut_everybody()
+        codes = [queued(ledger, f"away-{number}") for number in range(3)]
+        assert set(codes) <= {"unavailable", "unknown"}
+        proxy.refusing = False
+        assert [queued(ledger, f"back-{number}") for number in range(3)] == ["done"] * 3
+    assert_sound(embedded_database.super_url)
 
 
 def settled(ledger: Tollbook, expected: int, following: int) -> str:
