@@ -27,7 +27,6 @@ SECOND = 1_000_000
 
 ID_PATTERN = r"^[A-Za-z0-9._:-]{1,128}$"
 NAME_PATTERN = r"^[A-Za-z0-9._:/@+-]{1,128}$"
-UNIT_PATTERN = r"^[a-z][a-z0-9_]{0,63}$"
 
 _ID = re.compile(ID_PATTERN.removesuffix("$") + r"\Z")
 _NUL_OR_SURROGATE = re.compile("[\x00\ud800-\udfff]")
