@@ -1,5 +1,9 @@
 -- What the application's role may do: read everything, append through one function, and keep
 -- what may be thrown away. It owns nothing, and can change no event.
+-- Databases made before PostgreSQL 15 let everybody create functions and operators in public, which
+-- could stand in for the ones that the ledger's own functions use.
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'tollbook_app') THEN
