@@ -7,7 +7,7 @@ def tune() -> None:
     """Make the garbage collector rare: our state is plain data and almost never cyclic.
 
     The default thresholds walk every cached balance and reservation many times a second, which
-    costs about a tenth of the throughput and doubles the slowest answers (docs/performance.md).
+    costs throughput and makes the slowest answers slower.
     """
     gc.collect()
     gc.freeze()

@@ -1,7 +1,7 @@
 """Appending a batch: one prepared call with an array per column, straight through libpq.
 
-The arrays are in wire form already, so nothing of the driver's adaptation is needed; for a command
-that comes alone that is a sixth of its time.
+The arrays are in wire form already, so nothing of the driver's adaptation is needed; a command that
+comes alone would feel it.
 """
 
 import json

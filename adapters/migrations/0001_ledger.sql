@@ -89,8 +89,8 @@ CREATE FUNCTION clock_us() RETURNS bigint LANGUAGE sql VOLATILE
 -- behind the head or more than 250 ms off), 'fenced' (an offset is not where the caller thinks),
 -- 'customer' (a reservation would take a customer's id). An id or a stream version that is taken
 -- raises unique_violation.
--- Names of tables, functions and types are qualified instead of setting search_path, which would
--- cost each call a tenth of its time: a session could make a temporary table, or a temporary type
+-- Names of tables, functions and types are qualified instead of setting search_path, which each
+-- call would pay for: a session could make a temporary table, or a temporary type
 -- with a check that then ran as the owner, to stand in for an unqualified one.
 CREATE FUNCTION append_events(
     expected bigint, sequences bigint[], occurred bigint[], recorded bigint[],
