@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from tollbook.errors import Conflict, Refused, TollbookError
 from tollbook.times import format_instant
 
-from domain.commands import Command, wire_body
+from domain.cap import caps_to_wire
+from domain.commands import ChargeUsage, Command, ParkUsage, wire_body
 from domain.event import Event, Recorded
 from domain.events import (
     CommandRefused,
@@ -23,7 +24,10 @@ from domain.events import (
     ReservationSettled,
     UsageCharged,
 )
+from domain.guard_events import AccountUnblocked, CapsSet
 from domain.outcomes import money
+from domain.parking import BY_HAND
+from domain.usage_events import UsageParked, UsageReleased
 
 
 class Answer(NamedTuple):
@@ -88,6 +92,10 @@ def result_of(event: Event, currency: str) -> dict[str, Any]:
             return {**_charge(event, currency), "released": money(event.released, currency)}
         case UsageCharged():
             return _charge(event, currency)
+        case UsageParked():
+            return {"parked": event.parked, "why": why(event)}
+        case UsageReleased():
+            return _release_of(event, currency)
         case GrantIssued():
             return {
                 "amount": money(event.amount, currency),
@@ -98,14 +106,30 @@ def result_of(event: Event, currency: str) -> dict[str, Any]:
                 "version": event.version,
                 "effective_from": format_instant(event.effective_from),
             }
-        case CustomerCreated() | CustomerChanged():
+        case CapsSet():
+            return {"customer": event.customer, "caps": caps_to_wire(event.caps)}
+        case CustomerCreated() | CustomerChanged() | AccountUnblocked():
             return {"customer": event.customer}
         case MinReaderRaised():
             return {"reader": event.reader}
     return {}
 
 
-def _charge(event: ReservationSettled | UsageCharged, currency: str) -> dict[str, Any]:
+def why(event: UsageParked) -> dict[str, Any]:
+    """Return why a usage record was parked: code, detail, and the facts."""
+    return {"code": event.code, "detail": event.detail, **event.facts}
+
+
+def _release_of(event: UsageReleased, currency: str) -> dict[str, Any]:
+    charge = {"parked": event.parked, **_charge(event, currency)}
+    if event.released is None:
+        return charge
+    return {**charge, "released": money(event.released, currency)}
+
+
+def _charge(
+    event: ReservationSettled | UsageCharged | UsageReleased, currency: str
+) -> dict[str, Any]:
     return {
         "charged": money(event.charged, currency),
         "from_balance": money(event.from_balance, currency),
@@ -121,20 +145,33 @@ def first_difference(command: Command, event: Event) -> str | None:
 
     Fields are compared in the order in which the command declares them; None means the same body.
     """
-    if event.command_kind() != command.KIND and not (
-        event.command_kind() == "usage" and command.KIND == "settle"
-    ):
+    if isinstance(command, ChargeUsage):
+        return _usage_difference(command, event)
+    if event.command_kind() != command.KIND:
         return "kind"
-    if isinstance(event, ReservationSettled) and command.KIND == "usage":
-        return "reservation"
     if isinstance(event, CommandRefused):
         return _first_unequal(wire_body(command), event.body)
     if isinstance(event, PricesPublished):
         return _book_difference(command, event)
+    return _field_difference(command, event)
+
+
+def _field_difference(command: Command, event: Event) -> str | None:
     for field, value in command.fields():
         if getattr(event, field, None) != value:
             return field
     return None
+
+
+def _usage_difference(command: ChargeUsage, event: Event) -> str | None:
+    """Compare a usage record with what its key was first used for: a charge, or a parking."""
+    by_hand = isinstance(command, ParkUsage)
+    if not isinstance(event, UsageParked):
+        return "kind" if by_hand else _field_difference(command, event)
+    stored = {**event.body, "customer": event.customer, "source": event.source}
+    if isinstance(command, ParkUsage):
+        stored["reason"] = event.detail if event.code == BY_HAND else None
+    return _first_unequal(wire_body(command), stored)
 
 
 def _first_unequal(body: dict[str, Any], stored: dict[str, Any]) -> str | None:
@@ -155,6 +192,8 @@ def _book_difference(command: Command, event: PricesPublished) -> str | None:
 
 def id_reused(command: Command, field: str, recorded: Recorded) -> Conflict:
     """Return the error for an id that was used with another body."""
+    if field == "name_sealed":
+        field = "name"  # what was sent, before it was sealed
     return Conflict(
         f"id {command.id} was used before (position {recorded.position}) with another {field}",
         code="id_reused",

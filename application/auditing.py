@@ -74,6 +74,9 @@ class Recomputation(Protocol):
     def add(self, event: tuple[Any, ...], /) -> None:
         """Check one event against everything before it."""
 
+    def finish(self) -> None:
+        """Report what had to come next and did not."""
+
     def customer_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each customer's state."""
 
@@ -181,6 +184,7 @@ class _Audit:
     def report(self) -> AuditReport:
         """Check what can only be checked at the end, and sum up."""
         root = self._roots.finish(self._position)
+        self._recomputation.finish()
         self._check_head()
         self._check_ids()
         self._check_states()

@@ -58,6 +58,7 @@ class Flight(NamedTuple):
     plan: Plan
     jobs: Sequence[Job]
     undo: Undo
+    begun: float
 
 
 class Committer:
@@ -74,6 +75,7 @@ class Committer:
         self._recent: OrderedDict[Key, int] = OrderedDict()
         self._calm = CALM_BATCHES
         self._sent: Flight | None = None
+        self.on_commit: Callable[[int, float], None] | None = None
         clock.synchronise(store.database_time())
 
     def feed(self, jobs: Sequence[Job]) -> None:
@@ -85,7 +87,7 @@ class Committer:
         if self._calm < CALM_BATCHES:
             self.process(jobs)
             return
-        live = self._in_time(jobs)
+        live, begun = self._in_time(jobs), self._monotonic()
         try:
             plan = self._plan(live, careful=False)
         except Exception:  # noqa: BLE001 - decided again with care, once nothing is under way
@@ -99,7 +101,7 @@ class Committer:
         except Exception as error:  # noqa: BLE001 - this thread must live, and it may have gone out
             self._process(live, ConnectionLostError(str(error), plan))
             return
-        self._sent = Flight(plan, live, self._advance(plan))
+        self._sent = Flight(plan, live, self._advance(plan), begun)
 
     def flush(self) -> bool:
         """Wait for the batch that was sent and answer it; False when it had to be done again."""
@@ -141,6 +143,7 @@ class Committer:
         return live
 
     def _process(self, jobs: Sequence[Job], lost: ConnectionLostError | None = None) -> None:
+        begun = self._monotonic()
         try:
             plan = self._commit(jobs, lost)
         except (FencedError, StoreFailedError) as error:
@@ -152,7 +155,7 @@ class Committer:
             logger.exception("a batch failed")
             self._one_by_one(jobs, error)
         else:
-            self._answer(Flight(plan, jobs, self._advance(plan)))
+            self._answer(Flight(plan, jobs, self._advance(plan), begun))
 
     def _advance(self, plan: Plan) -> Undo:
         self._recent.update(plan.ids)
@@ -177,6 +180,9 @@ class Committer:
         """Answer the jobs of a committed batch, and snapshot the balances that are due."""
         for job in flight.jobs:
             job.finish()
+        if self.on_commit is not None:
+            commands = sum(len(job.items) for job in flight.jobs)
+            self.on_commit(commands, self._monotonic() - flight.begun)
         while len(self._recent) > RECENT_MAX:
             self._recent.popitem(last=False)
         due = [

@@ -6,6 +6,7 @@ from typing import Any
 from tollbook.errors import Refused, TollbookError
 
 from application.answers import Answer, first_difference, id_reused
+from application.applying import apply
 from application.handlers import (
     TakenResourceError,
     already_exists,
@@ -14,15 +15,14 @@ from application.handlers import (
     refused,
 )
 from application.jobs import Item, Job
+from application.moments import CHARGES
 from application.ports import Batch, EventStore, Key, Rider
 from application.world import Draft, World
-from domain import pricebook, reservation
 from domain.balance import Balance, due
 from domain.commands import Command, CreateCustomer, IssueGrant, Reserve
 from domain.event import Event, Recorded
-from domain.events import GrantIssued, MinReaderRaised, PricesPublished
-from domain.folding import evolve
 from domain.outcomes import Decision, Refusal
+from domain.usage_events import UsageParked
 
 
 class Plan:
@@ -145,8 +145,23 @@ class Plan:
         field = first_difference(command, recorded.event)
         if field is not None:
             return Answer(command.id, None, error=id_reused(command, field, recorded))
+        if isinstance(recorded.event, UsageParked):
+            recorded = self._answer_for_parked(recorded, recorded.event.parked)
         currency = self._currency(recorded.customer or customer)
         return Answer(command.id, recorded, currency, repeated=True)
+
+    def _answer_for_parked(self, recorded: Recorded, name: str) -> Recorded:
+        """Return what answers for a parked record by now: its parking, or its release.
+
+        A parking beyond the world's position is not known; such a batch is decided again.
+        """
+        parked = self.draft.parked_usage(name)
+        if parked is None or parked.answered_at == recorded.position:
+            return recorded
+        position = parked.answered_at
+        if position > self.base:
+            return self.events[position - self.base - 1]
+        return self._store.at([position])[position]
 
     def _currency(self, customer: str | None) -> str:
         terms = self.draft.balance(customer).customer if customer else None
@@ -167,10 +182,26 @@ class Plan:
             if balance.customer is None:  # nobody to record it for: the id stays free
                 raise Refused(decision.detail, code=decision.code, **decision.facts)
             decision = (refused(command, customer, key, decision),)
-        *before, last = decision
-        for event in before:
-            self._record(item, customer, event, now, None)
-        return self._record(item, customer, last, now, key)
+        if balance.customer is None and not isinstance(command, CreateCustomer):
+            customer = None  # usage that names nobody: it stands in no customer's history
+        return self._record_all(item, customer, decision, now, key)
+
+    def _record_all(
+        self, item: Item, customer: str | None, decision: tuple[Event, ...], now: int, key: Key
+    ) -> Answer:
+        """Record a decision, and a block where one is due; the answer names a kind of command."""
+        found: Answer | None = None
+        for event in decision:
+            answers = bool(event.command_kind())
+            answer = self._record(item, customer, event, now, key if answers else None)
+            found = answer if answers else found
+            if isinstance(event, CHARGES):
+                balance = self.draft.balance(event.customer)
+                block = self._world.moments.block_after(balance, self.events, self.base)
+                if block is not None:
+                    self._record(item, customer, block, now, None)
+        assert found is not None
+        return found
 
     def _decision(self, balance: Balance, command: Command, now: int) -> Decision:
         """Ask the rule; whatever it would say, the id of a resource that exists is taken.
@@ -206,7 +237,7 @@ class Plan:
         """Apply an event to the draft and give it its envelope and its position."""
         draft = self.draft
         command = item.command
-        stream_version, sequence, currency = self._apply(event, customer, now, command.id)
+        stream_version, sequence, currency = apply(draft, event, customer, now, command.id)
         position = draft.position = draft.position + 1
         draft.recorded_at = now
         occurred_at: int | None = getattr(event, "occurred_at", None)
@@ -230,35 +261,6 @@ class Plan:
         if key is not None:
             self.ids[key] = position
         return Answer(command.id, recorded, currency)
-
-    def _apply(
-        self, event: Event, customer: str | None, now: int, command: str
-    ) -> tuple[int, int | None, str]:
-        """Evolve what an event concerns; return stream version, customer sequence, currency."""
-        draft = self.draft
-        if customer is None:
-            return self._apply_to_ledger(event), None, ""
-        balance = evolve(draft.balance(customer), event, now)
-        draft.balances[customer] = balance
-        version = balance.own_version
-        name: str | None = getattr(event, "reservation", None)
-        if name is not None:
-            state = reservation.evolve(draft.reservation_in_memory(name), event, now, command)
-            assert state is not None
-            draft.reservations[name] = state
-            version = state.version
-        elif isinstance(event, GrantIssued):
-            version = 1
-        return version, balance.sequence, balance.customer.currency if balance.customer else ""
-
-    def _apply_to_ledger(self, event: Event) -> int:
-        draft = self.draft
-        if isinstance(event, PricesPublished):
-            draft.books[event.book] = pricebook.evolve(draft.book(event.book), event)
-            return event.version
-        assert isinstance(event, MinReaderRaised)
-        draft.ledger_version += 1
-        return draft.ledger_version
 
 
 def make_plan(

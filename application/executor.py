@@ -69,6 +69,18 @@ class Executor:
         """Return the position up to which this executor has decided; a batch may be under way."""
         return self._committer.world.position
 
+    @property
+    def waiting(self) -> int:
+        """Return how many commands wait for their decision."""
+        return self._queued
+
+    def watch(self, on_commit: Callable[[int, float], None]) -> None:
+        """Have every commit told: how many commands it answered, and the seconds it took.
+
+        Called by the thread that committed, so it must be quick and must not raise.
+        """
+        self._committer.on_commit = on_commit
+
     def submit(self, job: Job) -> None:
         """Queue a job and return at once; raises Unavailable (`overloaded`) on a full queue."""
         _check_size(job)
@@ -124,15 +136,21 @@ class Executor:
 
     def _give_up(self, job: Job) -> None:
         """Withdraw a job that nobody waits for any longer, or say that its outcome is open."""
-        with self._changed:
-            if job in self._queue:
-                self._queue.remove(job)
-                self._queued -= len(job.items)
-                raise Unavailable(
-                    "the deadline passed before the decision: nothing was done", code="overloaded"
-                )
+        if self.withdraw(job):
+            raise Unavailable(
+                "the deadline passed before the decision: nothing was done", code="overloaded"
+            )
         if not job.wait(0):
             raise Unknown("the deadline passed during the commit: ask for the outcome by id")
+
+    def withdraw(self, job: Job) -> bool:
+        """Take a job out of the queue; False when its decision has begun already."""
+        with self._changed:
+            if job not in self._queue:
+                return False
+            self._queue.remove(job)
+            self._queued -= len(job.items)
+            return True
 
     def close(self, timeout: float = 30.0) -> None:
         """Decide what is queued, then stop; queued jobs that do not make it are told so."""

@@ -19,7 +19,7 @@ from domain.pricebook import PriceBook
 from domain.reservation import Reservation
 from domain.state import balance_to_wire, book_to_wire, reservation_to_wire
 
-STATE_FORMAT = "tollbook/state/1"
+STATE_FORMAT = "tollbook/state/2"
 
 STATE_LINE_BYTES_MAX = 256 * 2**20
 """The longest line of the state format: one customer with all open holds."""

@@ -9,6 +9,7 @@ from application.ports import Key
 from application.world import READER, Draft
 from domain import pricebook
 from domain.balance import Balance, decide_grant
+from domain.capping import decide_caps
 from domain.commands import (
     ChangeCustomer,
     ChargeUsage,
@@ -16,21 +17,36 @@ from domain.commands import (
     CreateCustomer,
     Extend,
     IssueGrant,
+    ParkUsage,
     PublishPrices,
     RaiseMinReader,
     Release,
+    ReleaseUsage,
     Reserve,
+    SetCaps,
     Settle,
+    Unblock,
     in_key_order,
     wire_body,
 )
 from domain.customer import decide_change, decide_create
 from domain.events import CommandRefused, MinReaderRaised
+from domain.fraud import decide_unblock
 from domain.outcomes import Decision, Refusal
+from domain.parking import (
+    ParkedUsage,
+    decide_park,
+    decide_release_usage,
+    decide_usage,
+    parked_record,
+)
 from domain.pricebook import PriceBook
 from domain.reservation import Reservation
 from domain.reserving import decide_extend, decide_release, decide_reserve
-from domain.settling import decide_settle, decide_usage
+from domain.settling import decide_settle
+
+_NAMING_CUSTOMERS = (Reserve, IssueGrant, ChargeUsage, ChangeCustomer, Unblock, SetCaps)
+"""Commands that say which customer they concern."""
 
 
 class TakenResourceError(Exception):
@@ -42,10 +58,12 @@ def customer_of(draft: Draft, command: Any) -> str | None:
 
     Raises NotFound when it names a reservation that does not exist.
     """
-    if isinstance(command, Reserve | IssueGrant | ChargeUsage | ChangeCustomer):
+    if isinstance(command, _NAMING_CUSTOMERS):
         return command.customer
     if isinstance(command, Settle | Extend | Release):
         return _reservation(draft, command.reservation).customer
+    if isinstance(command, ReleaseUsage):
+        return _parked(draft, command).customer
     if isinstance(command, CreateCustomer):
         return command.id
     return None
@@ -58,16 +76,23 @@ def _reservation(draft: Draft, name: str) -> Reservation:
     return found
 
 
+def _parked(draft: Draft, command: ReleaseUsage) -> ParkedUsage:
+    name = command.parked
+    found = draft.parked_usage(name)
+    if found is None:
+        raise NotFound(f"there is no parked usage {name}", field="parked", value=name)
+    return found
+
+
 def _book(draft: Draft, balance: Balance) -> PriceBook:
-    assert balance.customer is not None
+    if balance.customer is None:
+        return PriceBook("")
     return draft.book(balance.customer.price_book)
 
 
 def decide(draft: Draft, balance: Balance, command: Command, now: int) -> Decision:
     """Let the rule for this command decide, on a balance with everything due booked."""
-    if balance.customer is None and not isinstance(
-        command, CreateCustomer | PublishPrices | RaiseMinReader
-    ):
+    if balance.customer is None and not isinstance(command, _FOR_NOBODY):
         name = getattr(command, "customer", "")
         raise NotFound(f"there is no customer {name}", field="customer", value=name)
     return _RULES[type(command)](draft, balance, command, now)
@@ -94,7 +119,30 @@ def _release(draft: Draft, balance: Balance, command: Release, _now: int) -> Dec
 
 
 def _usage(draft: Draft, balance: Balance, command: ChargeUsage, now: int) -> Decision:
-    return decide_usage(balance, _book(draft, balance), command, now)
+    reservation = _named(draft, command)
+    return decide_usage(balance, reservation, _book(draft, balance), command, now)
+
+
+def _named(draft: Draft, record: ChargeUsage) -> Reservation | None:
+    return None if record.reservation is None else draft.reservation(record.reservation)
+
+
+def _park(_draft: Draft, _balance: Balance, command: ParkUsage, _now: int) -> Decision:
+    return decide_park(command)
+
+
+def _release_usage(draft: Draft, balance: Balance, command: ReleaseUsage, now: int) -> Decision:
+    parked = _parked(draft, command)
+    reservation = _named(draft, parked_record(parked))
+    return decide_release_usage(balance, parked, reservation, _book(draft, balance), now)
+
+
+def _unblock(_draft: Draft, balance: Balance, command: Unblock, _now: int) -> Decision:
+    return decide_unblock(balance, command)
+
+
+def _set_caps(_draft: Draft, _balance: Balance, command: SetCaps, _now: int) -> Decision:
+    return decide_caps(command)
 
 
 def _grant(_draft: Draft, balance: Balance, command: IssueGrant, now: int) -> Decision:
@@ -133,8 +181,18 @@ _RULES: dict[type[Command], Callable[[Draft, Balance, Any, int], Decision]] = {
     Settle: _settle,
     Release: _release,
     ChargeUsage: _usage,
+    ParkUsage: _park,
+    ReleaseUsage: _release_usage,
+    Unblock: _unblock,
+    SetCaps: _set_caps,
     RaiseMinReader: _raise_reader,
 }
+
+_FOR_NOBODY = (
+    *(CreateCustomer, PublishPrices, RaiseMinReader),
+    *(ChargeUsage, ParkUsage, ReleaseUsage),
+)
+"""Commands that need no customer who exists; usage that names nobody is parked."""
 
 
 def already_exists(command: Command) -> Refusal:

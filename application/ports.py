@@ -104,8 +104,13 @@ class EventStore(Protocol):
     def taken(self, keys: Sequence[Key]) -> dict[Key, int]:
         """Return which of these keys are taken, and the positions that answer them."""
 
-    def customer_events(self, customer: str, after: int, position: int) -> Iterator[Recorded]:
-        """Yield a customer's events after a sequence number, up to a position."""
+    def customer_events(
+        self, customer: str, after: int, position: int, last: int | None = None
+    ) -> Iterator[Recorded]:
+        """Yield a customer's events after a sequence number, up to a position.
+
+        With `last`, no further than that sequence number.
+        """
 
     def stream_events(self, stream: str, position: int) -> Iterator[Recorded]:
         """Yield a stream's events up to a position."""

@@ -59,14 +59,14 @@ class Target(NamedTuple):
     instant: int | None = None
 
 
-def parse_target(text: str) -> Target:
+def parse_target(text: str, field: str = "to") -> Target:
     """Read a POSITION or a TIME (RFC 3339)."""
     if text.isascii() and text.isdigit() and len(text) < 19:
         return Target(position=int(text))
     try:
         return Target(instant=parse_instant(text))
     except Invalid:
-        raise Invalid.because("to", text, "a position or an RFC 3339 time") from None
+        raise Invalid.because(field, text, "a position or an RFC 3339 time") from None
 
 
 class ReplayReport(NamedTuple):

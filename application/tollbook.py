@@ -7,11 +7,15 @@ from tollbook.errors import NotFound, Unavailable
 from application.answers import Answer
 from application.executor import Executor
 from application.ports import ConnectionLostError, EventStore, Vault
-from application.world import load_balance, load_book, load_reservation
+from application.world import load_balance, load_book, load_parked, load_reservation
+from domain import capping
 from domain.balance import Balance, BalanceView, view
 from domain.commands import PublishPrices, parse
+from domain.event import Recorded
 from domain.pricebook import PriceBook, publication_id
+from domain.quoting import quote, quote_request, quote_to_wire
 from domain.reservation import Reservation
+from domain.usage_events import UsageParked
 from domain.values import is_id
 
 
@@ -58,11 +62,19 @@ class Tollbook:
             raise NotFound(f"there is no customer {customer}", field="customer", value=customer)
         return balance
 
+    def caps(self, customer: str) -> list[dict[str, Any]]:
+        """Return a customer's caps with what is used and held of each, and when it resets."""
+        return capping.view(self.balance_state(customer), self.now())
+
     def name(self, customer: str) -> str | None:
         """Return a customer's name, or None when their key was destroyed."""
         terms = self.balance_state(customer).customer
         assert terms is not None
-        return self._vault.open(customer, "name", terms.name_sealed)
+        return self.opened_name(customer, terms.name_sealed)
+
+    def opened_name(self, customer: str, sealed: str) -> str | None:
+        """Return the name that a customer's sealed text holds, or None when it was erased."""
+        return self._vault.open(customer, "name", sealed)
 
     def reservation(self, name: str) -> Reservation:
         """Return a reservation; raises NotFound for an unknown one."""
@@ -75,6 +87,15 @@ class Tollbook:
         """Return a price book with all its versions."""
         return load_book(self.store, book, self.store.head().position)
 
+    def quote(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return what usage would cost and whether it would be admitted; nothing is recorded."""
+        request = quote_request(body)
+        balance = self.balance_state(request.customer)
+        terms = balance.customer
+        assert terms is not None
+        quoted = quote(balance, self.prices(terms.price_book), request, self.now())
+        return quote_to_wire(quoted, terms.currency)
+
     def outcome(self, kind: str, scope: str, name: str) -> Answer:
         """Return the answer a command got, by its id; raises NotFound when it got none.
 
@@ -86,13 +107,21 @@ class Tollbook:
             if position is None:
                 raise NotFound(f"no {kind} of {scope} has the id {name}", field="id", value=name)
             recorded = self.store.at([position])[position]
+            if isinstance(recorded.event, UsageParked):
+                recorded = self._released(recorded, recorded.event.parked)
         except ConnectionLostError as error:
             raise Unavailable(f"the database does not answer: {error}") from None
         currency = ""
         if recorded.customer is not None:
-            terms = load_balance(self.store, recorded.customer, position).customer
+            terms = load_balance(self.store, recorded.customer, recorded.position).customer
             currency = terms.currency if terms else ""
         return Answer(name, recorded, currency, repeated=True)
+
+    def _released(self, parking: Recorded, name: str) -> Recorded:
+        """Return the release of a parked record, or its parking while there is none."""
+        parked = load_parked(self.store, name, self.store.head().position)
+        position = parking.position if parked is None else parked.answered_at
+        return self.store.at([position])[position]
 
     def now(self) -> int:
         """Return the ledger's time: the database's, never behind what is recorded."""

@@ -10,20 +10,24 @@ from typing import Any
 
 from tollbook.errors import Unavailable
 
+from application.moments import Moments
 from application.ports import EventStore
-from domain import pricebook, reservation
+from domain import parking, pricebook, reservation
 from domain.balance import Balance
 from domain.event import Event, Recorded
 from domain.events import MinReaderRaised, PricesPublished
 from domain.folding import evolve
+from domain.parking import ParkedUsage
 from domain.pricebook import PriceBook
 from domain.reservation import Reservation
+from domain.usage_events import UsageParked, UsageReleased
 
 READER = 1
 """The newest event generation this code can read; see the event `min_reader_raised`."""
 
 BALANCES_MAX = 50_000
 RESERVATIONS_MAX = 50_000
+PARKED_MAX = 5_000
 """How many aggregates stay in memory; the rest is loaded again when needed."""
 
 
@@ -33,11 +37,13 @@ class World:
     def __init__(self, store: EventStore) -> None:
         """Start empty at the store's head."""
         self._store = store
+        self.moments = Moments(store)
         self.position = 0
         self.recorded_at = 0
         self.balances: dict[str, Balance] = {}
         self.reservations: dict[str, Reservation | None] = {}
         self.books: dict[str, PriceBook] = {}
+        self.parked: dict[str, ParkedUsage] = {}
         self.ledger_version = 0
         self.reset()
 
@@ -56,6 +62,7 @@ class World:
         self.balances.clear()
         self.reservations.clear()
         self.books.clear()
+        self.parked.clear()
 
     def balance(self, customer: str) -> Balance:
         """Return a customer's balance; an unknown customer has an empty one."""
@@ -82,6 +89,15 @@ class World:
             self.books[name] = found
         return found
 
+    def parked_usage(self, name: str) -> ParkedUsage | None:
+        """Return a parked usage record, or None when there is none by that id."""
+        found = self.parked.get(name)
+        if found is None:
+            found = load_parked(self._store, name, self.position)
+            if found is not None:
+                self.parked[name] = found
+        return found
+
     def apply(self, recorded: Recorded) -> None:
         """Apply an event that another writer appended, to what is in memory."""
         event = recorded.event
@@ -99,6 +115,8 @@ class World:
                 self.books[event.book] = pricebook.evolve(book, event)
         if isinstance(event, MinReaderRaised):
             self.ledger_version = recorded.stream_version
+        if isinstance(event, UsageParked | UsageReleased):
+            self.parked.pop(event.parked, None)  # seldom met again: loaded when it is
         self.position = recorded.position
         self.recorded_at = max(self.recorded_at, recorded.recorded_at)
 
@@ -115,6 +133,7 @@ class World:
         """Let go of the aggregates that were put in longest ago, when there are too many."""
         _trim(self.balances, BALANCES_MAX)
         _trim(self.reservations, RESERVATIONS_MAX)
+        _trim(self.parked, PARKED_MAX)
 
 
 def _trim(cache: dict[str, Any], most: int) -> None:
@@ -153,6 +172,7 @@ class Draft:
         self.balances: dict[str, Balance] = {}
         self.reservations: dict[str, Reservation | None] = {}
         self.books: dict[str, PriceBook] = {}
+        self.parked: dict[str, ParkedUsage] = {}
         self.position = world.position
         self.recorded_at = world.recorded_at
         self.ledger_version = world.ledger_version
@@ -177,6 +197,7 @@ class Draft:
         other.balances = self.balances.copy()
         other.reservations = self.reservations.copy()
         other.books = self.books.copy()
+        other.parked = self.parked.copy()
         other.position, other.recorded_at = self.position, self.recorded_at
         other.ledger_version = self.ledger_version
         return other
@@ -185,6 +206,11 @@ class Draft:
         """Return the price book as this batch has left it."""
         found = self.books.get(name)
         return self._world.book(name) if found is None else found
+
+    def parked_usage(self, name: str) -> ParkedUsage | None:
+        """Return the parked usage record as this batch has left it."""
+        found = self.parked.get(name)
+        return self._world.parked_usage(name) if found is None else found
 
     def advance(self) -> "Undo":
         """Make this batch's changes the state that the next batch is decided on.
@@ -196,6 +222,7 @@ class Draft:
         world.balances.update(self.balances)
         world.reservations.update(self.reservations)
         world.books.update(self.books)
+        world.parked.update(self.parked)
         world.position, world.recorded_at = self.position, self.recorded_at
         world.ledger_version = self.ledger_version
         world.trim()
@@ -252,6 +279,14 @@ def load_reservation(store: EventStore, name: str, position: int) -> Reservation
     state: Reservation | None = None
     for recorded in store.stream_events(f"reservation-{name}", position):
         state = reservation.evolve(state, recorded.event, recorded.recorded_at, recorded.command)
+    return state
+
+
+def load_parked(store: EventStore, name: str, position: int) -> ParkedUsage | None:
+    """Fold a parked usage record's stream up to a position."""
+    state: ParkedUsage | None = None
+    for recorded in store.stream_events(f"usage-{name}", position):
+        state = parking.evolve(state, recorded.event, recorded.position, recorded.command)
     return state
 
 

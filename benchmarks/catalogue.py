@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from benchmarks.bench import Bench
+from benchmarks.exporting import copied_out, exports
 from benchmarks.figures import BY_NAME
 from benchmarks.growth import pairs_at_20m
+from benchmarks.http_pairs import http_bare, http_pairs
 from benchmarks.library import library_pairs
 from benchmarks.long_ledger import bytes_per_inference
 from benchmarks.pairs import alone, hot_64, hot_512, spread_512
 from benchmarks.raw_copy import raw_copy
 from benchmarks.reading import open_1m, replay, verify
+from benchmarks.sustained import pairs_sustained
 from benchmarks.two_writers import two_writers
 
 
@@ -35,6 +38,9 @@ STAGES = (
         Measurement(hot_512, ("pairs_hot_512", "pairs_hot_512_events_vs_copy")),
         Measurement(spread_512, ("pairs_spread_512",)),
         Measurement(two_writers, ("pairs_2writers",)),
+        Measurement(http_bare, ("http_bare_64",)),
+        Measurement(http_pairs, ("http_pairs_64", "http_pairs_64_p99", "http_commands_batch")),
+        Measurement(pairs_sustained, ("pairs_sustained", "pairs_sustained_lag"), once=True),
         Measurement(pairs_at_20m, ("pairs_at_20m",)),
     ),
     (
@@ -45,6 +51,8 @@ STAGES = (
         ),
         Measurement(replay, ("replay",)),
         Measurement(verify, ("verify",), once=True),
+        Measurement(copied_out, ("export_copy",)),
+        Measurement(exports, ("export_csv", "export_parquet")),
         Measurement(open_1m, ("open_1m", "open_1m_memory")),
     ),
 )

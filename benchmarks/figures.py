@@ -57,6 +57,8 @@ class Sizes:
     customers: int = 10_000
     ledger_events: int = 1_000_000
     grown_events: int = 20_000_000
+    http_pairs: int = 10_000
+    sustained_seconds: float = 60.0
 
 
 QUICK = Sizes(
@@ -68,6 +70,8 @@ QUICK = Sizes(
     customers=200,
     ledger_events=10_000,
     grown_events=100_000,
+    http_pairs=1_280,
+    sustained_seconds=2.0,
 )
 
 
@@ -99,6 +103,8 @@ class Result:
 COPY = "raw_copy"
 LIBRARY = "library_pairs"
 HOT = "pairs_hot_512"
+HTTP = "http_bare_64"
+COPY_OUT = "export_copy"
 
 FIGURES = (
     Figure(COPY, "events/s", "COPY of equal rows into equal tables, 500 events per commit"),
@@ -116,6 +122,15 @@ FIGURES = (
     Figure("pairs_2writers", "pairs/s", "one process reserves, another settles", LIBRARY),
     Figure("pairs_2writers_vs_hot", "pairs/s", "the same, beside one process", HOT,
            same_as="pairs_2writers", least_ratio=0.6),
+    Figure(HTTP, "pairs/s", "the server and framework alone, the same requests, no ledger"),
+    Figure("http_pairs_64", "pairs/s", "64 keep-alive connections, projector on", HTTP,
+           least=1_000),
+    Figure("http_pairs_64_p99", "ms", "99 of 100 of these requests answer within", most=80),
+    Figure("http_commands_batch", "pairs/s", "POST /v1/commands with 1,000 commands each", HOT,
+           least=4_000),
+    Figure("pairs_sustained", "pairs/s", "4,500 begin each second for a minute, projector on",
+           HOT, least=4_000),
+    Figure("pairs_sustained_lag", "s", "how far the views are behind when it ends", most=2),
     Figure("bytes_per_inference", "bytes", "events, ids and snapshots with all indexes",
            most=2_000),
     Figure("bytes_per_inference_events", "bytes", "of these: the table of events"),
@@ -124,6 +139,9 @@ FIGURES = (
     Figure("bytes_per_inference_snapshots", "bytes", "of these: snapshots, with their index"),
     Figure("replay", "events/s", "audit replay of 1,000,000 events, no snapshots", least=100_000),
     Figure("verify", "events/s", "audit verify of the same ledger"),
+    Figure(COPY_OUT, "rows/s", "COPY of the charges of the same ledger, thrown away"),
+    Figure("export_csv", "rows/s", "export of these charges", COPY_OUT, least=100_000),
+    Figure("export_parquet", "rows/s", "the same as Parquet", COPY_OUT, least=200_000),
     Figure("open_1m", "s", "a new process, to its first answer on the same ledger", most=3),
     Figure("open_1m_memory", "MB", "its resident memory, every customer touched", most=400),
     Figure("pairs_at_20m", "pairs/s", "512 in flight on 20,000,000 events", HOT,

@@ -12,16 +12,29 @@ from tollbook.amounts import format_pico
 from tollbook.errors import Invalid
 from tollbook.times import format_instant
 
+from domain.activity import Activity
 from domain.allocation import NEVER, Grant
 from domain.commands import IssueGrant
 from domain.customer import Customer
 from domain.event import Event
 from domain.events import GrantIssued, GrantsExpired, HoldsExpired
 from domain.holds import Hold, Holds
+from domain.metering import Meters
 from domain.values import AMOUNT_MAX
 
 EXPIRED_HOLDS_PER_EVENT = 500
 """How many holds one `holds_expired` event names, so that no event grows without bound."""
+
+
+class Block(NamedTuple):
+    """An account is blocked: since when, and the figures of the rule that blocked it."""
+
+    blocked_at: int
+    """When the ledger recorded it."""
+    occurred_at: int
+    recent: int
+    total: int
+    windows: int
 
 
 class Balance(NamedTuple):
@@ -50,6 +63,13 @@ class Balance(NamedTuple):
     """The customer's gapless event number."""
     own_version: int = 0
     """The version of the stream `customer-ID`."""
+    activity: Activity = Activity()
+    """What the fraud rule looks at."""
+    block: Block | None = None
+    cleared_at: int = 0
+    """When the account was unblocked last; 0 if it never was."""
+    meters: Meters = ()
+    """Caps, and what counts against them."""
 
     def credit_room(self) -> int:
         """Return how much of the credit limit is neither used nor held; never below zero."""

@@ -13,9 +13,22 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from tollbook.errors import Invalid
 
+from domain.cap import Caps
 from domain.pricebook_format import PriceBookBody
 from domain.units import Usage
-from domain.values import Amount, Currency, Id, InstantIn, KeyText, Name, Sealed, Text, ZoneName
+from domain.values import (
+    Amount,
+    Currency,
+    Digest,
+    Id,
+    InstantIn,
+    KeyText,
+    Name,
+    ParkedId,
+    Sealed,
+    Text,
+    ZoneName,
+)
 
 TTL_DEFAULT_SECONDS = 300
 TTL_MAX_SECONDS = 86_400
@@ -117,7 +130,7 @@ class Extend(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class Settle(Command):
-    """Charge what was really used; with a `source`, as the usage record (source, id)."""
+    """Charge what was really used."""
 
     KIND: ClassVar[str] = "settle"
     id: KeyText
@@ -125,13 +138,6 @@ class Settle(Command):
     usage: Usage
     occurred_at: InstantIn | None = None
     final: bool = True
-    source: KeyText | None = None
-
-    def key(self, scope: str) -> tuple[str, str, str]:
-        """Return the usage record's key when there is a source, else the settle's own."""
-        if self.source is not None:
-            return "usage", self.source, self.id
-        return "settle", scope, self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
@@ -146,7 +152,7 @@ class Release(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class ChargeUsage(Command):
-    """Charge a usage record (source, id) directly, without a reservation."""
+    """Charge a usage record (source, id): on its reservation, or directly without one."""
 
     KIND: ClassVar[str] = "usage"
     id: KeyText
@@ -155,11 +161,51 @@ class ChargeUsage(Command):
     model: Name
     usage: Usage
     occurred_at: InstantIn
+    reservation: Id | None = None
     license: Id | None = None
+    request_hash: Digest | None = None
+    response_hash: Digest | None = None
 
     def key(self, scope: str) -> tuple[str, str, str]:  # noqa: ARG002 - the source is the scope
         """Return the usage record's key, unique across all customers."""
         return "usage", self.source, self.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class ParkUsage(ChargeUsage):
+    """Keep a usage record uncharged, because somebody says so before it is charged."""
+
+    KIND: ClassVar[str] = "park_usage"
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class ReleaseUsage(Command):
+    """Decide a parked usage record again, now."""
+
+    KIND: ClassVar[str] = "release_usage"
+    id: Id
+    parked: ParkedId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class Unblock(Command):
+    """Let a blocked account reserve again."""
+
+    KIND: ClassVar[str] = "unblock"
+    id: Id
+    customer: Id
+    reason: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class SetCaps(Command):
+    """Replace a customer's caps; none at all is a list without any."""
+
+    KIND: ClassVar[str] = "set_caps"
+    id: Id
+    customer: Id
+    caps: Caps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
@@ -183,6 +229,10 @@ COMMANDS: dict[str, type[Command]] = {
         Settle,
         Release,
         ChargeUsage,
+        ParkUsage,
+        ReleaseUsage,
+        Unblock,
+        SetCaps,
         RaiseMinReader,
     )
 }
@@ -199,13 +249,18 @@ def parse(kind: str, body: Mapping[str, Any]) -> Command:
             value=str(kind)[:40],
             rule="a known kind of command",
         )
+    command: Command = read(adapter, body)
+    return command
+
+
+def read(adapter: TypeAdapter[Any], body: Mapping[str, Any]) -> Any:
+    """Read JSON data strictly; raises Invalid naming field, value and rule."""
     try:
-        command: Command = adapter.validate_json(json.dumps(body, allow_nan=False), strict=True)
+        return adapter.validate_json(json.dumps(body, allow_nan=False), strict=True)
     except ValidationError as error:
         raise invalid_from(error) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise Invalid(f"the body is not JSON: {error}", field="body", rule="JSON") from None
-    return command
 
 
 def invalid_from(error: ValidationError) -> Invalid:

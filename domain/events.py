@@ -6,9 +6,11 @@ given, so that the same id with another body can be refused by naming the field.
 
 from typing import Any, Literal
 
+from domain import guard_events as _guard_events  # noqa: F401 - defining events registers them
+from domain import usage_events as _more_events  # noqa: F401 - defining events registers them
 from domain.event import Event, event
 from domain.units import Usage
-from domain.values import Currency, GrantAmounts, Id, Instant, KeyText, Money, Name, Text
+from domain.values import Currency, Digest, GrantAmounts, Id, Instant, KeyText, Money, Name, Text
 
 
 @event("customer_created", kind="create_customer")
@@ -135,14 +137,19 @@ class ReservationSettled(Event):
     final: bool
     from_balance: Money
     grants: GrantAmounts
+    license: Id | None = None
     model: Name
     occurred_at: Instant | None = None
     period: str
     price_book: Id
     price_version: int
     receivable: Money
+    record: KeyText | None = None
+    """The usage record, when it had been parked: the key belongs to its parking."""
     released: Money
+    request_hash: Digest | None = None
     reservation: Id
+    response_hash: Digest | None = None
     source: KeyText | None = None
     usage: Usage
     volume: int
@@ -157,7 +164,9 @@ class ReservationSettled(Event):
         return self.customer if self.source is None else self.source
 
     def command_kind(self) -> str:
-        """Return `usage` for a usage record: (source, id) is unique across all customers."""
+        """Return `usage` for a usage record, and nothing for one that was parked before."""
+        if self.record is not None:
+            return ""
         return "settle" if self.source is None else "usage"
 
 
@@ -191,6 +200,10 @@ class UsageCharged(Event):
     price_book: Id
     price_version: int
     receivable: Money
+    record: KeyText | None = None
+    """The usage record, when it had been parked: the key belongs to its parking."""
+    request_hash: Digest | None = None
+    response_hash: Digest | None = None
     source: KeyText
     usage: Usage
     volume: int
@@ -202,6 +215,10 @@ class UsageCharged(Event):
     def command_scope(self) -> str:
         """Return the source of the usage record."""
         return self.source
+
+    def command_kind(self) -> str:
+        """Return `usage`, and nothing for a record that was parked before."""
+        return "" if self.record is not None else "usage"
 
 
 @event("prices_published", kind="publish_prices")

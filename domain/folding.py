@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from domain.activity import counted, requests_of
 from domain.allocation import NEVER, Grant, Parts, in_burn_order, moved
-from domain.balance import Balance, earliest_expiry
+from domain.balance import Balance, Block, earliest_expiry
 from domain.customer import changed, created
 from domain.event import Event
 from domain.events import (
@@ -20,8 +21,12 @@ from domain.events import (
     ReservationSettled,
     UsageCharged,
 )
+from domain.guard_events import AccountBlocked, AccountUnblocked, CapsSet
 from domain.holds import Hold
+from domain.metering import Used, reheld, rezoned, set_up
+from domain.metering import counted as metered
 from domain.pricing import token_volume
+from domain.reservation import added, remaining
 
 Changes = dict[str, Any]
 """Fields of a balance and their new values."""
@@ -32,6 +37,13 @@ def evolve(balance: Balance, event: Event, at: int) -> Balance:
     kind = type(event)
     fold = _FOLDS.get(kind)
     changes: Changes = {} if fold is None else fold(balance, event)
+    timed = _TIMED.get(kind)
+    if timed is not None:
+        changes.update(timed(balance, event, at))
+    if balance.meters and "holds" in changes:
+        meters = changes.get("meters", balance.meters)
+        names = _reservations(event)
+        changes["meters"] = reheld(meters, balance.holds, changes["holds"], names)
     changes["sequence"] = balance.sequence + 1
     if kind in _OWN:
         changes["own_version"] = balance.own_version + 1
@@ -49,7 +61,9 @@ def _with_earliest_expiry(balance: Balance) -> Balance:
 
 
 def _held(balance: Balance, event: ReservationHeld) -> Changes:
-    hold = Hold(event.held, event.expires_at, event.grants, event.credit)
+    hold = Hold(
+        event.held, event.expires_at, event.grants, event.credit, event.model, event.estimate
+    )
     return {
         "grants": _set_aside(balance.grants, event.grants),
         "holds": balance.holds.put(event.reservation, hold),
@@ -73,7 +87,9 @@ def _extended(balance: Balance, event: ReservationExtended) -> Changes:
         merged[name] = merged.get(name, 0) + part
     grants = _set_aside(balance.grants, event.grants)
     parts = tuple((grant.id, merged[grant.id]) for grant in grants if grant.id in merged)
-    larger = Hold(event.held, event.expires_at, parts, hold.credit + event.credit)
+    estimate = added(hold.estimate, event.estimate or {})
+    credit = hold.credit + event.credit
+    larger = Hold(event.held, event.expires_at, parts, credit, hold.model, estimate)
     return {
         "grants": grants,
         "holds": balance.holds.put(event.reservation, larger),
@@ -106,7 +122,8 @@ def _partly_used(balance: Balance, event: ReservationSettled, hold: Hold) -> Cha
     kept = tuple((name, left) for name, part in hold.parts if (left := part - used.get(name, 0)))
     credit = min(event.credit, hold.credit)
     amount = hold.amount - sum(used.values()) - credit
-    smaller = Hold(amount, hold.expires_at, kept, hold.credit - credit)
+    estimate = remaining(hold.estimate, event.usage)
+    smaller = Hold(amount, hold.expires_at, kept, hold.credit - credit, hold.model, estimate)
     return {
         "grants": moved(balance.grants, free, {name: -part for name, part in used.items()}),
         "holds": balance.holds.put(event.reservation, smaller),
@@ -201,7 +218,64 @@ _FOLDS: dict[type[Event], Callable[[Balance, Any], Changes]] = {
     UsageCharged: _usage_charged,
 }
 
+
+def _used(balance: Balance, event: ReservationSettled | UsageCharged, at: int) -> Changes:
+    """Count a charge for the fraud rule and for the caps."""
+    occurred_at = at if event.occurred_at is None else event.occurred_at
+    final = event.final if isinstance(event, ReservationSettled) else True
+    requests = requests_of(event.usage, final)
+    sequence = balance.sequence + 1
+    changes: Changes = {"activity": counted(balance.activity, occurred_at, requests, sequence)}
+    if balance.meters:
+        used = Used(event.model, event.usage, final, occurred_at)
+        changes["meters"] = metered(balance.meters, used, at, _zone(balance))
+    return changes
+
+
+def _zone(balance: Balance) -> str:
+    return balance.customer.time_zone if balance.customer else "UTC"
+
+
+def _rezoned(balance: Balance, event: CustomerChanged, at: int) -> Changes:
+    before, after = _zone(balance), event.time_zone
+    if not balance.meters or after is None or after == before:
+        return {}
+    return {"meters": rezoned(balance.meters, at, before, after)}
+
+
+def _blocked(_balance: Balance, event: AccountBlocked, at: int) -> Changes:
+    return {"block": Block(at, event.occurred_at, event.recent, event.total, event.windows)}
+
+
+def _unblocked(_balance: Balance, _event: AccountUnblocked, at: int) -> Changes:
+    return {"block": None, "cleared_at": at}
+
+
+def _caps_set(balance: Balance, event: CapsSet, _at: int) -> Changes:
+    return {"meters": set_up(event.caps, balance.meters, balance.holds)}
+
+
+def _reservations(event: Any) -> list[str]:
+    """Return the reservations whose holds an event changes."""
+    if isinstance(event, HoldsExpired):
+        return [name for name, _ in event.holds]
+    return [event.reservation]
+
+
+_TIMED: dict[type[Event], Callable[[Balance, Any, int], Changes]] = {
+    ReservationSettled: _used,
+    UsageCharged: _used,
+    CustomerChanged: _rezoned,
+    AccountBlocked: _blocked,
+    AccountUnblocked: _unblocked,
+    CapsSet: _caps_set,
+}
+"""What else an event changes, where the time of its recording matters."""
+
 _OWN = frozenset(
-    {CustomerCreated, CustomerChanged, GrantsExpired, HoldsExpired, UsageCharged, CommandRefused}
+    {
+        *(CustomerCreated, CustomerChanged, GrantsExpired, HoldsExpired, UsageCharged),
+        *(CommandRefused, AccountBlocked, AccountUnblocked, CapsSet),
+    }
 )
 """The events that stand in the customer's own stream."""

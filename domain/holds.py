@@ -8,6 +8,8 @@ that fails to commit is forgotten by dropping the new version.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from domain.units import Quantities
+
 _BUCKETS = 64
 _EMPTY: tuple[dict[str, "Hold"], ...] = tuple({} for _ in range(_BUCKETS))
 
@@ -23,6 +25,9 @@ class Hold(NamedTuple):
     """(grant id, amount) in burn order."""
     credit: int
     """The share that rests on the credit limit instead of a grant."""
+    model: str
+    estimate: Quantities
+    """What may still be used: the estimate, less what parts have used, never below zero."""
 
 
 class Holds:

@@ -22,11 +22,19 @@ REFUSALS = {
     "insufficient_balance": "the money available for this model does not cover what is required",
     "already_exists": "another customer's resource has this id",
     "already_settled": "the reservation has had its final settlement",
-    "already_released": "the reservation was released",
+    "already_released": "the reservation, or the parked usage record, was released",
     "expired": "the hold has run out",
     "unknown_model": "no price is in force for this model",
     "unknown_unit": "the model has no price for this unit",
     "plan_forbids": "the customer's plan does not allow this",
+    "unknown_customer": "nobody has the id that a usage record names as its customer",
+    "unknown_reservation": "there is no reservation by the id that a usage record names",
+    "reservation_mismatch": "the reservation is of another customer or model than the record",
+    "occurred_at_out_of_range": "the usage did not occur between reservation and receipt",
+    "account_blocked": "the account is blocked after unusual use, until somebody unblocks it",
+    "not_blocked": "the account is not blocked",
+    "usage_capped": "what is used and held leaves no room for this under a usage cap",
+    "volume_exceeded": "a billing period counts at most 2^53 - 1 tokens of a model",
 }
 """Every code under which a rule of this domain refuses, with its meaning."""
 

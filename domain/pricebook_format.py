@@ -7,7 +7,14 @@ charge is an exact multiple of 10^-12. A pricing model that is not built yet is 
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 from tollbook.amounts import parse_price
 from tollbook.errors import Invalid
 
@@ -40,7 +47,19 @@ def _price(value: object) -> str:
     return f"{whole}.{part:06d}".rstrip("0").rstrip(".") if part else str(whole)
 
 
-Price = Annotated[str, PlainValidator(_price)]
+Price = Annotated[
+    str,
+    PlainValidator(_price),
+    WithJsonSchema(
+        {
+            "type": ["string", "integer"],
+            "minimum": 0,
+            "maximum": PRICE_MAX // 10**6,
+            "pattern": r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,6})?$",
+            "description": "At most six places, at most 1000000; never a number with a fraction.",
+        }
+    ),
+]
 
 _CONFIG = ConfigDict(frozen=True, strict=True, extra="forbid")
 

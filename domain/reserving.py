@@ -4,9 +4,11 @@ from tollbook.times import format_instant
 
 from domain.allocation import draw
 from domain.balance import Balance
+from domain.capping import over_cap
 from domain.commands import TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS, Extend, Release, Reserve
 from domain.customer import Customer
 from domain.events import ReservationExtended, ReservationHeld, ReservationReleased
+from domain.fraud import stopped
 from domain.outcomes import Decision, Refusal, money
 from domain.periods import billing_period
 from domain.pricebook import PriceBook
@@ -93,10 +95,16 @@ def decide_reserve(balance: Balance, book: PriceBook, command: Reserve, now: int
     """Hold the worst price of the estimate until the hold expires, or say what is missing."""
     customer = balance.customer
     assert customer is not None
+    blocked = stopped(balance)
+    if blocked is not None:
+        return blocked
     expires_at = now + (command.ttl_seconds or TTL_DEFAULT_SECONDS) * SECOND
     held = required(balance, book, command.model, command.estimate, now, expires_at)
     if isinstance(held, Refusal):
         return held
+    capped_out = over_cap(balance, command.model, command.estimate, now, new=True)
+    if capped_out is not None:
+        return capped_out
     drawn = funded(balance, customer, command.model, now, held)
     if isinstance(drawn, Refusal):
         return drawn
@@ -128,6 +136,9 @@ def decide_extend(
     hold = balance.holds.get(reservation.id)
     if hold is None or now >= reservation.expires_at:
         return expired(reservation)
+    blocked = stopped(balance)
+    if blocked is not None:
+        return blocked
     expires_at = reservation.expires_at
     if command.ttl_seconds is not None:
         latest = reservation.opened_at + EXTENDED_MAX
@@ -136,6 +147,10 @@ def decide_extend(
     needed = required(balance, book, reservation.model, estimate, now, expires_at)
     if isinstance(needed, Refusal):
         return needed
+    if command.estimate is not None:
+        capped_out = over_cap(balance, reservation.model, command.estimate, now, new=False)
+        if capped_out is not None:
+            return capped_out
     more = max(0, needed - hold.amount)
     drawn = funded(balance, customer, reservation.model, now, more)
     if isinstance(drawn, Refusal):

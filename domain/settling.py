@@ -11,9 +11,9 @@ from tollbook.times import format_instant
 
 from domain.allocation import Parts, draw
 from domain.balance import Balance
-from domain.commands import ChargeUsage, Settle
-from domain.customer import PLANS, Customer
-from domain.events import ReservationSettled, UsageCharged
+from domain.commands import Settle
+from domain.customer import Customer
+from domain.events import ReservationSettled
 from domain.holds import Hold
 from domain.outcomes import Decision, Refusal
 from domain.periods import billing_period
@@ -118,86 +118,68 @@ def decide_settle(
     balance: Balance, reservation: Reservation, book: PriceBook, command: Settle, now: int
 ) -> Decision:
     """Charge usage against a reservation, in part or finally."""
-    customer = balance.customer
-    assert customer is not None
     refusal = closed(reservation)
     if refusal is not None:
         return refusal
     occurred_at = now if command.occurred_at is None else command.occurred_at
-    _check_occurred(occurred_at, reservation.opened_at, now)
-    price = priced(balance, customer, book, reservation.model, command.usage, occurred_at)
+    earliest, latest = may_occur(reservation, now)
+    if not earliest <= occurred_at <= latest:
+        raise Invalid.because(
+            "occurred_at",
+            format_instant(occurred_at),
+            f"between the reservation ({format_instant(reservation.opened_at)}) and its receipt "
+            f"({format_instant(now)}), within 5 s",
+        )
+    return settled(
+        balance, reservation, book, command.usage, now, command.occurred_at, command.final
+    )
+
+
+def may_occur(reservation: Reservation, now: int) -> tuple[int, int]:
+    """Return the first and the last instant at which usage of a reservation may have occurred."""
+    return reservation.opened_at - TOLERANCE, now + TOLERANCE
+
+
+def settled(
+    balance: Balance,
+    reservation: Reservation,
+    book: PriceBook,
+    usage: Quantities,
+    now: int,
+    occurred_at: int | None,
+    final: bool = True,
+    **record: str | None,
+) -> tuple[ReservationSettled] | Refusal:
+    """Return the charge of usage on an open reservation, or why it has no price.
+
+    `record` is what a usage record adds to the fact.
+    """
+    customer = balance.customer
+    assert customer is not None
+    instant = now if occurred_at is None else occurred_at
+    price = priced(balance, customer, book, reservation.model, usage, instant)
     if isinstance(price, Refusal):
         return price
     hold = balance.holds.get(reservation.id)
-    who = paid(balance, reservation.model, now, price.amount, hold, command.final)
-    released = max(0, hold.amount - price.amount) if hold and command.final else 0
+    who = paid(balance, reservation.model, now, price.amount, hold, final)
     return (
         ReservationSettled(
             charged=price.amount,
             credit=who.credit,
             customer=reservation.customer,
-            final=command.final,
+            final=final,
             from_balance=price.amount - who.receivable,
             grants=who.grants,
             model=reservation.model,
-            occurred_at=command.occurred_at,
+            occurred_at=occurred_at,
             period=price.period,
             price_book=book.id,
             price_version=price.version,
             receivable=who.receivable,
-            released=released,
+            released=max(0, hold.amount - price.amount) if hold and final else 0,
             reservation=reservation.id,
-            source=command.source,
-            usage=command.usage,
+            usage=usage,
             volume=price.volume,
-        ),
-    )
-
-
-def _check_occurred(occurred_at: int, opened_at: int, now: int) -> None:
-    if not opened_at - TOLERANCE <= occurred_at <= now + TOLERANCE:
-        raise Invalid.because(
-            "occurred_at",
-            format_instant(occurred_at),
-            f"between the reservation ({format_instant(opened_at)}) and its receipt "
-            f"({format_instant(now)}), within 5 s",
-        )
-
-
-def decide_usage(balance: Balance, book: PriceBook, command: ChargeUsage, now: int) -> Decision:
-    """Charge a usage record that has no reservation, where the plan allows it."""
-    customer = balance.customer
-    assert customer is not None
-    if command.occurred_at > now:
-        raise Invalid.because(
-            "occurred_at", format_instant(command.occurred_at), "not after its receipt"
-        )
-    if not PLANS[customer.plan]:
-        return Refusal(
-            "plan_forbids",
-            f"plan {customer.plan} takes usage on reservations only",
-            {"plan": customer.plan},
-        )
-    price = priced(balance, customer, book, command.model, command.usage, command.occurred_at)
-    if isinstance(price, Refusal):
-        return price
-    who = paid(balance, command.model, now, price.amount, None, final=True)
-    return (
-        UsageCharged(
-            charged=price.amount,
-            credit=who.credit,
-            customer=command.customer,
-            from_balance=price.amount - who.receivable,
-            grants=who.grants,
-            license=command.license,
-            model=command.model,
-            occurred_at=command.occurred_at,
-            period=price.period,
-            price_book=book.id,
-            price_version=price.version,
-            receivable=who.receivable,
-            source=command.source,
-            usage=command.usage,
-            volume=price.volume,
+            **record,
         ),
     )

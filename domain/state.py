@@ -1,6 +1,6 @@
 """The state format: how a balance is written for snapshots and for the state hash.
 
-Format `tollbook/state/1` is documented in docs/formats/state.md. It holds stored facts only,
+Format `tollbook/state/2` is documented in docs/formats/state.md. It holds stored facts only,
 never anything that depends on when it is read.
 """
 
@@ -12,13 +12,14 @@ from tollbook.times import format_instant, parse_instant
 from domain.allocation import NEVER, Grant
 from domain.balance import Balance, earliest_expiry
 from domain.customer import Customer
+from domain.guard_state import guards_from_wire, guards_to_wire
 from domain.holds import Hold, Holds
 from domain.pricebook import PriceBook
 from domain.pricing import ModelPrices
 from domain.reservation import Reservation
 from domain.units import Quantities
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Raised when the format or the meaning of a stored state changes; old snapshots are dropped."""
 
 _TOTALS = ("held", "credit_held", "overdraft", "granted", "breakage", "spent", "receivable")
@@ -34,7 +35,9 @@ def balance_to_wire(balance: Balance) -> dict[str, Any]:
             name: {
                 "amount": format_pico(hold.amount),
                 "credit": format_pico(hold.credit),
+                "estimate": _quantities_to_wire(hold.estimate),
                 "expires_at": format_instant(hold.expires_at),
+                "model": hold.model,
                 "parts": [[part, format_pico(amount)] for part, amount in hold.parts],
             }
             for name, hold in sorted(balance.holds.items())
@@ -43,6 +46,7 @@ def balance_to_wire(balance: Balance) -> dict[str, Any]:
         "sequence": balance.sequence,
         "volumes": {name: str(balance.volumes[name]) for name in sorted(balance.volumes)},
         **{name: format_pico(getattr(balance, name)) for name in _TOTALS},
+        **guards_to_wire(balance),
     }
 
 
@@ -74,12 +78,15 @@ def balance_from_wire(wire: dict[str, Any]) -> Balance:
                 parse_instant(hold["expires_at"]),
                 parts,
                 parse_pico(hold["credit"]),
+                hold["model"],
+                {unit: int(units) for unit, units in hold["estimate"].items()},
             ),
         )
     terms = wire["customer"]
     customer = None
     if terms is not None:
         customer = Customer(**{**terms, "credit_limit": parse_pico(terms["credit_limit"])})
+    totals: dict[str, Any] = {name: parse_pico(wire[name]) for name in _TOTALS}
     balance = Balance(
         customer=customer,
         grants=tuple(_grant_from_wire(grant) for grant in wire["grants"]),
@@ -87,7 +94,8 @@ def balance_from_wire(wire: dict[str, Any]) -> Balance:
         volumes={name: int(tokens) for name, tokens in wire["volumes"].items()},
         sequence=wire["sequence"],
         own_version=wire["own_version"],
-        **{name: parse_pico(wire[name]) for name in _TOTALS},
+        **totals,
+        **guards_from_wire(wire, holds),
     )
     return balance._replace(next_expiry=earliest_expiry(balance))
 

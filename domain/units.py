@@ -6,7 +6,7 @@ places on the wire and integers of 10^-6 inside, so that a quantity is never a f
 
 from typing import Annotated
 
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 from tollbook.amounts import format_micro, parse_micro
 from tollbook.errors import Invalid
 
@@ -99,9 +99,25 @@ def quantities_to_wire(quantities: Quantities) -> dict[str, int | str]:
     }
 
 
+_COUNT_SCHEMA = {"type": "integer", "minimum": 0, "maximum": QUANTITY_MAX}
+_MEASURE_SCHEMA = {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?$"}
+
 Usage = Annotated[
     dict[str, int],
     PlainValidator(quantities_from_wire),
     PlainSerializer(quantities_to_wire, return_type=dict[str, int | str]),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {
+                **{unit: _COUNT_SCHEMA for unit in sorted(COUNTED)},
+                **{unit: _MEASURE_SCHEMA for unit in sorted(MEASURED)},
+            },
+            "additionalProperties": _COUNT_SCHEMA,
+            "propertyNames": {"pattern": "^[a-z][a-z0-9_]{0,63}$"},
+            "maxProperties": UNITS_MAX,
+            "description": "Quantities by unit; a unit without a price is refused by its name.",
+        }
+    ),
 ]
 """Usage as a field of events and commands."""

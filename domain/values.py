@@ -7,7 +7,14 @@ the wire; an instant is an integer of microseconds since 1970 inside and RFC 333
 import re
 from typing import Annotated
 
-from pydantic import Field, PlainSerializer, PlainValidator, StringConstraints, ValidationInfo
+from pydantic import (
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from tollbook.amounts import format_pico, parse_pico
 from tollbook.errors import Invalid
 from tollbook.times import format_instant, parse_instant
@@ -110,7 +117,18 @@ Money = Annotated[
 ]
 """An exact amount in an event: read from a decimal string only."""
 
-Amount = Annotated[int, PlainValidator(_money_in), PlainSerializer(format_pico, return_type=str)]
+Amount = Annotated[
+    int,
+    PlainValidator(_money_in),
+    PlainSerializer(format_pico, return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,12})?$",
+            "description": "A decimal string with at most 12 places, never a number.",
+        }
+    ),
+]
 """An exact amount in a command: integers of 10^-12 from code, decimal strings from the wire."""
 
 Instant = Annotated[
@@ -119,14 +137,45 @@ Instant = Annotated[
 """Microseconds since 1970 in an event: read from RFC 3339 only."""
 
 InstantIn = Annotated[
-    int, PlainValidator(_instant_in), PlainSerializer(format_instant, return_type=str)
+    int,
+    PlainValidator(_instant_in),
+    PlainSerializer(format_instant, return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "description": "RFC 3339 with an offset, from 1970 to 9999.",
+        }
+    ),
 ]
 """Microseconds since 1970 in a command: integers from code, RFC 3339 from the wire."""
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-KeyText = Annotated[str, PlainValidator(_key_text)]
-Text = Annotated[str, PlainValidator(_free_text)]
+KeyText = Annotated[
+    str,
+    PlainValidator(_key_text),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 512,
+            "pattern": r"^[^\u0000]+$",
+            "description": "Any characters but U+0000; at most 512 bytes in UTF-8.",
+        }
+    ),
+]
+Text = Annotated[
+    str,
+    PlainValidator(_free_text),
+    WithJsonSchema({"type": "string", "maxLength": 1000, "pattern": r"^[^\u0000]*$"}),
+]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256 in lower-case hex."""
+
+ParkedId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+"""The id of a parked usage record."""
+
 Sealed = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/=]{0,8192}$")]
 """A personal field in its sealed form: base64 of what the vault made."""
 

@@ -8,7 +8,9 @@ from typing import Literal
 import psycopg
 from tollbook.errors import Invalid, Unavailable
 
+from adapters.api_keys import ApiKeys
 from adapters.clock import DatabaseClock, TraceClock
+from adapters.embedded_postgres.cluster import PROJECTOR_ROLE
 from adapters.embedded_postgres.errors import ServerUnavailable, WrongDirectory
 from adapters.embedded_postgres.server import is_ledger_dir, join
 from adapters.event_store.store import PostgresEventStore
@@ -19,6 +21,7 @@ from application.ports import Clock
 from application.tollbook import Tollbook
 from entrypoints.settings import Settings
 from entrypoints.tuning import tune
+from projections.building import ensure_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +68,15 @@ def open_database(settings: Settings, *, create: bool = True) -> Iterator[Databa
 
 
 def _migrate(url: str) -> None:
-    connection = connect(url)
-    try:
+    with closing(connect(url)) as connection:
         migrate(connection)
-    finally:
-        connection.close()
+    prepare_views(url)
+
+
+def prepare_views(url: str) -> None:
+    """Make the tables of the views on a ledger that never had any, so that every query can run."""
+    with closing(connect(url, role=PROJECTOR_ROLE)) as connection:
+        ensure_tables(connection)
 
 
 @contextmanager
@@ -101,6 +108,13 @@ def tollbook_on(
             yield Tollbook(executor, reading, KeyVault(reading.run, database.master_key))
         finally:
             executor.close()
+
+
+@contextmanager
+def open_keys(database: Database) -> Iterator[ApiKeys]:
+    """Open the API keys of a ledger; raises Unavailable when its master key is not known."""
+    with closing(PostgresEventStore(database.app_url)) as store:
+        yield ApiKeys(store.run, database.master_key)
 
 
 _TRACE_LOCK = 0x7472616365

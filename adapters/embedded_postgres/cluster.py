@@ -12,6 +12,7 @@ from adapters.embedded_postgres.place import Place
 SUPER_ROLE = "tollbook_super"
 OWNER_ROLE = "tollbook_owner"
 APP_ROLE = "tollbook_app"
+PROJECTOR_ROLE = "tollbook_projector"
 DATABASE = "tollbook"
 
 # The server's user may not be able to walk to the folder (it may lie below a private one, which we

@@ -3,9 +3,9 @@
 import psycopg
 from psycopg import sql
 
-from adapters.embedded_postgres.cluster import APP_ROLE, DATABASE, OWNER_ROLE
+from adapters.embedded_postgres.cluster import APP_ROLE, DATABASE, OWNER_ROLE, PROJECTOR_ROLE
 
-_PREPARED = "prepared by Tollbook"
+_PREPARED = "prepared by Tollbook: owner, application, projector"
 _CONNECT_SECONDS = 5
 _QUESTION = """
     SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s
@@ -49,9 +49,18 @@ def _make_roles(connection: psycopg.Connection[tuple[object, ...]]) -> None:
             connection.execute(sql.SQL(_ROLE).format(role=role))
         quiet = sql.SQL("ALTER ROLE {} SET log_min_messages = 'log'")
         connection.execute(quiet.format(role))
+    # Nobody connects as the projector: a session of the owner's steps down to it.
+    if PROJECTOR_ROLE not in present:
+        _run(connection, "CREATE ROLE {projector} NOLOGIN NOINHERIT")
+    _run(connection, "GRANT {projector} TO {owner}")
 
 
 def _run(connection: psycopg.Connection[tuple[object, ...]], statement: str) -> None:
-    names = {"database": DATABASE, "owner": OWNER_ROLE, "app": APP_ROLE}
+    names = {
+        "database": DATABASE,
+        "owner": OWNER_ROLE,
+        "app": APP_ROLE,
+        "projector": PROJECTOR_ROLE,
+    }
     filled = statement.format(**{key: f'"{name}"' for key, name in names.items()})
     connection.execute(filled.encode())

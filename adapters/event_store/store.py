@@ -193,9 +193,11 @@ class PostgresEventStore:
         rows = self.run(_TAKEN, [[key[part] for key in keys] for part in range(3)])
         return {(kind, scope, name): position for kind, scope, name, position in rows}
 
-    def customer_events(self, customer: str, after: int, position: int) -> Iterator[Recorded]:
-        """Yield a customer's events after a sequence number, up to a position."""
-        for recorded in self._library(f"customer:{customer}", after):
+    def customer_events(
+        self, customer: str, after: int, position: int, last: int | None = None
+    ) -> Iterator[Recorded]:
+        """Yield a customer's events after a sequence number, up to a position and to `last`."""
+        for recorded in self._library(f"customer:{customer}", after, last):
             if recorded.position > position:
                 return
             yield recorded
@@ -207,8 +209,8 @@ class PostgresEventStore:
                 return
             yield recorded
 
-    def _library(self, axis: str, after: int | None) -> Iterator[Any]:
-        return self._events.get(axis, gt=after)
+    def _library(self, axis: str, after: int | None, last: int | None = None) -> Iterator[Any]:
+        return self._events.get(axis, gt=after, lte=last)
 
     def snapshot(self, customer: str) -> Snapshot | None:
         """Return the customer's newest snapshot, if this code understands its state."""

@@ -115,11 +115,13 @@ def _reserve_and_settle(
         outcome = job.run(tollbook, rows, customers, advance)
         seconds = time.monotonic() - started
         balances = {name: tollbook.balance(name) for name in outcome.customers}
+        blocked = [name for name in balances if tollbook.balance_state(name).block is not None]
         position = tollbook.executor.position
     return Result(
         len(rows),
         outcome,
         balances,
+        blocked,
         position,
         "",
         "",

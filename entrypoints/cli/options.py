@@ -35,8 +35,8 @@ class Bars:
         """Draw on rich's progress display, if there is one."""
         self._drawn = drawn
 
-    def start(self, label: str, total: int) -> Callable[[int], None]:
-        """Add a bar and return what moves it on by a number of steps."""
+    def start(self, label: str, total: int | None) -> Callable[[int], None]:
+        """Add a bar and return what moves it on by a number of steps; None is an unknown end."""
         drawn = self._drawn
         if drawn is None:
             return _draw_nothing

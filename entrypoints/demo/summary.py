@@ -17,6 +17,8 @@ class Result(NamedTuple):
     inferences: int
     outcome: Outcome
     balances: dict[str, BalanceView]
+    blocked: list[str]
+    """Customers whose accounts the fraud rule has blocked."""
     position: int
     state_hash: str
     root: str
@@ -37,7 +39,7 @@ def document(result: Result) -> dict[str, Any]:
         "settled": outcome.settled,
         "refused": outcome.refused,
         "refusals": outcome.refusals,
-        "blocked": [],
+        "blocked": result.blocked,
         "charged": money(sum(each.charged for each in outcome.customers.values()), CURRENCY),
         "customers": {
             name: {
@@ -66,10 +68,11 @@ def show(result: Result, console: Console) -> None:
     rate = f": {result.inferences / result.seconds:,.0f} inferences/s" if result.seconds else ""
     tokens_in = sum(each.input_tokens for each in tallies)
     tokens_out = sum(each.output_tokens for each in tallies)
+    blocked = f", blocked: {', '.join(result.blocked)}" if result.blocked else ""
     refused = f", {outcome.refused:,} refused {outcome.refusals}" if outcome.refused else ""
     lines = (
         ("Source", result.source),
-        ("Inferences", f"{result.inferences:,}: {outcome.settled:,} settled{refused}"),
+        ("Inferences", f"{result.inferences:,}: {outcome.settled:,} settled{refused}{blocked}"),
         ("Tokens", f"{tokens_in:,} in, {tokens_out:,} out"),
         ("Charged", f"{display(charged, CURRENCY)}, exactly {money(charged, CURRENCY)['amount']}"),
         (

@@ -38,6 +38,8 @@ def act(args: argparse.Namespace) -> int:
         raise errors.Refused("too little", code="insufficient_balance", required="2")
     if args.outcome == "interrupt":
         raise KeyboardInterrupt
+    if args.outcome == "hostile":
+        raise errors.Invalid("\x1b[31mred\u202e is not \xfc")
     if args.outcome == "bug":
         raise ZeroDivisionError("division\ud800")
     emit(args, {"differences": ["\ud800"]}, "one difference")
@@ -164,6 +166,12 @@ def test_a_traceback_is_shown_on_request_only(
     monkeypatch.setenv(cli.TRACEBACK_VARIABLE, "1")
     cli.main(["test", "act", "bug"])
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("with_act")
+def test_a_message_shows_what_a_terminal_would_obey(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["test", "act", "hostile"]) == 2
+    assert capsys.readouterr().err == "tollbook: \\x1b[31mred\\u202e is not \xfc\n"
 
 
 @pytest.mark.usefixtures("with_act")

@@ -44,6 +44,8 @@ _CHARGE = {
     "usage": USAGE,
     "volume": 0,
 }
+_RECORD = {"license": "lic-1", "request_hash": "0a" * 32, "response_hash": "f9" * 32}
+"""What a usage record adds to a charge."""
 _HELD = {
     "credit": "-0.500000000000",
     "customer": "cust-1",
@@ -82,7 +84,9 @@ EXAMPLES: dict[tuple[str, int], dict[str, Any]] = {
     ("reservation_extended", 1): _HELD,
     ("reservation_settled", 1): {
         **_CHARGE,
+        **_RECORD,
         "final": True,
+        "record": TEXT,
         "released": "0.000000000000",
         "reservation": "r-1",
     },
@@ -92,7 +96,30 @@ EXAMPLES: dict[tuple[str, int], dict[str, Any]] = {
         "released": "0.000037500000",
         "reservation": "r-1",
     },
-    ("usage_charged", 1): {**_CHARGE, "license": "lic-1"},
+    ("usage_charged", 1): {**_CHARGE, **_RECORD, "record": TEXT},
+    ("usage_parked", 1): {
+        "body": {"model": "none", "occurred_at": NOON, "usage": USAGE, **_RECORD},
+        "code": "unknown_model",
+        "customer": "cust-1",
+        "detail": TEXT,
+        "facts": {"model": "none", "price_book": "default"},
+        "parked": "0a" * 16,
+        "record": TEXT,
+        "source": TEXT,
+    },
+    ("usage_released", 1): {
+        "charged": "1.000037500000",
+        "customer": "cust-1",
+        "from_balance": "1.000037500000",
+        "grants": PARTS,
+        "parked": "0a" * 16,
+        "price_book": "default",
+        "price_version": 1,
+        "receivable": "0.000000000000",
+        "record": TEXT,
+        "released": "0.000000000000",
+        "source": TEXT,
+    },
     ("prices_published", 1): {
         "book": "default",
         "currency": "USD",
@@ -101,6 +128,28 @@ EXAMPLES: dict[tuple[str, int], dict[str, Any]] = {
         "version": 1,
     },
     ("min_reader_raised", 1): {"reader": 1},
+    ("account_blocked", 1): {
+        "customer": "cust-1",
+        "occurred_at": NOON,
+        "recent": 1001,
+        "rule": 1,
+        "total": 1200,
+        "windows": 287,
+    },
+    ("account_unblocked", 1): {"customer": "cust-1", "reason": TEXT},
+    ("caps_set", 1): {
+        "caps": [
+            {"calendar": "day", "id": "daily", "limit": 1000, "unit": "requests"},
+            {
+                "id": "hourly",
+                "limit": "1.5",
+                "models": ["gpt4-equivalent", "org/model@1"],
+                "rolling_seconds": 3600,
+                "unit": "gpu_seconds",
+            },
+        ],
+        "customer": "cust-1",
+    },
     ("command_refused", 1): {
         "body": {"customer": "cust-1", "estimate": {"requests": 1}, "model": "none"},
         "code": "unknown_model",

@@ -71,6 +71,9 @@ def test_a_customers_events_are_read_from_a_number_to_a_position(
     assert list(store.customer_events("odd", 0, 6)) == odd
     assert list(store.customer_events("odd", 1, 6)) == odd[1:]
     assert list(store.customer_events("odd", 0, 4)) == odd[:2]
+    assert list(store.customer_events("odd", 0, 6, 2)) == odd[:2]
+    assert list(store.customer_events("odd", 1, 6, 2)) == odd[1:2]
+    assert list(store.customer_events("odd", 2, 6, 2)) == NOTHING
     assert list(store.customer_events("odd", 3, 6)) == NOTHING
     assert list(store.customer_events("nobody", 0, 6)) == NOTHING
 

@@ -11,7 +11,9 @@ from domain.commands import (
     CreateCustomer,
     Extend,
     IssueGrant,
+    ParkUsage,
     Release,
+    ReleaseUsage,
     Reserve,
     Settle,
 )
@@ -27,11 +29,20 @@ from domain.events import (
 )
 from domain.folding import evolve
 from domain.outcomes import Decision, Refusal
+from domain.parking import (
+    ParkedUsage,
+    decide_park,
+    decide_release_usage,
+    decide_usage,
+    parked_record,
+)
+from domain.parking import evolve as evolve_parked
 from domain.pricebook import PriceBook
 from domain.reservation import Reservation
 from domain.reservation import evolve as evolve_reservation
 from domain.reserving import decide_extend, decide_release, decide_reserve
-from domain.settling import decide_settle, decide_usage
+from domain.settling import decide_settle
+from domain.usage_events import UsageParked, UsageReleased
 from tests.domain.examples import NOON, REQUEST, price_book, usd, version_of
 
 CUSTOMER = "acme"
@@ -46,6 +57,7 @@ class Account:
         self.now = NOON
         self.balance = Balance()
         self.reservations: dict[str, Reservation] = {}
+        self.parked: dict[str, ParkedUsage] = {}
         self.log: list[Event] = []
         self._numbers = count(1)
         self.run(CreateCustomer(**{"id": CUSTOMER, "name_sealed": "", "currency": "USD", **terms}))
@@ -80,13 +92,26 @@ class Account:
                 return decide_settle(balance, held, self.book, command, now)
             case Release():
                 return decide_release(balance, self.reservations[command.reservation], command)
+            case ParkUsage():
+                return decide_park(command)
             case ChargeUsage():
-                return decide_usage(balance, self.book, command, now)
+                return decide_usage(balance, self._named(command), self.book, command, now)
+            case ReleaseUsage():
+                parked = self.parked[command.parked]
+                named = self._named(parked_record(parked))
+                return decide_release_usage(balance, parked, named, self.book, now)
         raise AssertionError(f"no rule here for {command}")
+
+    def _named(self, record: ChargeUsage) -> Reservation | None:
+        return self.reservations.get(record.reservation or "")
 
     def _apply(self, fact: Event, command: str) -> None:
         self.log.append(fact)
         self.balance = evolve(self.balance, fact, self.now)
+        if isinstance(fact, UsageParked | UsageReleased):
+            kept = evolve_parked(self.parked.get(fact.parked), fact, len(self.log), command)
+            assert kept is not None
+            self.parked[fact.parked] = kept
         name = getattr(fact, "reservation", None)
         if name is not None:
             before = self.reservations.get(name)
@@ -140,6 +165,17 @@ class Account:
         body = {"occurred_at": self.now, **fields}
         charged: UsageCharged = self.fact(usage_command(self._id(), usage, **body))
         return charged
+
+    def parking(self, usage: dict[str, Any], **fields: Any) -> UsageParked:
+        """Send a usage record that a rule must not let be charged; return its parking."""
+        body = {"occurred_at": self.now, **fields}
+        parked: UsageParked = self.fact(usage_command(self._id(), usage, **body))
+        assert isinstance(parked, UsageParked), parked
+        return parked
+
+    def release_usage(self, parked: str) -> Decision:
+        """Release a parked usage record."""
+        return self.run(ReleaseUsage(id=self._id(), parked=parked))
 
     def change(self, **terms: Any) -> None:
         """Change the customer's terms."""

@@ -49,7 +49,7 @@ TestHoldsAgainstDict = HoldsAgainstDict.TestCase
 
 
 def test_maps_are_equal_by_content_however_they_came_to_be() -> None:
-    one, two = Hold(1, 1, (), 1), Hold(2, 2, (), 2)
+    one, two = Hold(1, 1, (), 1, "m", {}), Hold(2, 2, (), 2, "m", {})
     straight = Holds().put("a", one).put("b", two)
     around = Holds().put("b", one).put("c", one).put("a", one).drop("c").put("b", two)
     assert straight == around

@@ -60,7 +60,6 @@ FULL: dict[str, dict[str, Any]] = {
         "usage": {"requests": 1},
         "occurred_at": WHEN,
         "final": False,
-        "source": "//gateway/1",
     },
     "release": {"id": "l1", "reservation": "r1", "reason": "client went away"},
     "usage": {
@@ -70,7 +69,30 @@ FULL: dict[str, dict[str, Any]] = {
         "model": "m",
         "usage": {"requests": 1},
         "occurred_at": WHEN,
+        "reservation": "r1",
         "license": "lic",
+        "request_hash": "0a" * 32,
+        "response_hash": "f9" * 32,
+    },
+    "park_usage": {
+        "id": "u2",
+        "source": "//gateway/1",
+        "customer": "acme",
+        "model": "m",
+        "usage": {"requests": 1},
+        "occurred_at": WHEN,
+        "reservation": "r1",
+        "license": "lic",
+        "request_hash": "0a" * 32,
+        "response_hash": "f9" * 32,
+        "reason": "it looks wrong",
+    },
+    "release_usage": {"id": "v1", "parked": "0a" * 16},
+    "unblock": {"id": "n1", "customer": "acme", "reason": "they called"},
+    "set_caps": {
+        "id": "k1",
+        "customer": "acme",
+        "caps": [{"id": "c", "unit": "requests", "limit": 5, "calendar": "day", "models": ["m"]}],
     },
     "raise_min_reader": {"id": "m1", "reader": 2},
 }
@@ -86,7 +108,9 @@ HOSTILE: list[Any] = [
 
 FREE_TEXTS = {
     *(("settle", "id"), ("usage", "id"), ("publish_prices", "id"), ("release", "reason")),
-    *(("settle", "source"), ("usage", "source")),
+    *(("usage", "source"), ("park_usage", "id"), ("park_usage", "source")),
+    ("park_usage", "reason"),
+    ("unblock", "reason"),
 }
 """Fields that take any characters, up to a limit, that a database can keep."""
 
@@ -102,6 +126,8 @@ def is_good(kind: str, field: str, value: Any) -> bool:
         return isinstance(value, bool)
     if field in {"estimate", "usage"}:
         return isinstance(value, dict) and not value
+    if field == "caps":
+        return isinstance(value, list) and not value
     if not isinstance(value, str) or (kind, field) not in FREE_TEXTS:
         return False
     return len(value) < 100 and not {"\x00", "\ud800"} & {*value}
@@ -150,6 +176,10 @@ REQUIRED = {
     "settle": {"id", "reservation", "usage"},
     "release": {"id", "reservation"},
     "usage": {"id", "source", "customer", "model", "usage", "occurred_at"},
+    "park_usage": {"id", "source", "customer", "model", "usage", "occurred_at", "reason"},
+    "release_usage": {"id", "parked"},
+    "unblock": {"id", "customer", "reason"},
+    "set_caps": {"id", "customer", "caps"},
     "raise_min_reader": {"id", "reader"},
 }
 NEVER_NULL: defaultdict[str, set[str]] = defaultdict(

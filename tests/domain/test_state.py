@@ -7,10 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tollbook import canonical
 
+from domain.activity import Activity, counted
 from domain.allocation import Grant, in_burn_order
-from domain.balance import Balance, earliest_expiry
+from domain.balance import Balance, Block, earliest_expiry
+from domain.cap import Cap
 from domain.customer import Customer
 from domain.holds import Hold, Holds
+from domain.metering import set_up
 from domain.pricebook import PriceBook, PriceVersion
 from domain.pricing import compile_model
 from domain.reservation import Reservation
@@ -36,7 +39,8 @@ grants = st.builds(
     amounts,
     amounts,
 )
-holds = st.builds(Hold, amounts, instants, parts, amounts)
+quantities = st.dictionaries(st.sampled_from(["requests", "gpu_seconds"]), st.integers(0, 2**60))
+holds = st.builds(Hold, amounts, instants, parts, amounts, ids, quantities)
 customers = st.builds(
     Customer,
     ids,
@@ -47,6 +51,17 @@ customers = st.builds(
     st.just("standard"),
     st.text("abc=", max_size=8),
 )
+uses = st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**18)), max_size=9)
+figures = st.integers(0, 2**53 - 1)
+blocks = st.builds(Block, instants, instants, figures, figures, figures)
+models = st.none() | st.lists(ids, min_size=1, max_size=2).map(tuple)
+limits = st.integers(0, 10**15)
+units = st.sampled_from(["requests", "gpu_seconds"])
+caps = st.builds(Cap, ids, units, limits, models, st.just("day"), st.none()) | st.builds(
+    Cap, ids, units, limits, models, st.none(), st.just(3600)
+)
+counts = st.lists(st.tuples(instants, st.integers(1, 2**70)), max_size=3).map(tuple)
+capped = st.lists(st.tuples(caps, counts), max_size=3, unique_by=lambda pair: pair[0].id)
 
 
 def put_in_order(held: list[tuple[str, Hold]]) -> Holds:
@@ -66,15 +81,27 @@ def balances(draw: st.DrawFn) -> Balance:
             *("held", "credit_held", "overdraft", "granted", "breakage", "spent", "receivable"),
         )
     }
+    held = put_in_order(draw(st.lists(st.tuples(ids, holds), max_size=4)))
+    limited = draw(capped)
+    activity = Activity()
+    for number, (at, requests) in enumerate(draw(uses), 1):
+        activity = counted(activity, at, requests, number)
     balance = Balance(
         customer=draw(st.none() | customers),
         grants=in_burn_order(draw(st.lists(grants, max_size=4))),
-        holds=put_in_order(draw(st.lists(st.tuples(ids, holds), max_size=4))),
+        holds=held,
+        activity=activity,
+        block=draw(st.none() | blocks),
+        cleared_at=draw(instants),
+        meters=set_up([cap for cap, _ in limited], (), held),
         volumes=draw(st.dictionaries(ids, st.integers(0, 2**70), max_size=3)),
         sequence=draw(st.integers(0, 2**40)),
         own_version=draw(st.integers(0, 2**30)),
         **totals,
     )
+    metered = zip(balance.meters, limited, strict=True)
+    meters = tuple(meter._replace(used=used) for meter, (_, used) in metered)
+    balance = balance._replace(meters=meters)
     return balance._replace(next_expiry=earliest_expiry(balance))
 
 
@@ -99,6 +126,10 @@ def test_an_empty_balance_is_all_zeros() -> None:
     }
     rest = {name: wire[name] for name in wire.keys() - money}
     assert rest == {
+        "activity": {"first_use": None, "minutes": [], "newest": None, "windows": []},
+        "block": None,
+        "caps": [],
+        "cleared_at": None,
         "customer": None,
         "grants": [],
         "holds": {},

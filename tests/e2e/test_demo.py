@@ -88,6 +88,19 @@ def test_every_customers_charge_equals_one_made_by_hand(tmp_path: Path) -> None:
     )
 
 
+def test_a_burst_in_a_trace_blocks_the_account_that_made_it(tmp_path: Path) -> None:
+    """An hour and five minutes after its first row, the 1,001st within five minutes blocks."""
+    calm = ["2023-11-16 18:00:00.0000000,5,5", "2023-11-16 18:00:00.5000000,5,5"]
+    burst = [f"2023-11-16 19:05:{n // 20:02d}.{n % 20:02d}00000,5,5" for n in range(1100)]
+    trace = tmp_path / "trace.csv"
+    rows = "\n".join([*calm, *burst])
+    trace.write_text(f"TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}\n")
+    document = demo("--trace", str(trace), "--customers", "1")
+    assert document["audit"]["ok"]
+    assert document["blocked"] == ["cust-000"]
+    assert (document["settled"], document["refused"]) == (1003, 99)
+
+
 def test_the_shared_trace_is_charged_to_the_last_unit_where_it_is_at_hand() -> None:
     trace = ["--trace", str(TRACE)] if TRACE.exists() else []
     document = demo(*trace)

@@ -84,6 +84,14 @@ TERMS = {"credit_limit": "1", "time_zone": "UTC", "price_book": "default", "plan
 WORK = {"customer": "cust-1", "model": MODEL, "license": "lic-1"}
 GRANT = {"customer": "cust-1", "amount": "1", "kind": "paid", "priority": 7, "models": [MODEL]}
 
+RECORD = {
+    "usage": USAGE,
+    "source": "//meter",
+    "occurred_at": WHEN,
+    "request_hash": "0a" * 32,
+    "response_hash": "f9" * 32,
+}
+
 FIELDS: dict[str, dict[str, Any]] = {
     "create_customer": {"name": "Ada", "currency": "USD", **TERMS},
     "change_customer": {"name": "Ada", "customer": "changing", **TERMS},
@@ -91,9 +99,11 @@ FIELDS: dict[str, dict[str, Any]] = {
     "publish_prices": {},
     "reserve": {"estimate": USAGE, "ttl_seconds": 60, **WORK},
     "extend": {"estimate": USAGE, "ttl_seconds": 60},
-    "settle": {"usage": USAGE, "final": True, "source": "//meter"},
+    "settle": {"usage": USAGE, "final": True},
     "release": {"reason": "gone"},
-    "usage": {"usage": USAGE, "source": "//meter", "occurred_at": WHEN, **WORK},
+    "usage": {**RECORD, **WORK},
+    "park_usage": {**RECORD, **WORK, "reason": "odd"},
+    "release_usage": {},
     "raise_min_reader": {"reader": 1},
 }
 """Every field of every command, but the ids that body_of makes."""
@@ -108,6 +118,11 @@ def body_of(ledger: Tollbook, kind: str) -> dict[str, Any]:
     if kind in {"settle", "extend", "release"}:
         body["reservation"] = f"for-{name}"
         reserve(ledger, body["reservation"]).result()
+    if kind in {"usage", "park_usage"}:
+        body["reservation"] = f"never-made-{name}"
+    if kind == "release_usage":
+        record = {"id": name, **FIELDS["usage"], "license": "lic-1"}
+        body["parked"] = ledger.run("park_usage", {**record, "reason": "odd"}).result()["parked"]
     if kind == "publish_prices":
         body["id"] = f"{name}:2020-01-01T00:00:00.000000Z"
         body["book"] = price_book(name)

@@ -14,7 +14,7 @@ from application import committing
 from application.jobs import Item, Job
 from application.ports import Rider
 from application.tollbook import Tollbook
-from domain.commands import Reserve, Settle
+from domain.commands import ChargeUsage, Reserve
 from entrypoints.bootstrap import Database, tollbook_on
 from tests.faults.cutting_proxy import CUTS, CuttingProxy
 from tests.faults.invariants import assert_sound
@@ -172,9 +172,22 @@ def test_the_executor_outlives_a_database_that_is_away(
     assert_sound(embedded_database.super_url)
 
 
+def settling(ledger: Tollbook, name: str, reservation: str) -> ChargeUsage:
+    """Return the usage record of a reservation, as a stream worker sends it again and again."""
+    return ChargeUsage(
+        id=name,
+        source="//meter",
+        customer="cust-1",
+        model=MODEL,
+        usage=USAGE,
+        occurred_at=ledger.reservation(reservation).opened_at,
+        reservation=reservation,
+    )
+
+
 def settled(ledger: Tollbook, expected: int, following: int) -> str:
     """Settle r-1 as a stream worker does, moving its offset; return the code of the answer."""
-    record = Settle(id="m-1", source="//meter", reservation="r-1", usage=USAGE)
+    record = settling(ledger, "m-1", "r-1")
     rider = Rider("kafka", "usage", 0, expected, following)
     try:
         return ledger.executor.execute((record,), riders=(rider,))[0].code
@@ -205,8 +218,8 @@ def test_a_first_settlement_and_its_offset_survive_a_cut(
         reserve(ledger, "r-1").result()
         reserve(ledger, "r-2").result()
         assert settled(ledger, 0, 5) == "done"
+        record = settling(ledger, "m-2", "r-2")
         cut_next(proxy, cut)
-        record = Settle(id="m-2", source="//meter", reservation="r-2", usage=USAGE)
         rider = Rider("kafka", "usage", 0, 5, 9)
         assert ledger.executor.execute((record,), riders=(rider,))[0].code == "done"
         assert embedded_database.query("SELECT next_offset FROM stream_offsets") == [(9,)]

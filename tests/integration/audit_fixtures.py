@@ -13,30 +13,34 @@ from application.auditing import AuditReport
 from application.expecting import Expectation
 from entrypoints.cli.audit import run_audit
 from tests.support.databases import TestDatabase
-from tests.support.ledger import MODEL, a_customer, open_ledger, release, reserve, settle
+from tests.support.ledger import (
+    a_customer,
+    open_ledger,
+    release,
+    release_usage,
+    reserve,
+    use,
+)
 
 
 def fill(database: TestDatabase) -> None:
-    """Write a small ledger: two customers, charges, a release, a refusal, direct usage."""
+    """Write a small ledger: two customers, charges, a release, refusals, and parked usage."""
     with open_ledger(database) as ledger:
         for name in ("cust-1", "cust-2"):
             a_customer(ledger, name, credit_limit="1")
             for number in range(3):
                 reserve(ledger, f"{name}-r{number}", name).result()
-            settle(ledger, f"{name}-r0", source="gateway").result()
+            use(ledger, f"{name}-u0", name, source="gateway", reservation=f"{name}-r0").result()
             release(ledger, f"{name}-r1").result()
         assert reserve(ledger, "too-much", estimate={"input_tokens": 10**9}).code != "done"
-        usage = {
-            "id": "u1",
-            "source": "batch",
-            "customer": "cust-2",
-            "model": MODEL,
-            "usage": {"input_tokens": 7},
-            "occurred_at": "2024-01-01T00:00:00Z",
-        }
-        ledger.run("usage", usage).result()
+        use(ledger, "u1", "cust-2", usage={"input_tokens": 7}).result()
         change = {"id": "c1", "customer": "cust-1", "credit_limit": "2"}
         ledger.run("change_customer", change).result()
+        use(ledger, "u2", "nobody").result()
+        late = use(ledger, "u3", "cust-2", reservation="late-r").result()
+        reserve(ledger, "late-r", "cust-2").result()
+        release_usage(ledger, late["parked"]).result()
+        assert release_usage(ledger, late["parked"], "again").code == "already_released"
 
 
 def audited(database: TestDatabase, *expected: tuple[int, str]) -> AuditReport:

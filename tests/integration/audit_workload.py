@@ -10,6 +10,7 @@ from adapters.clock import TraceClock
 from application.executor import Executor
 from application.jobs import Item
 from domain.commands import parse
+from domain.parking import parked_id
 from tests.support.memory_store import MemoryEventStore
 
 SECOND = 1_000_000
@@ -19,6 +20,9 @@ NEW_YEAR = 1_704_067_200 * SECOND
 
 MODELS = ("tiered", "tiered", "tiered", "flat", "measured", "unknown")
 ZONES = ("UTC", "Asia/Tokyo", "America/New_York", "Pacific/Chatham")
+LATER = ("later-1", "later-2")
+"""Customers who may be named before there is anybody by that id."""
+
 JUMPS = (0, 1, 1000, SECOND, 5 * SECOND, 60 * SECOND, 300 * SECOND, 3600 * SECOND)
 
 Rows = list[tuple[Any, ...]]
@@ -40,16 +44,17 @@ class Workload:
         self.now = NEW_YEAR + self.random.randrange(31) * DAY
         self.effective_from = self.now - DAY
         self.customers: list[str] = []
-        self.reservations: list[tuple[str, str]] = []
+        self.reservations: list[tuple[str, str, str]] = []
+        self.parked: list[str] = []
         self.number = 0
 
     def run(self, steps: int) -> Rows:
         """Send commands in small batches and return all events."""
         kinds = (
             *(self._reserve, self._settle, self._extend, self._release, self._usage),
-            *(self._grant, self._change, self._publish),
+            *(self._grant, self._change, self._publish, self._release_usage, self._newcomer),
         )
-        weights = (34, 30, 8, 4, 6, 12, 3, 2)
+        weights = (34, 24, 8, 4, 14, 12, 3, 2, 8, 0.3)
         waiting = [self._publish(), self._customer(), self._customer()]
         for step in range(steps):
             self._let_time_pass()
@@ -111,8 +116,13 @@ class Workload:
         }
         return self._item("publish_prices", id=f"{name}:{effective_from}", book=book)
 
-    def _customer(self) -> Item | None:
-        self.customers.append(self._id("customer"))
+    def _newcomer(self) -> Item | None:
+        """Create a customer whom usage may have named already."""
+        names = [name for name in LATER if name not in self.customers]
+        return self._customer(names[0]) if names else None
+
+    def _customer(self, name: str | None = None) -> Item | None:
+        self.customers.append(name or self._id("customer"))
         return self._item(
             "create_customer",
             id=self.customers[-1],
@@ -172,11 +182,12 @@ class Workload:
     def _reserve(self) -> Item | None:
         model = self.random.choice(MODELS)
         body = self._time_to_live()
-        self.reservations.append((self._id("reservation"), model))
+        customer = self.random.choice(self.customers)
+        self.reservations.append((self._id("reservation"), model, customer))
         return self._item(
             "reserve",
             id=self.reservations[-1][0],
-            customer=self.random.choice(self.customers),
+            customer=customer,
             model=model,
             estimate=self._quantities(model),
             **body,
@@ -187,39 +198,60 @@ class Workload:
             return {}
         return {"ttl_seconds": self.random.choice((1, 5, 60, 3600, 86_400))}
 
-    def _one_of_the_last(self) -> tuple[str, str]:
-        return self.random.choice(self.reservations[-8:] or [("reservation0", "tiered")])
+    def _one_of_the_last(self) -> tuple[str, str, str]:
+        """Return one of the last reservations, with its model and its customer."""
+        none = ("reservation0", "tiered", self.customers[0])
+        return self.random.choice(self.reservations[-8:] or [none])
 
     def _settle(self) -> Item | None:
-        name, model = self._one_of_the_last()
+        name, model, _ = self._one_of_the_last()
         body: dict[str, Any] = {"final": self.random.random() < 0.6}
         if self.random.random() < 0.3:
             away = self.random.choice((-5 * SECOND, -1000, 0, 5 * SECOND))
             body["occurred_at"] = format_instant(self.now + away)
-        if self.random.random() < 0.3:
-            body["source"] = "gateway"
         usage = self._quantities(model)
         return self._item("settle", id=self._id("settle"), reservation=name, usage=usage, **body)
 
     def _extend(self) -> Item | None:
-        name, model = self._one_of_the_last()
+        name, model, _ = self._one_of_the_last()
         body = self._time_to_live()
         if self.random.random() < 0.7:
             body["estimate"] = self._quantities(model)
         return self._item("extend", id=self._id("extend"), reservation=name, **body)
 
     def _release(self) -> Item | None:
-        name, _ = self._one_of_the_last()
+        name, _, _ = self._one_of_the_last()
         return self._item("release", id=self._id("release"), reservation=name)
 
     def _usage(self) -> Item | None:
-        model = self.random.choice(MODELS)
+        """Send a record that is charged, or parked for any of the reasons there are."""
+        chosen = self.random
+        model, body = chosen.choice(MODELS), dict[str, Any]()
+        customer = chosen.choice([*self.customers, chosen.choice(LATER)])
+        away: tuple[int, ...] = (0, 5 * SECOND, -1, -5 * DAY, 5 * SECOND + 1)
+        if chosen.random() < 0.7:
+            name, model, owner = self._one_of_the_last()
+            body["reservation"] = chosen.choice((name, name, name, f"reservation{self.number + 3}"))
+            customer = chosen.choice((owner, owner, owner, customer))
+            model = chosen.choice((model, model, model, "flat"))
+            away = (0, -1000, 5 * SECOND, 5 * SECOND + 1, -400 * SECOND)
+        usage = self._quantities(model) if chosen.random() < 0.95 else {"wishes": 1}
+        name = self._id("usage")
+        self.parked.append(parked_id("batch", name))
+        reason = {} if chosen.random() < 0.95 else {"reason": "odd"}
         return self._item(
-            "usage",
-            id=self._id("usage"),
+            "park_usage" if reason else "usage",
+            id=name,
             source="batch",
-            customer=self.random.choice(self.customers),
+            customer=customer,
             model=model,
-            usage=self._quantities(model),
-            occurred_at=format_instant(self.now - self.random.choice((0, 1, 5 * DAY))),
+            usage=usage,
+            occurred_at=format_instant(self.now + chosen.choice(away)),
+            **body,
+            **reason,
         )
+
+    def _release_usage(self) -> Item | None:
+        """Release one of the last records; not every one is parked."""
+        parked = self.random.choice(self.parked[-12:] or [parked_id("batch", "none")])
+        return self._item("release_usage", id=self._id("unpark"), parked=parked)

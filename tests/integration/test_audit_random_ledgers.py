@@ -1,5 +1,6 @@
 """Random ledgers: the program that wrote them and the independent recomputation agree on all."""
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -9,6 +10,12 @@ from tollbook.recompute import Difference, Recomputation, recompute
 from adapters.event_store.mapper import recorded_from
 from application.folded import FoldedLedger, state_hash
 from tests.integration.audit_workload import Rows, Workload
+
+PARKING_REASONS = {
+    *("already_released", "already_settled", "occurred_at_out_of_range", "parked_by_hand"),
+    *("plan_forbids", "reservation_mismatch", "unknown_customer", "unknown_model"),
+    *("unknown_reservation", "unknown_unit"),
+}
 
 STEPS = 400
 ROUNDS = 40
@@ -51,9 +58,12 @@ def test_no_number_differs_and_the_states_are_equal(seed: int, round_number: int
 def test_the_workload_reaches_every_event_and_refusal(seed: int) -> None:
     rows = [row for number in range(8) for row in Workload(seed + number).run(STEPS)]
     names = Counter(row[1] for row in rows)
-    assert len(names) == 12, names
+    assert len(names) == 14, names
     for code in ("insufficient_balance", "already_settled", "already_released", "expired"):
         assert any(f'"code":"{code}"' in row[13] for row in rows), code
+    parked = [row for row in rows if row[1] == "usage_parked"]
+    assert {json.loads(row[13])["code"] for row in parked} == PARKING_REASONS
+    assert any('"kind":"release_usage"' in row[13] for row in rows)
     assert any('"final":false' in row[13] for row in rows)
     assert any(
         '"receivable":"0.000000000000"' not in row[13]

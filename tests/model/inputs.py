@@ -9,15 +9,19 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.model import guard_inputs
+from tests.model.guard_inputs import BURSTING
 from tests.model.oracle_accounts import Hold
-from tests.model.oracle_rules import Body, Rules
+from tests.model.oracle_records import UsageRules
+from tests.model.oracle_rules import Body
 from tests.model.wire import SECOND, instant, written
 
 START = instant("2026-03-31T23:50:00Z")
 """Ten minutes before a month ends in UTC; holds live for five."""
 
-CUSTOMERS = ("acme", "bolt", "corp")
-STRANGER = "nobody"
+CUSTOMERS = ("acme", "bolt", "corp", BURSTING)
+STRANGER = "dune"
+"""Nobody at first, who may be created later."""
 
 FLAT: Body = {
     "name": "flat",
@@ -55,6 +59,7 @@ OPENING: list[tuple[str, Body]] = [
     ("publish_prices", book("default", "2026-04-01T00:01:40.000000Z", FLAT, DEARER)),
     ("publish_prices", book("other", "2020-01-01T00:00:00.000000Z", FLAT, TIERED)),
     ("publish_prices", book("euro", "2020-01-01T00:00:00.000000Z", FLAT, currency="EUR")),
+    *guard_inputs.OPENING,
     ("create_customer", {"id": "acme"}),
     ("create_customer", {"id": "bolt", "credit_limit": "3"}),
     (
@@ -122,7 +127,7 @@ class Inputs:
     """Draws commands that fit what the oracle knows at a time."""
 
     def __init__(
-        self, rules: Rules, now: int, fresh: Callable[[str], str], *, wild: bool, collide: bool
+        self, rules: UsageRules, now: int, fresh: Callable[[str], str], *, wild: bool, collide: bool
     ) -> None:
         """Look at what was agreed; `fresh` makes an id that nobody has had.
 
@@ -239,7 +244,6 @@ class Inputs:
             body,
             final=st.booleans(),
             occurred_at=st.just(written(when)),
-            source=st.sampled_from(["//a", "//b"]),
         )
 
     def _release(self, draw: st.DrawFn) -> Body:
@@ -247,13 +251,44 @@ class Inputs:
         return fields(draw, body, reason=st.just("gone"))
 
     def _usage(self, draw: st.DrawFn) -> Body:
-        model = self._model(draw)
-        when = self._either(draw, [self._now, self._now - 700 * SECOND], [self._now + 1])
-        return {
+        model, who = self._model(draw), self._who(draw)
+        usual = [self._now, self._now - 700 * SECOND, self._now + 5 * SECOND]
+        when = self._either(draw, usual, [self._now + 5 * SECOND + 1])
+        about: Body = {}
+        if draw(st.booleans()):
+            hold = self._reservation(draw)
+            around = [hold.opened_at - 5 * SECOND, self._now, self._now + 5 * SECOND]
+            beyond = [hold.opened_at - 5 * SECOND - 1, self._now + 5 * SECOND + 1]
+            when = self._either(draw, around, beyond)
+            model = self._either(draw, [hold.model], [model])
+            who = self._either(draw, [self._owner(hold)], [who])
+            about = {"reservation": self._either(draw, [hold.id], ["r0", "r1"])}
+        body = {
             "id": self._id(draw, "s"),
             "source": draw(st.sampled_from(["//a", "//b"])),
-            "customer": self._who(draw),
+            "customer": who,
             "model": model,
             "usage": self._units(draw, model, USAGES),
             "occurred_at": written(when),
+            **about,
         }
+        digest = st.sampled_from(["0a" * 32, "f9" * 32])
+        return fields(draw, body, license=st.just("lic"), request_hash=digest, response_hash=digest)
+
+    def _unblock(self, draw: st.DrawFn) -> Body:
+        return guard_inputs.unblocking(draw, self._id(draw, "n"), self._who(draw))
+
+    def _set_caps(self, draw: st.DrawFn) -> Body:
+        return guard_inputs.capping(draw, self._id(draw, "k"), self._who(draw))
+
+    def _owner(self, hold: Hold) -> str:
+        accounts = self._rules.accounts.values()
+        return next((each.id for each in accounts if hold in each.holds), STRANGER)
+
+    def _park_usage(self, draw: st.DrawFn) -> Body:
+        return {**self._usage(draw), "reason": draw(st.sampled_from(["odd", "doubled"]))}
+
+    def _release_usage(self, draw: st.DrawFn) -> Body:
+        known = list(self._rules.parked)[-6:] or ["0" * 32]
+        parked = self._either(draw, known, ["f" * 32])
+        return {"id": self._id(draw, "v"), "parked": parked}

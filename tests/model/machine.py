@@ -29,8 +29,9 @@ from tests.model.wire import SECOND, agrees
 Command = tuple[str, Body]
 
 EVERYTHING = (
-    *("reserve", "settle", "extend", "release", "usage", "issue_grant"),
-    *("change_customer", "create_customer", "publish_prices"),
+    *("reserve", "settle", "extend", "release", "usage", "park_usage", "release_usage"),
+    *("issue_grant", "change_customer", "create_customer", "publish_prices"),
+    *("unblock", "set_caps"),
 )
 WRITERS = st.integers(0, 1)
 LATENESS = st.sampled_from([0, 0, 0, 0, 0, 1, 30 * SECOND])
@@ -152,10 +153,28 @@ class LedgerMachine(RuleBasedStateMachine):
         """Release an open reservation."""
         self.send([self.draw(data, "release")], writer)
 
+    @rule(data=st.data(), writer=WRITERS, late=LATENESS, wild=st.booleans())
+    def record_usage(self, data: st.DataObject, writer: int, late: int, wild: bool) -> None:
+        """Send a usage record, directly or of a reservation; a wild one may be parked."""
+        self.send([self.draw(data, "usage", wild=wild)], writer, late)
+
+    @rule(data=st.data(), writer=WRITERS)
+    def park(self, data: st.DataObject, writer: int) -> None:
+        """Park a usage record by hand."""
+        self.send([self.draw(data, "park_usage", wild=True)], writer)
+
+    @precondition(lambda self: self.oracle.rules.parked)
     @rule(data=st.data(), writer=WRITERS, late=LATENESS)
-    def use_directly(self, data: st.DataObject, writer: int, late: int) -> None:
-        """Charge usage without a reservation."""
-        self.send([self.draw(data, "usage")], writer, late)
+    def release_parked_usage(self, data: st.DataObject, writer: int, late: int) -> None:
+        """Release a parked record twice under two ids; the other writer may be the second."""
+        _, one = self.draw(data, "release_usage")
+        _, other = self.draw(data, "release_usage")
+        twice = [("release_usage", one), ("release_usage", {**other, "parked": one["parked"]})]
+        if data.draw(st.booleans()):
+            self.send(twice, writer, late)
+        else:
+            self.send(twice[:1], writer, late)
+            self.send(twice[1:], 1 - writer)
 
     @rule(data=st.data(), writer=WRITERS, late=LATENESS)
     def do_several_things(self, data: st.DataObject, writer: int, late: int) -> None:
@@ -237,7 +256,9 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (answer.recorded is not None) == expected.recorded, (command, expected)
         assert agrees(expected.facts, seen, answer.currency or "USD"), (command, seen, expected)
         if answer.recorded is not None:
-            first = self.first_answers.setdefault(repr(command), (answer.recorded.position, seen))
+            # A parked record that was sent again is answered by its release, once there is one.
+            key = repr((command, "charged" in expected.facts))
+            first = self.first_answers.setdefault(key, (answer.recorded.position, seen))
             assert first == (answer.recorded.position, seen), "the same answer, for ever"
 
     def compare_balances(self, executor: Executor) -> None:

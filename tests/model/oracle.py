@@ -8,7 +8,11 @@ integers of microseconds, bodies and answers are the JSON of the wire.
 import copy
 from collections.abc import Sequence
 
-from tests.model.oracle_rules import Body, Expected, NoError, Rules
+from tests.model.oracle_records import UsageRules
+from tests.model.oracle_rules import Body, Expected, NoError
+
+RECORDS = ("usage", "park_usage")
+"""The kinds of commands whose key is that of a usage record."""
 
 Key = tuple[str, str, str]
 """(kind or `usage`, customer or source, id)."""
@@ -18,7 +22,7 @@ class Oracle:
     """All that was agreed so far, and the answer to each id."""
 
     def __init__(self) -> None:
-        self.rules = Rules()
+        self.rules = UsageRules()
         self.answered: dict[Key, tuple[str, Body, Expected]] = {}
 
     def group(self, commands: Sequence[tuple[str, Body]], now: int) -> list[Expected]:
@@ -65,16 +69,16 @@ class Oracle:
 
     def _remember(self, key: Key, kind: str, body: Body, expected: Expected) -> Expected:
         """Take an id; a refusal of someone who is no customer is nobody's, so it takes none."""
-        if kind != "publish_prices" and self.rules.owner(kind, body) not in self.rules.accounts:
+        of_somebody = kind not in ("publish_prices", *RECORDS)
+        if of_somebody and self.rules.owner(kind, body) not in self.rules.accounts:
             return expected._replace(recorded=False)
         self.answered[key] = (kind, body, expected)
         return expected
 
     def _key(self, kind: str, body: Body) -> Key:
-        owner = self.rules.owner(kind, body)
-        if "source" in body:
+        if kind in RECORDS:
             return "usage", body["source"], body["id"]
-        return kind, owner, body["id"]
+        return kind, self.rules.owner(kind, body), body["id"]
 
     def _is_known(self, kind: str, body: Body) -> bool:
         try:
@@ -83,8 +87,13 @@ class Oracle:
             return False
 
     def _again(self, kind: str, body: Body, key: Key) -> Expected:
-        """Same id: the same answer to the same body, a conflict for any other."""
+        """Same id: the same answer to the same body, a conflict for any other.
+
+        A parked record is answered by its release, once there is one.
+        """
         first_kind, first, expected = self.answered[key]
+        if kind == "usage" and first_kind == "park_usage":
+            first_kind, first = kind, {k: v for k, v in first.items() if k != "reason"}
         different = {name for name in {*body, *first} if body.get(name) != first.get(name)}
         if first_kind != kind:
             different.add("kind")
@@ -94,4 +103,6 @@ class Oracle:
             }
         if different:
             return Expected("id_reused", {"field": different}, recorded=False)
+        if kind in RECORDS:
+            return self.rules.answer_of(body) or expected
         return expected

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from tests.model.oracle_guards import Guards
+
 CREDIT = "credit limit"
 """Stands beside grant ids as a source of money (a blank keeps it from being one)."""
 
@@ -82,6 +84,11 @@ class Account:
         self.receivables: list[Fraction] = []
         self.volumes: list[tuple[str, tuple[int, int], int]] = []
         """(model, month, tokens) of every charge."""
+        self.guards = Guards()
+
+    def open_at(self, at: int) -> list[tuple[str, str]]:
+        """Return (id, model) of the reservations that still hold money."""
+        return [(hold.id, hold.model) for hold in self.holds if hold.active(at)]
 
     # --- adding up --------------------------------------------------------------------------
 

@@ -54,9 +54,9 @@ class Rules:
             return ""
         if kind == "create_customer":
             return str(body["id"])
-        if "reservation" in body:
-            return self._hold(body["reservation"])[0].id
-        return str(body["customer"])
+        if "customer" in body:
+            return str(body["customer"])
+        return self._hold(body["reservation"])[0].id
 
     def _hold(self, name: str) -> tuple[Account, Hold]:
         for account in self.accounts.values():
@@ -83,7 +83,8 @@ class Rules:
             "extend": self._extend,
             "settle": self._settle,
             "release": self._release,
-            "usage": self._usage,
+            "unblock": self._unblock,
+            "set_caps": self._set_caps,
         }[kind]
         return Expected("done", rule(account, body, now))
 
@@ -105,8 +106,10 @@ class Rules:
     def _is_reservation(self, name: str) -> bool:
         return any(hold.id == name for each in self.accounts.values() for hold in each.holds)
 
-    def _change(self, account: Account, body: Body, _now: int) -> Body:
+    def _change(self, account: Account, body: Body, now: int) -> Body:
         terms = {name: value for name, value in body.items() if name not in ("id", "customer")}
+        before = account.terms.get("time_zone", "UTC")
+        account.guards.move(now, before, body.get("time_zone", before))
         account.terms = {**account.terms, **terms}
         return {"customer": account.id}
 
@@ -130,16 +133,20 @@ class Rules:
         if self._is_reservation(name) or name in self.accounts:
             raise refused("already_exists", field="id", value=name)
         expires_at = now + body.get("ttl_seconds", TTL_SECONDS) * SECOND
+        self._admit(account)
         needed = self._worst(account, model, body["estimate"], now, expires_at)
+        self._leave_room(account, model, body["estimate"], now, new=True)
         parts = self._funds(account, model, needed, now)
         estimate = dict(body["estimate"])
         account.holds.append(Hold(name, model, estimate, now, expires_at, parts))
+        account.guards.reserve(name, estimate)
         return {"held": needed, "expires_at": written(expires_at)}
 
     def _extend(self, account: Account, body: Body, now: int) -> Body:
         hold = self._open(body)
         if now >= hold.expires_at:
             raise refused("expired", reservation=hold.id, expired_at=written(hold.expires_at))
+        self._admit(account)
         expires_at = hold.expires_at
         if "ttl_seconds" in body:
             latest = hold.opened_at + LONGEST_SECONDS * SECOND
@@ -148,8 +155,11 @@ class Rules:
         for unit, count in body.get("estimate", {}).items():
             rest[unit] = rest.get(unit, 0) + count
         needed = self._worst(account, hold.model, rest, now, expires_at)
+        if "estimate" in body:
+            self._leave_room(account, hold.model, body["estimate"], now, new=False)
         hold.parts.extend(self._funds(account, hold.model, max(ZERO, needed - hold.amount()), now))
         hold.expires_at = expires_at
+        account.guards.reserve(hold.id, body.get("estimate", {}))
         for unit, count in body.get("estimate", {}).items():
             hold.estimate[unit] = hold.estimate.get(unit, 0) + count
         return {"held": hold.amount(), "expires_at": written(expires_at)}
@@ -175,14 +185,29 @@ class Rules:
         hold.outcome = {"kind": "release", "id": body["id"], "released": released}
         return {"released": released}
 
-    def _usage(self, account: Account, body: Body, now: int) -> Body:
-        occurred_at = instant(body["occurred_at"])
-        if occurred_at > now:
-            raise wrong("invalid", field="occurred_at")
-        plan = account.terms.get("plan", "standard")
-        if plan == "reserved_only":
-            raise refused("plan_forbids", plan=plan)
-        return self._charge(account, body["model"], body["usage"], occurred_at, now, None, True)
+    # --- guards -------------------------------------------------------------------------------
+
+    def _admit(self, account: Account) -> None:
+        if account.guards.blocked_at is not None:
+            raise refused("account_blocked", blocked_at=written(account.guards.blocked_at))
+
+    def _leave_room(
+        self, account: Account, model: str, asked: Body, now: int, *, new: bool
+    ) -> None:
+        at = now, account.terms.get("time_zone", "UTC")
+        over = account.guards.over(model, asked, new, account.open_at(now), at)
+        if over is not None:
+            raise refused("usage_capped", **over)
+
+    def _unblock(self, account: Account, body: Body, now: int) -> Body:
+        if account.guards.blocked_at is None:
+            raise refused("not_blocked", customer=account.id)
+        account.guards.blocked_at, account.guards.cleared_at = None, now
+        return {"customer": body["customer"]}
+
+    def _set_caps(self, account: Account, body: Body, _now: int) -> Body:
+        account.guards.set_caps(body["caps"])
+        return {"customer": account.id}
 
     # --- what they share --------------------------------------------------------------------
 
@@ -242,6 +267,10 @@ class Rules:
         charged = price(prices, usage, account.volume(model, month))
         parts = account.pay(model, charged, now, hold, final)
         account.volumes.append((model, month, tokens(usage)))
+        guards = account.guards
+        guards.use(model, usage, final, occurred_at, None if hold is None else hold.id)
+        if guards.blocked_at is None and guards.crossed(occurred_at):
+            guards.blocked_at = now
         paid = sum((amount for _, amount in parts), ZERO)
         return {
             "charged": charged,

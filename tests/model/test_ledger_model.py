@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from adapters.event_store.store import PostgresEventStore
 from application import committing
-from tests.model.machine import LedgerMachine
+from tests.model.guarded_machine import GuardedMachine
 from tests.support.databases import fresh_database
 from tests.support.memory_store import MemoryEventStore
 from tests.support.servers import Server, embedded_server
@@ -75,7 +75,7 @@ def snapshots_are_frequent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.timeout(3600)
 def test_the_ledger_agrees_with_the_oracle_in_memory() -> None:
-    class Machine(LedgerMachine):
+    class Machine(GuardedMachine):
         def __init__(self) -> None:
             super().__init__(InMemory())
 
@@ -86,16 +86,22 @@ def test_the_ledger_agrees_with_the_oracle_in_memory() -> None:
 def test_the_ledger_agrees_with_the_oracle_on_postgresql(pytestconfig: pytest.Config) -> None:
     server = embedded_server(pytestconfig)
 
-    class Machine(LedgerMachine):
+    class Machine(GuardedMachine):
         def __init__(self) -> None:
             super().__init__(OnPostgres(server))
 
     run_state_machine_as_test(Machine, settings=profile(EXAMPLES // 4))
 
 
+ORACLE = (
+    *("oracle", "oracle_rules", "oracle_records", "oracle_accounts", "oracle_prices", "wire"),
+    "oracle_guards",
+)
+
+
 def test_the_oracle_shares_no_code_with_the_rules() -> None:
     folder = Path(__file__).parent
-    for name in ("oracle", "oracle_rules", "oracle_accounts", "oracle_prices", "wire"):
+    for name in ORACLE:
         tree = ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             imported = []

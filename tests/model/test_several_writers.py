@@ -144,17 +144,63 @@ def test_a_refusal_in_a_group_that_would_have_created_its_customer_is_nobodys(
     assert ledger.codes(reserve("r", "new")) == ["done"], "the id was free"
 
 
+def record(name: str, owner: str, **fields: Any) -> Command:
+    """Return a usage record of one request."""
+    body = {"id": name, "source": "//gateway", "customer": owner, "model": "m"}
+    return "usage", {**body, "usage": {"requests": 1}, "occurred_at": WHEN, **fields}
+
+
+def release_usage(name: str, parked: str) -> Command:
+    """Return the release of a parked usage record."""
+    return "release_usage", {"id": name, "parked": parked}
+
+
 def test_direct_usage_is_not_the_same_as_usage_of_a_reservation(ledger: Ledger) -> None:
-    record = {"id": "u", "source": "//gateway", "usage": {"requests": 1}, "occurred_at": WHEN}
     ledger.run(reserve("r", "rich"))
-    assert ledger.codes(("settle", {**record, "reservation": "r"})) == ["done"]
-    (answer,) = ledger.run(("usage", {**record, "customer": "rich", "model": "m"}))
+    assert ledger.codes(record("u", "rich", reservation="r")) == ["done"]
+    (answer,) = ledger.run(record("u", "rich"))
     problem = answer.problem()
     assert problem is not None
-    assert (problem.code, problem.facts["field"]) in {
-        ("id_reused", "reservation"),
-        ("id_reused", "kind"),
-    }
+    assert (problem.code, problem.facts["field"]) == ("id_reused", "reservation")
+
+
+def test_a_writer_knows_what_another_has_parked_and_released(ledger: Ledger) -> None:
+    lagging = ledger.writer()
+    (parked,) = ledger.run(record("u", "new"))
+    (again,) = ledger.run(record("u", "new"), by=lagging)
+    assert again.result() == parked.result()
+    ledger.run(customer("new"))
+    name = parked.result()["parked"]
+    assert ledger.codes(release_usage("v1", name), by=lagging) == ["done"]
+    assert ledger.codes(release_usage("v2", name)) == ["already_released"]
+    (late,) = ledger.run(record("u", "new"))
+    assert late.repeated
+    assert late.result()["charged"] == {"amount": "1.000000000000", "currency": "USD"}
+
+
+def test_a_record_parked_released_and_sent_again_in_one_job_is_charged_once(
+    ledger: Ledger,
+) -> None:
+    (parked,) = ledger.run(record("u", "new"))
+    name = parked.result()["parked"]
+    answers = ledger.run(
+        *(customer("new"), release_usage("v1", name), record("u", "new")),
+        *(release_usage("v2", name), release_usage("v1", name)),
+    )
+    codes = ["done", "done", "done", "already_released", "done"]
+    assert [answer.code for answer in answers] == codes
+    assert answers[2].result()["position"] == answers[1].result()["position"]
+
+
+def test_a_release_in_a_group_that_fails_leaves_the_record_parked(ledger: Ledger) -> None:
+    (parked,) = ledger.run(record("u", "rich", reservation="late"))
+    name = parked.result()["parked"]
+    ledger.run(reserve("late", "rich"))
+    group = (release_usage("v1", name), reserve("too-much", "rich", 100))
+    assert ledger.codes(*group, atomic=True) == ["aborted", "insufficient_balance"]
+    (again,) = ledger.run(record("u", "rich", reservation="late"))
+    assert "why" in again.result()
+    assert ledger.codes(release_usage("v1", name)) == ["done"]
 
 
 def test_a_taken_id_is_refused_as_such_whatever_is_in_memory(ledger: Ledger) -> None:

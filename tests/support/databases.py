@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from adapters.postgres import connect, migrate
-from entrypoints.bootstrap import Database
+from entrypoints.bootstrap import Database, prepare_views
 from tests.support.servers import PREFIX, TEMPLATE, Server, embedded_server, plain_server
 
 MASTER_KEY = bytes(range(32))
@@ -95,6 +95,7 @@ def _make_template(server: Server) -> None:
         migrate(connection)
     finally:
         connection.close()
+    prepare_views(server.as_role(server.owner, TEMPLATE))
 
 
 def server_of(kind: str, config: pytest.Config) -> Server:

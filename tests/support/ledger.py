@@ -6,6 +6,8 @@ Every shortcut returns the answer of its command; call `.result()` on it to insi
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
+from tollbook.times import format_instant
+
 from application.answers import Answer
 from application.tollbook import Tollbook
 from entrypoints.bootstrap import tollbook_on
@@ -87,3 +89,21 @@ def release(ledger: Tollbook, reservation: str, name: str | None = None, **more:
     """Give a hold back."""
     body = {"id": name or f"release-{reservation}", "reservation": reservation}
     return ledger.run("release", {**body, **more})
+
+
+def use(ledger: Tollbook, name: str, customer: str = "cust-1", **more: Any) -> Answer:
+    """Send a usage record of the standard model; direct, unless `reservation` is given."""
+    body = {
+        "id": name,
+        "source": "//meter",
+        "customer": customer,
+        "model": MODEL,
+        "usage": USAGE,
+        "occurred_at": format_instant(ledger.now()),
+    }
+    return ledger.run("usage", {**body, **more})
+
+
+def release_usage(ledger: Tollbook, parked: str, name: str | None = None) -> Answer:
+    """Release a parked usage record."""
+    return ledger.run("release_usage", {"id": name or f"release-{parked}", "parked": parked})

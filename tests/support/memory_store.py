@@ -160,9 +160,11 @@ class MemoryEventStore:
         """Return which of these keys are taken, and the positions that answer them."""
         return {key: self._ids[key] for key in keys if key in self._ids}
 
-    def customer_events(self, customer: str, after: int, position: int) -> Iterator[Recorded]:
-        """Yield a customer's events after a sequence number, up to a position."""
-        yield from self._upto(self._customers.get(customer, [])[after:], position)
+    def customer_events(
+        self, customer: str, after: int, position: int, last: int | None = None
+    ) -> Iterator[Recorded]:
+        """Yield a customer's events after a sequence number, up to a position and to `last`."""
+        yield from self._upto(self._customers.get(customer, [])[after:last], position)
 
     def stream_events(self, stream: str, position: int) -> Iterator[Recorded]:
         """Yield a stream's events up to a position."""

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import tollbook
 from tollbook import commands
-from tollbook.cli_support import Subparsers, print_json, print_text
+from tollbook.cli_support import Subparsers, print_json, print_text, printable
 from tollbook.errors import Invalid, TollbookError, exit_code
 
 COMMANDS_GROUP = "tollbook.commands"
@@ -95,7 +95,7 @@ def _report(error: Exception, *, as_json: bool) -> int:
         error = TollbookError(f"internal error: {type(error).__name__}: {error}")
     if "usage" in error.facts:
         print_text(error.facts["usage"], sys.stderr)
-    print_text(f"tollbook: {error.message}", sys.stderr)
+    print_text(f"tollbook: {printable(error.message)}", sys.stderr)
     if as_json:
         print_json(error.problem())
     return exit_code(error)

@@ -77,6 +77,15 @@ def print_text(text: str, stream: TextIO) -> None:
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
+def printable(text: str) -> str:
+    """Escape what a terminal would obey instead of showing; texts come from anybody."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
 def open_input(path: str) -> BinaryIO:
     """Open a file given on the command line, or standard input for ``-``."""
     try:

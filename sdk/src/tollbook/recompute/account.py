@@ -5,8 +5,11 @@ The rules are those of docs/formats/events.md. Amounts are integers of 10^-12.
 
 from bisect import insort
 from collections.abc import Iterable, Mapping
+from typing import Any
 
+from tollbook.recompute.caps import Cap
 from tollbook.recompute.prices import Book, Quantities
+from tollbook.recompute.timeline import Figures, Timeline
 
 NEVER = 1 << 62
 """Later than every instant."""
@@ -56,17 +59,47 @@ class Hold:
 class Reservation:
     """A reservation that has no final outcome yet; its hold may have expired."""
 
-    __slots__ = ("charged", "estimate", "expires_at", "model", "opened_at", "used", "version")
+    __slots__ = (
+        *("charged", "estimate", "expires_at", "left", "model", "opened_at", "used", "version"),
+    )
 
     def __init__(self, model: str, estimate: Quantities, opened_at: int, expires_at: int) -> None:
         """Open a reservation."""
         self.model = model
         self.estimate = estimate
         self.used: Quantities = {}
+        self.left = estimate
+        """What caps still expect: the estimates, less what each part had used by then."""
         self.opened_at = opened_at
         self.expires_at = expires_at
         self.charged = 0
         self.version = 1
+
+
+class ParkedRecord:
+    """A usage record that was parked: what it says, and whether it was charged since."""
+
+    __slots__ = ("body", "charged", "outcome")
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        """Take what the record says, without its key."""
+        self.body = body
+        self.charged = False
+        self.outcome: dict[str, Any] | None = None
+
+    def release(self, outcome: dict[str, Any]) -> None:
+        """Take how it was released; what it said is needed no longer."""
+        self.outcome = outcome
+        self.body = {}
+
+
+class ParkedRecords:
+    """Every usage record that was parked, by its id; the whole ledger's."""
+
+    def __init__(self, *, whole: bool) -> None:
+        """Start with none; `whole` says that no event of the ledger will be left out."""
+        self.records: dict[str, ParkedRecord] = {}
+        self.whole = whole
 
 
 Draws = list[tuple[Grant, int]]
@@ -75,10 +108,13 @@ Draws = list[tuple[Grant, int]]
 class Account:
     """Everything about one customer that a number in an event can depend on."""
 
-    def __init__(self, name: str, books: dict[str, Book]) -> None:
+    def __init__(self, name: str, books: dict[str, Book], parked: ParkedRecords) -> None:
         """Start an account about which nothing is known yet."""
         self.id = name
         self.books = books
+        self.parked = parked
+        self.releasing: dict[str, Any] | None = None
+        """The charge of a parked record whose release has to come next."""
         self.terms: dict[str, str] | None = None
         """currency, time_zone, price_book, plan, name_sealed; None before the creation."""
         self.credit_limit = 0
@@ -93,10 +129,24 @@ class Account:
         self.sequence = self.own_version = 0
         self.due_from = NEVER
         """Nothing expires before this instant."""
+        self.timeline = Timeline()
+        self.crossing: Figures | None = None
+        """The line that the last charge crossed; the block has to come next."""
+        self.block: dict[str, Any] | None = None
+        self.blocked_at: int | None = None
+        self.cleared_at = 0
+        self.caps: list[Cap] = []
 
     def term(self, name: str) -> str:
         """Return a term of the customer; empty when it is not known."""
         return "" if self.terms is None else self.terms[name]
+
+    def move_caps(self, before: str, at: int) -> None:
+        """Follow a change of the time zone."""
+        after = self.term("time_zone")
+        if after != before:
+            for cap in self.caps:
+                cap.move(at, before, after)
 
     def credit_left(self) -> int:
         """Return what is left of the credit limit; below zero after the limit was lowered."""

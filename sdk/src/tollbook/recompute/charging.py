@@ -4,17 +4,13 @@ from typing import NamedTuple
 
 from tollbook.recompute.account import Account, Hold, Reservation
 from tollbook.recompute.fact import Fact
-from tollbook.recompute.holding import total
+from tollbook.recompute.guarding import count_usage
+from tollbook.recompute.holding import less, total
 from tollbook.recompute.opening import Place, own_stream
+from tollbook.recompute.parking import DIRECT_USAGE_PLANS, TOLERANCE, check_record
 from tollbook.recompute.prices import Quantities, Unpriced, quantities, tokens_of
 from tollbook.recompute.quoting import price_of
-from tollbook.times import SECOND, format_instant, parse_instant
-
-TOLERANCE = 5 * SECOND
-"""How far a usage may seem to lie outside its reservation or its receipt."""
-
-DIRECT_USAGE_PLANS = ("standard",)
-"""The plans that allow usage without a reservation."""
+from tollbook.times import format_instant, parse_instant
 
 
 class Payment(NamedTuple):
@@ -36,6 +32,7 @@ def reservation_settled(account: Account, fact: Fact) -> Place:
         reservation = Reservation(data["model"], {}, fact.at, fact.at)
         reservation.version = 0
     fact.check("model", reservation.model)
+    check_record(account, fact)
     occurred_at = parse_instant(data["occurred_at"]) if "occurred_at" in data else fact.at
     if not reservation.opened_at - TOLERANCE <= occurred_at <= fact.at + TOLERANCE:
         fact.differ("occurred_at", "between the reservation and the receipt", data["occurred_at"])
@@ -49,6 +46,7 @@ def reservation_settled(account: Account, fact: Fact) -> Place:
         released = 0
         payment = pay_in_part(account, name, reservation.model, fact.at, amount)
         reservation.used = total(reservation.used, usage)
+        reservation.left = less(reservation.left, usage)
         reservation.charged += amount
     reservation.version += 1
     fact.check_money("released", released)
@@ -60,10 +58,12 @@ def usage_charged(account: Account, fact: Fact) -> Place:
     """Charge usage that has no reservation."""
     data = fact.data
     occurred_at = parse_instant(data["occurred_at"])
-    if occurred_at > fact.at:
-        fact.differ("occurred_at", f"not after {format_instant(fact.at)}", data["occurred_at"])
+    latest = fact.at + TOLERANCE
+    if occurred_at > latest:
+        fact.differ("occurred_at", f"not after {format_instant(latest)}", data["occurred_at"])
     if account.term("plan") not in DIRECT_USAGE_PLANS:
         fact.differ("usage", "refused: plan_forbids", account.term("plan"))
+    check_record(account, fact)
     amount = _charged(account, fact, data["model"], quantities(data["usage"]), occurred_at)
     payment = pay_for_good(account, "", data["model"], fact.at, amount)
     _check_payment(account, fact, amount, payment)
@@ -73,6 +73,7 @@ def usage_charged(account: Account, fact: Fact) -> Place:
 def _charged(account: Account, fact: Fact, model: str, usage: Quantities, occurred_at: int) -> int:
     """Check the price of usage and what it was computed from; count its tokens."""
     data = fact.data
+    count_usage(account, fact, model, usage, occurred_at)
     price = price_of(account, model, usage, occurred_at)
     if isinstance(price, Unpriced):
         fact.differ("charged", f"refused: {price.code}", data.get("charged"))

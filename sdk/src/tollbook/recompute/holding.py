@@ -2,6 +2,7 @@
 
 from tollbook.recompute.account import Account, Draws, Hold, Reservation
 from tollbook.recompute.fact import Fact
+from tollbook.recompute.guarding import check_admitted
 from tollbook.recompute.opening import Place
 from tollbook.recompute.prices import Quantities, Unpriced, quantities
 from tollbook.recompute.quoting import hold_size
@@ -23,6 +24,7 @@ def reservation_held(account: Account, fact: Fact) -> Place:
         account.give_back(name)
     expires_at = at + data.get("ttl_seconds", TTL_DEFAULT_SECONDS) * SECOND
     fact.check("expires_at", format_instant(expires_at))
+    check_admitted(account, fact, model, estimate, new=True)
     size = hold_size(account, model, estimate, at, expires_at)
     amount = _checked_size(fact, size)
     draws, credit = funded(account, fact, model, amount)
@@ -55,15 +57,17 @@ def wanted(
     reservation: Reservation, more: Quantities, ttl: int | None, at: int
 ) -> tuple[Quantities, int]:
     """Return what an extended hold must cover, and until when: never less, never shorter."""
-    left = {
-        unit: max(0, quantity - reservation.used.get(unit, 0))
-        for unit, quantity in reservation.estimate.items()
-    }
+    left = less(reservation.estimate, reservation.used)
     expires_at = reservation.expires_at
     if ttl is not None:
         latest = reservation.opened_at + LIFE_MAX_SECONDS * SECOND
         expires_at = max(expires_at, min(at + ttl * SECOND, latest))
     return total(left, more), expires_at
+
+
+def less(estimate: Quantities, used: Quantities) -> Quantities:
+    """Take what was used from an estimate, unit by unit and never below zero."""
+    return {unit: max(0, quantity - used.get(unit, 0)) for unit, quantity in estimate.items()}
 
 
 def total(one: Quantities, other: Quantities) -> Quantities:
@@ -81,6 +85,8 @@ def reservation_extended(account: Account, fact: Fact) -> Place:
     more = quantities(data.get("estimate", {}))
     estimate, expires_at = wanted(reservation, more, data.get("ttl_seconds"), at)
     fact.check("expires_at", format_instant(expires_at))
+    gated = more if "estimate" in data else None
+    check_admitted(account, fact, reservation.model, gated, new=False)
     size = hold_size(account, reservation.model, estimate, at, expires_at)
     if isinstance(size, int):
         size = max(size, hold.amount)
@@ -93,6 +99,7 @@ def reservation_extended(account: Account, fact: Fact) -> Place:
     parts = {grant.id: merged[grant.id] for grant in account.grants if grant.id in merged}
     account.hold(name, Hold(expires_at, parts, hold.credit + credit))
     reservation.estimate = total(reservation.estimate, more)
+    reservation.left = total(reservation.left, more)
     reservation.expires_at = expires_at
     reservation.version += 1
     return f"reservation-{name}", reservation.version

@@ -4,10 +4,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tollbook.errors import TollbookError
-from tollbook.recompute.account import Account
+from tollbook.recompute.account import Account, ParkedRecords
 from tollbook.recompute.charging import reservation_settled, usage_charged
 from tollbook.recompute.envelope import Envelope, Event, envelope_of, payload
 from tollbook.recompute.fact import Differ, Difference, Fact, shown
+from tollbook.recompute.guarding import (
+    account_blocked,
+    account_unblocked,
+    caps_set,
+    check_blocked,
+)
 from tollbook.recompute.holding import (
     reservation_extended,
     reservation_held,
@@ -22,10 +28,11 @@ from tollbook.recompute.opening import (
     grants_expired,
     holds_expired,
 )
+from tollbook.recompute.parking import usage_parked, usage_released
 from tollbook.recompute.prices import Book
 from tollbook.recompute.refusing import command_refused
 from tollbook.recompute.state import account_state, book_state, reservation_state
-from tollbook.times import parse_instant
+from tollbook.times import format_instant, parse_instant
 
 RULES: dict[str, Callable[[Account, Fact], Place]] = {
     "customer_created": customer_created,
@@ -38,11 +45,21 @@ RULES: dict[str, Callable[[Account, Fact], Place]] = {
     "reservation_settled": reservation_settled,
     "reservation_released": reservation_released,
     "usage_charged": usage_charged,
+    "usage_parked": usage_parked,
+    "usage_released": usage_released,
+    "account_blocked": account_blocked,
+    "account_unblocked": account_unblocked,
+    "caps_set": caps_set,
     "command_refused": command_refused,
 }
 """What checks an event of a customer, by the name of the event; all are of version 1."""
 
 _EXPIRIES = ("holds_expired", "grants_expired")
+_AFTER_A_CHARGE = ("usage_released", "account_blocked")
+"""What one decision says after a charge, which may have given money back to an expired grant."""
+
+_OF_LEDGER = ("prices_published", "min_reader_raised", "usage_parked")
+"""The events that may stand in no customer's history."""
 
 _BROKEN = (
     TollbookError,
@@ -65,6 +82,7 @@ class Recomputation:
         self._whole = whole
         self.accounts: dict[str, Account] = {}
         self.books: dict[str, Book] = {}
+        self._parked = ParkedRecords(whole=whole)
         self.events = 0
         self.position = 0
         self.recorded_at = 0
@@ -106,7 +124,7 @@ class Recomputation:
         data = payload(data)
         account = self.accounts.get(customer)
         if account is None:
-            account = self.accounts[customer] = Account(customer, self.books)
+            account = self.accounts[customer] = Account(customer, self.books, self._parked)
             if name != "customer_created":
                 self._report(position, "customer", "created before", customer)
         self._check_sequence(account, position, envelope.customer_sequence)
@@ -116,8 +134,12 @@ class Recomputation:
             return
         fact = Fact(position, name, recorded_at, envelope.command, data, self._differ)
         fact.check("customer", customer)
-        if name not in _EXPIRIES:
+        if name not in _EXPIRIES and name not in _AFTER_A_CHARGE:
             check_nothing_is_due(account, fact)
+        check_blocked(account, fact)
+        if account.releasing is not None and name not in _AFTER_A_CHARGE:
+            fact.differ("order", "the release of a parked record", name)
+            account.releasing = None
         occurred = data.get("occurred_at")
         happened = recorded_at if occurred is None else parse_instant(occurred)
         if occurred_at != happened:
@@ -138,16 +160,25 @@ class Recomputation:
         if envelope.customer_sequence is not None:
             self._report(position, "customer_sequence", None, envelope.customer_sequence)
         fact = Fact(position, name, envelope.recorded_at, envelope.command, data, self._differ)
-        if version != 1 or name not in ("prices_published", "min_reader_raised"):
+        if version != 1 or name not in _OF_LEDGER:
             self._report(position, "name", "an event this program knows", f"{name} {version}")
             return
         if name == "prices_published":
             place = self._publish(fact)
+        elif name == "usage_parked":
+            place = self._park(fact)
         else:
             self._ledger_version += 1
             place = "ledger-0", self._ledger_version
         if (stream, stream_version) != place:
             self._report(position, "stream", _spelt(place), _spelt((stream, stream_version)))
+
+    def _park(self, fact: Fact) -> Place:
+        """Check the parking of a record that names nobody."""
+        name = fact.data["customer"]
+        if name in self.accounts:
+            fact.differ("customer", "nobody", name)
+        return usage_parked(Account(name, self.books, self._parked), fact)
 
     def _publish(self, fact: Fact) -> Place:
         """Check that a version follows the one before and changes nothing already in force."""
@@ -163,6 +194,14 @@ class Recomputation:
             fact.differ("effective_from", "later than what is in force", data["effective_from"])
         book.publish(data)
         return f"prices-{data['book']}", len(book.versions)
+
+    def finish(self) -> None:
+        """Report what had to come next and did not; nothing can be added after this."""
+        for account in self.accounts.values():
+            if account.crossing is not None:
+                at = format_instant(account.crossing.at)
+                expected = f"account_blocked of {account.id} after usage at {at}"
+                self._report(self.position, "order", expected, None)
 
     def customer_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each customer's state in the form of docs/formats/state.md, in order of id."""

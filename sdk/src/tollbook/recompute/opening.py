@@ -33,7 +33,9 @@ def customer_created(account: Account, fact: Fact) -> Place:
 def customer_changed(account: Account, fact: Fact) -> Place:
     """Change the terms that are given."""
     if account.terms is not None:
+        before = account.term("time_zone")
         account.terms |= {name: fact.data[name] for name in _TERMS if name in fact.data}
+        account.move_caps(before, fact.at)
     if "credit_limit" in fact.data:
         account.credit_limit = fact.money("credit_limit")
     return own_stream(account)

@@ -4,30 +4,28 @@ from typing import Any
 
 from tollbook.amounts import format_pico
 from tollbook.recompute.account import Account
-from tollbook.recompute.charging import DIRECT_USAGE_PLANS
 from tollbook.recompute.fact import Fact
+from tollbook.recompute.guarding import over_cap, stopped
 from tollbook.recompute.holding import TTL_DEFAULT_SECONDS, wanted
 from tollbook.recompute.opening import Place, own_stream
+from tollbook.recompute.parking import CLOSED, Why, check_release_refused
 from tollbook.recompute.prices import Unpriced, quantities
 from tollbook.recompute.quoting import hold_size, price_of
 from tollbook.times import SECOND, format_instant, parse_instant
-
-CLOSED = {"already_settled": "settle", "already_released": "release"}
-"""The refusals of a reservation that has its final outcome, and the kind of that outcome."""
-
-Why = tuple[str, dict[str, Any]] | None
-"""The code and the facts of the refusal that the rules demand; None when they allow."""
 
 
 def command_refused(account: Account, fact: Fact) -> Place:
     """Decide the refused command again, and compare."""
     data = fact.data
     code, kind, body = data["code"], data["kind"], data["body"]
-    fact.check("scope", body["source"] if kind == "usage" else account.id)
+    fact.check("scope", account.id)
     if body.get("customer", account.id) != account.id:
         fact.differ("body", f"customer {account.id}", body)
     if code == "already_exists":
         fact.check("facts", {"field": "id", "value": fact.command})
+        return own_stream(account)
+    if kind == "release_usage":
+        check_release_refused(account, fact)
         return own_stream(account)
     why = _why(account, kind, body, fact.at)
     if why is None:
@@ -51,15 +49,21 @@ def _check_closed(fact: Fact, reservation: str) -> None:
 
 def _why(account: Account, kind: str, body: dict[str, Any], at: int) -> Why:
     if kind == "reserve":
-        end = at + body.get("ttl_seconds", TTL_DEFAULT_SECONDS) * SECOND
-        size = hold_size(account, body["model"], quantities(body["estimate"]), at, end)
-        return _too_little(account, body["model"], at, size, 0)
-    if kind in ("extend", "settle", "release") or "reservation" in body:
+        return _why_not_reserve(account, body, at)
+    if kind == "unblock":
+        return ("not_blocked", {"customer": account.id}) if account.blocked_at is None else None
+    if kind in ("extend", "settle", "release"):
         return _why_not_on(account, kind, body, at)
-    if account.term("plan") not in DIRECT_USAGE_PLANS:
-        return "plan_forbids", {"plan": account.term("plan")}
-    occurred_at = parse_instant(body["occurred_at"])
-    return _no_price(account, body["model"], body["usage"], occurred_at)
+    return None
+
+
+def _why_not_reserve(account: Account, body: dict[str, Any], at: int) -> Why:
+    """Decide a reservation again: blocked, without a price, above a cap, without the money."""
+    model, estimate = body["model"], quantities(body["estimate"])
+    end = at + body.get("ttl_seconds", TTL_DEFAULT_SECONDS) * SECOND
+    size = hold_size(account, model, estimate, at, end)
+    capped = over_cap(account, model, estimate, at, new=True) if isinstance(size, int) else None
+    return stopped(account) or capped or _too_little(account, model, at, size, 0)
 
 
 def _why_not_on(account: Account, kind: str, body: dict[str, Any], at: int) -> Why:
@@ -79,7 +83,12 @@ def _why_not_on(account: Account, kind: str, body: dict[str, Any], at: int) -> W
     more = quantities(body.get("estimate", {}))
     estimate, end = wanted(reservation, more, body.get("ttl_seconds"), at)
     size = hold_size(account, reservation.model, estimate, at, end)
-    return _too_little(account, reservation.model, at, size, hold.amount)
+    capped = None
+    if isinstance(size, int) and "estimate" in body:
+        capped = over_cap(account, reservation.model, more, at, new=False)
+    return (
+        stopped(account) or capped or _too_little(account, reservation.model, at, size, hold.amount)
+    )
 
 
 def _no_price(account: Account, model: str, usage: object, occurred_at: int) -> Why:

@@ -60,6 +60,7 @@ def recompute(events: Iterable[Event], *, whole: bool = False) -> Report:
     recomputation = Recomputation(differ, whole=whole)
     for event in events:
         recomputation.add(event)
+    recomputation.finish()
     customers = {name: totals(account) for name, account in recomputation.accounts.items()}
     return Report(recomputation.events, recomputation.position, listed, counted, customers)
 

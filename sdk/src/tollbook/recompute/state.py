@@ -7,6 +7,7 @@ from typing import Any
 
 from tollbook.amounts import format_pico
 from tollbook.recompute.account import NEVER, Account, Grant, Hold, Reservation
+from tollbook.recompute.guarding import guard_state
 from tollbook.recompute.prices import TOKENS, Book, ModelPrices, Quantities
 from tollbook.times import format_instant
 
@@ -24,13 +25,17 @@ def account_state(account: Account) -> dict[str, Any]:
         "granted": format_pico(account.granted),
         "grants": [_grant_state(grant) for grant in account.grants],
         "held": format_pico(account.held),
-        "holds": {name: _hold_state(hold) for name, hold in sorted(account.holds.items())},
+        "holds": {
+            name: _hold_state(hold, account.reservations.get(name))
+            for name, hold in sorted(account.holds.items())
+        },
         "overdraft": format_pico(account.overdraft),
         "own_version": account.own_version,
         "receivable": format_pico(account.receivable),
         "sequence": account.sequence,
         "spent": format_pico(account.spent),
         "volumes": {name: str(tokens) for name, tokens in sorted(account.volumes.items())},
+        **guard_state(account),
     }
 
 
@@ -46,11 +51,13 @@ def _grant_state(grant: Grant) -> dict[str, Any]:
     }
 
 
-def _hold_state(hold: Hold) -> dict[str, Any]:
+def _hold_state(hold: Hold, reservation: Reservation | None) -> dict[str, Any]:
     return {
         "amount": format_pico(hold.amount),
         "credit": format_pico(hold.credit),
+        "estimate": _quantities_state(reservation.left if reservation else {}),
         "expires_at": format_instant(hold.expires_at),
+        "model": reservation.model if reservation else None,
         "parts": [[name, format_pico(part)] for name, part in hold.parts.items()],
     }
 

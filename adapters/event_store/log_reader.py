@@ -1,0 +1,76 @@
+"""Reading the log as projections follow it: whole chunks with their leaf hashes, in order."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import psycopg
+from tollbook.errors import TollbookError, Unavailable
+
+from adapters.event_store.mapper import ROW_COLUMNS, recorded_from
+from adapters.postgres import Connection
+from application.following import Entry, TooNew, Unreadable
+from domain.event import Recorded
+
+_AFTER = (
+    f"SELECT {ROW_COLUMNS}, leaf FROM public.events "  # noqa: S608 - our own names
+    "WHERE position > %s ORDER BY position LIMIT %s"
+)
+# The inner order keeps this one walk along the index for each customer, never a scan of the log.
+_CUSTOMERS_AFTER = (
+    f"SELECT found.* FROM unnest(%s::text[], %s::bigint[]) AS wanted (id, known), "  # noqa: S608
+    f"LATERAL (SELECT {ROW_COLUMNS} FROM public.events WHERE customer = wanted.id "
+    "AND customer_sequence > wanted.known AND position <= %s "
+    "ORDER BY customer_sequence LIMIT 9223372036854775807) AS found"
+)
+
+
+class LogReader:
+    """Implements application.following.LedgerLog on a connection of its own."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Read through a connection that may read events, and needs no other right."""
+        self._connection = connection
+
+    def run(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run one query and return its rows; raises Unavailable when the database does not."""
+        try:
+            cursor = self._connection.execute(query.encode(), parameters, binary=True)
+            return cursor.fetchall()
+        except psycopg.Error as error:
+            first = str(error).strip().split("\n")[0]
+            raise Unavailable(f"the database stopped answering: {first}") from None
+
+    def head(self) -> tuple[int, int]:
+        """Return position and recorded time of the newest event."""
+        ((position, recorded_at),) = self.run(
+            "SELECT position, recorded_at FROM public.ledger_head"
+        )
+        return position, recorded_at
+
+    def after(self, position: int, limit: int) -> Sequence[Entry]:
+        """Return up to `limit` entries after a position; stops before what is too new to read."""
+        entries: list[Entry] = []
+        for row in self.run(_AFTER, (position, limit)):
+            try:
+                entries.append((recorded_from(row), row[14]))
+            except Unavailable as error:
+                if not entries:
+                    raise TooNew(error.message, **error.facts) from None
+                return entries
+            except TollbookError as error:
+                entries.append(
+                    (Unreadable(row[0], row[1], row[5], row[6], row[12], error), row[14])
+                )
+        return entries
+
+    def customers_after(
+        self, wanted: Sequence[tuple[str, int]], position: int
+    ) -> Iterator[Recorded]:
+        """Yield the events of these customers, each after a sequence number, up to a position."""
+        ids, known = [name for name, _ in wanted], [sequence for _, sequence in wanted]
+        for row in self.run(_CUSTOMERS_AFTER, (ids, known, position)):
+            try:
+                recorded = recorded_from(row)
+            except TollbookError:
+                continue  # it is parked, and said, where the log is followed in order
+            yield recorded

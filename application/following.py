@@ -1,0 +1,54 @@
+"""Following the log: what a reader that keeps up with the ledger sees of it.
+
+An event that cannot be read is told as such, so that one bad row never hides the ones after it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from tollbook.errors import Unavailable
+
+from domain.event import Recorded
+
+
+class TooNew(Unavailable):
+    """Only a newer program can go on from here; trying again does not help this one."""
+
+    default_retryable = False
+
+
+class Unreadable(NamedTuple):
+    """A stored event whose payload does not have the form of its version."""
+
+    position: int
+    name: str
+    customer: str | None
+    customer_sequence: int | None
+    recorded_at: int
+    error: Exception
+
+
+Entry = tuple[Recorded | Unreadable, bytes]
+"""An event, or what is known of one that cannot be read, and its stored leaf hash."""
+
+
+class LedgerLog(Protocol):
+    """Reads the log in order of position, and customers' events after what is known of them."""
+
+    def head(self) -> tuple[int, int]:
+        """Return position and recorded time of the newest event."""
+
+    def after(self, position: int, limit: int) -> Sequence[Entry]:
+        """Return up to `limit` entries after a position, in order.
+
+        Raises TooNew when the very next event is newer than this program; before that, it
+        returns the entries that come first.
+        """
+
+    def customers_after(
+        self, wanted: Sequence[tuple[str, int]], position: int
+    ) -> Iterator[Recorded]:
+        """Yield the events of these customers, each after a sequence number, up to a position.
+
+        One customer's events come in order; those that cannot be read are left out.
+        """

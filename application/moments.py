@@ -1,0 +1,124 @@
+"""Moments: exactly when the requests in a bucket of a customer's activity occurred.
+
+The state in memory counts them by the minute. Only where the fraud rule asks about a part of a
+bucket are its events read, and what was read is kept, because the next question is likely to be
+about the same bucket.
+"""
+
+from bisect import bisect_right, insort
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from application.ports import EventStore, HeadMovedError
+from domain.activity import requests_of
+from domain.balance import Balance
+from domain.event import Recorded
+from domain.events import ReservationSettled, UsageCharged
+from domain.fraud import Crossing, Question, blocked, judge
+from domain.guard_events import AccountBlocked
+
+BUCKETS_MAX = 64
+"""How many buckets are kept; the others are read again when they are asked about."""
+
+CHARGES = (ReservationSettled, UsageCharged)
+
+
+class _Moments:
+    """The stored usage of one bucket, in order of time."""
+
+    __slots__ = ("reached", "times", "units")
+
+    def __init__(self, reached: int) -> None:
+        """Start with nothing read after the customer's event number `reached`."""
+        self.reached = reached
+        self.times: list[tuple[int, int]] = []
+        """(instant, requests) in order."""
+        self.units = 0
+
+    def add(self, recorded: Recorded) -> None:
+        """Take an event, whose number is above every one before."""
+        moment = recorded.occurred_at, _requests(recorded)
+        insort(self.times, moment)
+        self.units += moment[1]
+
+    def after(self, edge: int) -> int:
+        """Return the requests later than an instant."""
+        first = bisect_right(self.times, edge, key=lambda moment: moment[0])
+        return sum(requests for _, requests in self.times[first:])
+
+
+def _requests(recorded: Recorded) -> int:
+    event = recorded.event
+    assert isinstance(event, CHARGES)
+    return requests_of(event.usage, not isinstance(event, ReservationSettled) or event.final)
+
+
+class Moments:
+    """Answers the fraud rule's questions from the store and from a batch that is being decided."""
+
+    def __init__(self, store: EventStore) -> None:
+        """Know nothing yet."""
+        self._store = store
+        self._known: OrderedDict[tuple[str, int, int], _Moments] = OrderedDict()
+
+    def block_after(
+        self, balance: Balance, batch: Sequence[Recorded], position: int
+    ) -> AccountBlocked | None:
+        """Return the block of an account that the last charge of a batch demands, if it does.
+
+        The balance counts that charge already; the batch comes after a position.
+        """
+        charge = batch[-1]
+        at = charge.occurred_at
+        verdict = judge(balance, at, {})
+        if verdict is not None and not isinstance(verdict, Crossing):
+            name = charge.event.customer
+            known = {each.edge: self.answer(name, each, position, batch) for each in verdict}
+            verdict = judge(balance, at, known)
+        if isinstance(verdict, Crossing):
+            return blocked(charge.event.customer, at, verdict)
+        return None
+
+    def answer(
+        self, customer: str, question: Question, position: int, batch: Iterable[Recorded]
+    ) -> int:
+        """Return how many requests of the question's bucket are at or before its edge.
+
+        The bucket counts stored events up to a position, and the batch that comes after them.
+        Raises HeadMovedError when these are not the ones that it counts: decide again.
+        """
+        pending = [recorded for recorded in batch if recorded.customer == customer]
+        last = question.bucket.last
+        if pending and (first := pending[0].customer_sequence):
+            last = min(last, first - 1)
+        stored = self._stored(customer, question, position, last)
+        units, after = stored.units, stored.after(question.edge)
+        for recorded in pending:
+            if _is_in(question, recorded):
+                requests = _requests(recorded)
+                units += requests
+                after += requests if recorded.occurred_at > question.edge else 0
+        if units != question.bucket.units:
+            raise HeadMovedError
+        return units - after
+
+    def _stored(self, customer: str, question: Question, position: int, last: int) -> _Moments:
+        """Return the stored events of a bucket, reading those that were not read before."""
+        bucket = question.bucket
+        key = customer, bucket.start, question.length
+        known = self._known.pop(key, None) or _Moments(bucket.first - 1)
+        if known.reached < last:
+            for recorded in self._store.customer_events(customer, known.reached, position, last):
+                known.reached = recorded.customer_sequence or known.reached
+                if _is_in(question, recorded):
+                    known.add(recorded)
+        self._known[key] = known
+        if len(self._known) > BUCKETS_MAX:
+            self._known.popitem(last=False)
+        return known
+
+
+def _is_in(question: Question, recorded: Recorded) -> bool:
+    start = question.bucket.start
+    inside = start <= recorded.occurred_at < start + question.length
+    return inside and isinstance(recorded.event, CHARGES)

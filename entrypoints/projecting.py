@@ -1,0 +1,142 @@
+"""The projector put together: as a process of its own, in a thread beside the API, or just once."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+
+from adapters.embedded_postgres.cluster import PROJECTOR_ROLE
+from adapters.event_store.log_reader import LogReader
+from adapters.postgres import Connection, connect
+from application.following import TooNew
+from entrypoints.bootstrap import Database, prepare_views
+from projections.building import NEXT, Build, is_current
+from projections.checkpoint import MovedError, wait_for
+from projections.model import SCHEMA
+from projections.runner import Progress, Projector
+
+BACK_OFF_SECONDS = (0.2, 10.0)
+"""The first pause after an error, and the longest."""
+
+WAIT_SECONDS = 60.0
+"""How long to wait for another projector to come so far."""
+
+_log = logging.getLogger("tollbook.projector")
+
+
+@contextmanager
+def open_projector(database: Database, schema: str = SCHEMA) -> Iterator[Projector]:
+    """Open a projector that reads through one connection and writes through another."""
+    with closing(_connect(database)) as reading, closing(_connect(database)) as writing:
+        log = LogReader(reading)
+        yield Projector(log, log.run, writing, schema)
+
+
+def _connect(database: Database) -> Connection:
+    """Connect with the projector's few rights, where the database has a role for it."""
+    return connect(database.owner_url, role=PROJECTOR_ROLE)
+
+
+def rebuild(
+    database: Database,
+    advance: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> bool:
+    """Build the views anew beside the live ones, which are kept up, and swap them.
+
+    Returns whether that was done: not when it was told to stop before.
+    """
+    stop = stop or threading.Event()
+    with ExitStack() as stack:
+        owner = stack.enter_context(closing(connect(database.owner_url)))
+        build = Build(owner, stack.enter_context(closing(_connect(database))))
+        build.begin()
+        if _is_current(database):
+            stack.callback(Following(database).stop)
+        projector = stack.enter_context(open_projector(database, NEXT))
+        return build.swap(lambda until: projector.catch_up(until, advance, stop), stop)
+
+
+def bring_up_to_date(
+    database: Database,
+    advance: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Make sure that the views are those of this program, building them anew if they are not."""
+    prepare_views(database.owner_url)
+    if not _is_current(database):
+        rebuild(database, advance, stop)
+
+
+def _is_current(database: Database) -> bool:
+    with closing(_connect(database)) as connection:
+        return is_current(connection)
+
+
+def catch_up(
+    database: Database,
+    position: int,
+    advance: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> None:
+    """Bring the views up to a position at least: by ourselves, or by whoever does it already."""
+    bring_up_to_date(database, None, stop)
+    with open_projector(database) as projector:
+        if projector.lead():
+            while True:
+                try:
+                    projector.catch_up(None, advance, stop)
+                    return
+                except MovedError:
+                    continue  # another build was put in place
+    with closing(connect(database.app_url)) as connection:
+        wait_for(
+            lambda query, values: connection.execute(query.encode(), values).fetchall(),
+            position,
+            timeout=WAIT_SECONDS,
+        )
+
+
+def follow(database: Database, stop: threading.Event, advance: Progress | None = None) -> None:
+    """Keep the views up to date until told to stop, starting again when the database is back.
+
+    Raises TooNew when only a newer program can go on.
+    """
+    first, longest = BACK_OFF_SECONDS
+    pause = first
+    while not stop.is_set():
+        begin = time.monotonic()
+        try:
+            with open_projector(database) as projector:
+                projector.follow(stop, advance)
+        except TooNew:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the views must not fall behind
+            if time.monotonic() - begin > 2 * longest:
+                pause = first
+            _log.warning("the projector starts again in %.1f s: %s", pause, error)
+            stop.wait(pause)
+            pause = min(pause * 2, longest)
+
+
+class Following:
+    """A thread that keeps the views up to date, beside whatever else this process does."""
+
+    def __init__(self, database: Database) -> None:
+        """Begin to follow; `stop` ends it."""
+        self._database = database
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="projector", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop after the batch that is being written."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            follow(self._database, self._stop)
+        except TooNew as error:
+            _log.error("the views are no longer kept up to date: %s", error)

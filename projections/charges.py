@@ -1,0 +1,225 @@
+"""Charges: one row for each, with its price version, its inputs, and who paid."""
+
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tollbook.amounts import format_micro
+from tollbook.times import format_instant
+
+from domain.event import Event
+from domain.events import ReservationSettled, UsageCharged
+from domain.units import MEASURED, Quantities
+from projections.copying import NULL, copy_lines, field
+from projections.model import Change, Connection, Run
+from projections.paging import Page, Where, checked_day, read_page
+
+CHARGES = frozenset({ReservationSettled, UsageCharged})
+"""The events that charge usage."""
+
+UNIT_COLUMNS = (
+    "requests",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "pages",
+    "images",
+    "gpu_seconds",
+    "compute_units",
+)
+"""Every unit has a column of its own, in the order of the contract; NULL is a unit not named."""
+
+_COLUMNS = (
+    "position, recorded_at, occurred_at, volume, requests, input_tokens, cached_input_tokens, "
+    "output_tokens, pages, images, price_version, day, charged, from_balance, receivable, "
+    "gpu_seconds, compute_units, customer, currency, model, period, price_book, reservation, "
+    "source, id, license, request_hash, response_hash"
+)
+
+_COUNTS = tuple(unit for unit in UNIT_COLUMNS if unit not in MEASURED)
+_DAY = 86_400_000_000
+
+
+class Charges:
+    """The read model of charges."""
+
+    NAME = "charges"
+    VERSION = 1
+    # Columns stand widest first, so that no row carries padding.
+    TABLES = """
+CREATE TABLE charges (
+    position            bigint NOT NULL,
+    recorded_at         bigint NOT NULL,
+    occurred_at         bigint NOT NULL,
+    volume              bigint NOT NULL,   -- tokens of the model in the period before this charge
+    requests            bigint,
+    input_tokens        bigint,
+    cached_input_tokens bigint,
+    output_tokens       bigint,
+    pages               bigint,
+    images              bigint,
+    price_version       bigint NOT NULL,
+    day                 date   NOT NULL,   -- of occurred_at, in the customer's zone
+    charged             numeric(38, 12) NOT NULL,
+    from_balance        numeric(38, 12) NOT NULL,
+    receivable          numeric(38, 12) NOT NULL,
+    gpu_seconds         numeric(38, 6),
+    compute_units       numeric(38, 6),
+    customer            text NOT NULL,
+    currency            text NOT NULL,
+    model               text NOT NULL,
+    period              text NOT NULL,
+    price_book          text NOT NULL,
+    reservation         text,
+    source              text,
+    id                  text NOT NULL,
+    license             text,
+    request_hash        text,
+    response_hash       text,
+    CONSTRAINT charges_position PRIMARY KEY (position)
+);
+CREATE INDEX charges_of_customer ON charges (customer, position);
+"""
+
+    def __init__(self) -> None:
+        """Start with nothing collected."""
+        self._lines: list[str] = []
+
+    def collect(self, change: Change) -> None:
+        """Keep the row of a charge; other events charge nothing."""
+        if type(change.recorded.event) in CHARGES:
+            self._lines.append(_line(change))
+
+    def write(self, connection: Connection) -> None:
+        """Append the rows collected so far."""
+        lines, self._lines = self._lines, []
+        copy_lines(connection, "charges", _COLUMNS, lines)
+
+    def discard(self) -> None:
+        """Forget the rows collected so far."""
+        self._lines = []
+
+
+def _line(change: Change) -> str:
+    recorded = change.recorded
+    event: Any = recorded.event
+    terms = change.before.customer if change.before is not None else None
+    assert terms is not None, "a charge has a customer who exists"
+    quantity = event.usage.get
+    counts = "\t".join([str(quantity(unit, NULL)) for unit in _COUNTS])
+    name = recorded.command if event.record is None else event.record
+    return (
+        f"{recorded.position}\t{recorded.recorded_at}\t{recorded.occurred_at}\t{event.volume}\t"
+        f"{counts}\t{event.price_version}\t{local_day(recorded.occurred_at, terms.time_zone)}\t"
+        f"{event.charged}e-12\t{event.from_balance}e-12\t{event.receivable}e-12\t"
+        f"{_measured(event.usage)}\t{recorded.customer}\t{terms.currency}\t{event.model}\t"
+        f"{event.period}\t{event.price_book}\t{_reservation(event)}\t{field(event.source)}\t"
+        f"{field(name)}\t{event.license or NULL}\t{event.request_hash or NULL}\t"
+        f"{event.response_hash or NULL}\n"
+    )
+
+
+def _measured(usage: Quantities) -> str:
+    if "gpu_seconds" not in usage and "compute_units" not in usage:
+        return "\\N\t\\N"
+    seconds, units = usage.get("gpu_seconds"), usage.get("compute_units")
+    first = NULL if seconds is None else f"{seconds}e-6"
+    return f"{first}\t{NULL if units is None else f'{units}e-6'}"
+
+
+def _reservation(event: Event) -> str:
+    return event.reservation if isinstance(event, ReservationSettled) else NULL
+
+
+def local_day(instant: int, time_zone: str) -> str:
+    """Return the day of an instant in a zone, as `YYYY-MM-DD`."""
+    if time_zone == "UTC":
+        return _utc_day(instant // _DAY)
+    return datetime.fromtimestamp(instant // 1_000_000, ZoneInfo(time_zone)).date().isoformat()
+
+
+@lru_cache(maxsize=4096)
+def _utc_day(day: int) -> str:
+    return datetime.fromtimestamp(day * 86_400, ZoneInfo("UTC")).date().isoformat()
+
+
+_SHOWN = (
+    "position",
+    "recorded_at",
+    "occurred_at",
+    "customer",
+    "reservation",
+    "source",
+    "id",
+    "model",
+    "day",
+    "period",
+    "price_book",
+    "price_version",
+    "volume",
+    "license",
+    "request_hash",
+    "response_hash",
+    "currency",
+    "charged",
+    "from_balance",
+    "receivable",
+    *_COUNTS,
+    "gpu_seconds",
+    "compute_units",
+)
+_TEXTS = {
+    "day": "to_char(day, 'YYYY-MM-DD')",
+    "charged": "charged::text",
+    "from_balance": "from_balance::text",
+    "receivable": "receivable::text",
+    "gpu_seconds": "(gpu_seconds * 1000000)::bigint",
+    "compute_units": "(compute_units * 1000000)::bigint",
+}
+_FIELDS = ", ".join(_TEXTS.get(name, name) for name in _SHOWN)
+_SELECT = f"SELECT {_FIELDS} FROM views.charges"  # noqa: S608 - our own names
+
+
+def page(
+    run: Run,
+    *,
+    customer: str | None = None,
+    model: str | None = None,
+    from_day: str | None = None,
+    to_day: str | None = None,
+    from_position: int | None = None,
+    to_position: int | None = None,
+    newest_first: bool = False,
+    after: int | None = None,
+    limit: int = 100,
+) -> Page:
+    """Return charges in order of position; days and positions are inclusive."""
+    where = Where()
+    where.add("customer = %s", customer)
+    where.add("model = %s", model)
+    where.add("day >= %s", checked_day("from_day", from_day))
+    where.add("day <= %s", checked_day("to_day", to_day))
+    where.add("position >= %s", from_position)
+    where.add("position <= %s", to_position)
+    where.add("position < %s" if newest_first else "position > %s", after)
+    order = "DESC" if newest_first else "ASC"
+    query = f"{_SELECT} {where} ORDER BY position {order}"
+    found = read_page(run, query, where.values, limit, _SHOWN, "position")
+    return Page([_shown(row) for row in found.items], found.next)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a charge as it travels; what it does not have is left out."""
+    currency = row.pop("currency")
+    usage = {unit: row.pop(unit) for unit in UNIT_COLUMNS}
+    for name in ("charged", "from_balance", "receivable"):
+        row[name] = {"amount": row[name], "currency": currency}
+    for name in ("recorded_at", "occurred_at"):
+        row[name] = format_instant(row[name])
+    row["usage"] = {
+        unit: format_micro(quantity) if unit in MEASURED else quantity
+        for unit, quantity in usage.items()
+        if quantity is not None
+    }
+    return {name: value for name, value in row.items() if value is not None}

@@ -1,0 +1,1 @@
+"""Exports: what the ledger holds, in files for other programs (docs/formats/exports.md)."""

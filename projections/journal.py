@@ -1,0 +1,121 @@
+"""The journal in double entry: one row for each event that moves money, with all its postings."""
+
+from typing import Any
+
+from tollbook.times import format_instant
+
+from domain.journal import postings
+from projections.copying import copy_lines
+from projections.model import Change, Connection, Run
+from projections.paging import Page, Where, read_page
+
+_COLUMNS = "position, recorded_at, occurred_at, currency, event, customer, accounts, amounts"
+
+
+class Journal:
+    """The read model of postings."""
+
+    NAME = "journal"
+    VERSION = 1
+    TABLES = """
+CREATE TABLE journal (
+    position    bigint NOT NULL,
+    recorded_at bigint NOT NULL,
+    occurred_at bigint NOT NULL,
+    currency    text   NOT NULL,
+    event       text   NOT NULL,
+    customer    text   NOT NULL,
+    accounts    text[] NOT NULL,              -- in order of name, each once
+    amounts     numeric(38, 12)[] NOT NULL,   -- of those accounts: debits above zero; sum zero
+    CONSTRAINT journal_position PRIMARY KEY (position)
+);
+CREATE INDEX journal_of_customer ON journal (customer, position);
+"""
+
+    def __init__(self) -> None:
+        """Start with nothing collected."""
+        self._lines: list[str] = []
+
+    def collect(self, change: Change) -> None:
+        """Keep an event's postings, if it has any; raises Unbalanced if they do not sum to zero."""
+        recorded = change.recorded
+        posted = postings(change.before, recorded.event, change.after)
+        if not posted:
+            return
+        terms = change.after.customer if change.after is not None else None
+        assert terms is not None, "only an event of a customer who exists posts anything"
+        # Accounts are made of ids and names, which no array literal has to quote.
+        accounts = ",".join([account for account, _ in posted])
+        amounts = ",".join([f"{amount}e-12" for _, amount in posted])
+        self._lines.append(
+            f"{recorded.position}\t{recorded.recorded_at}\t{recorded.occurred_at}\t"
+            f"{terms.currency}\t{recorded.name}\t{terms.id}\t{{{accounts}}}\t{{{amounts}}}\n"
+        )
+
+    def write(self, connection: Connection) -> None:
+        """Append the rows collected so far."""
+        lines, self._lines = self._lines, []
+        copy_lines(connection, "journal", _COLUMNS, lines)
+
+    def discard(self) -> None:
+        """Forget the rows collected so far."""
+        self._lines = []
+
+
+_SHOWN = ("position", "recorded_at", "occurred_at", "currency", "event", "customer")
+_SHOWN_ALL = (*_SHOWN, "accounts", "amounts")
+_SELECT = f"SELECT {', '.join(_SHOWN)}, accounts, amounts::text[] FROM views.journal"  # noqa: S608
+
+_TOTALS = """
+SELECT account COLLATE "C" AS name, currency COLLATE "C" AS money,
+    sum(amount)::numeric(38, 12)::text
+FROM views.journal, unnest(accounts, amounts) AS posted (account, amount) {where}
+GROUP BY name, money ORDER BY name, money
+"""
+
+
+def page(
+    run: Run,
+    *,
+    customer: str | None = None,
+    from_position: int | None = None,
+    to_position: int | None = None,
+    newest_first: bool = False,
+    after: int | None = None,
+    limit: int = 100,
+) -> Page:
+    """Return entries in order of position, each with all its postings; positions are inclusive."""
+    where = Where()
+    where.add("customer = %s", customer)
+    where.add("position >= %s", from_position)
+    where.add("position <= %s", to_position)
+    where.add("position < %s" if newest_first else "position > %s", after)
+    query = f"{_SELECT} {where} ORDER BY position {'DESC' if newest_first else 'ASC'}"
+    found = read_page(run, query, where.values, limit, _SHOWN_ALL, "position")
+    return Page([_shown(row) for row in found.items], found.next)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry as it travels."""
+    currency = row["currency"]
+    row["recorded_at"] = format_instant(row["recorded_at"])
+    row["occurred_at"] = format_instant(row["occurred_at"])
+    row["postings"] = [
+        {"account": account, "amount": {"amount": amount, "currency": currency}}
+        for account, amount in zip(row.pop("accounts"), row.pop("amounts"), strict=True)
+    ]
+    return row
+
+
+def trial_balance(run: Run, *, to_position: int | None = None) -> list[dict[str, Any]]:
+    """Return every account's total up to a position, in order of account; currencies apart.
+
+    For each currency the totals sum to zero.
+    """
+    where = Where()
+    where.add("position <= %s", to_position)
+    rows = run(_TOTALS.format(where=where), where.values)
+    return [
+        {"account": account, "total": {"amount": total, "currency": currency}}
+        for account, currency, total in rows
+    ]

@@ -1,0 +1,26 @@
+"""Price books and their versions, as lists: read from the log itself, so they are always current.
+
+There are few of them, and the streams `prices-BOOK` find them through the log's own index. (For
+the list of all books that takes a database that sorts as C does, as embedded ones do; others scan.)
+"""
+
+from projections.model import Run
+
+_OF_ALL = (
+    "WITH found AS MATERIALIZED (SELECT position FROM events "
+    "WHERE stream LIKE 'prices-%%' AND name = 'prices_published') "
+    "SELECT position FROM found WHERE position > %s ORDER BY position LIMIT %s"
+)
+_OF_ONE = (
+    "SELECT position FROM events WHERE stream = 'prices-' || %s::text "
+    "AND name = 'prices_published' AND position > %s ORDER BY stream_version LIMIT %s"
+)
+
+
+def published(
+    run: Run, *, book: str | None = None, after: int | None = None, limit: int = 100
+) -> list[int]:
+    """Return the positions at which versions were published, of one book or of all, in order."""
+    page = (after or 0, limit)
+    rows = run(_OF_ALL, page) if book is None else run(_OF_ONE, (book, *page))
+    return [position for (position,) in rows]

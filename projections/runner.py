@@ -1,0 +1,145 @@
+"""The projector: reads the log after its checkpoint, folds it, and writes every model's rows.
+
+While PostgreSQL takes one batch in, the next one is read and folded; so there are two sets of
+models, which take turns. One projector writes at a time; another stands by.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from application.following import LedgerLog, TooNew
+from projections import batches
+from projections.checkpoint import Mark, MovedError, read_mark
+from projections.model import SCHEMA, Connection, ReadModel, Run
+from projections.registry import fingerprint, new_models
+from projections.states import CustomerStates
+
+BATCH_MAX = 5_000
+IDLE_SECONDS = 0.05
+STANDBY_SECONDS = 0.5
+
+_LOCK = {SCHEMA: 0x70726F6A}
+"""The advisory lock of whoever writes a schema ("proj"); other schemas have one owner anyway."""
+
+Models = Sequence[ReadModel]
+Progress = Callable[[int], None]
+"""Told how many more events are in the rows."""
+
+
+class Projector:
+    """Fills the tables of one schema; used by one thread at a time."""
+
+    def __init__(
+        self,
+        log: LedgerLog,
+        run: Run,
+        connection: Connection,
+        schema: str = SCHEMA,
+        models: Callable[[], Models] = new_models,
+    ) -> None:
+        """Write through one connection; `log` and `run` read through another."""
+        self._log = log
+        self._connection = connection
+        self._sets = (models(), models())
+        self._turn = 0
+        self._states = CustomerStates(log, run, schema)
+        self._schema = schema
+        self._mark: Mark | None = None
+        connection.execute(f"SET search_path = {schema}, public".encode())
+        # The checkpoint is lost with the rows, so a crash costs a little work and nothing else.
+        connection.execute("SET synchronous_commit = off")
+
+    @property
+    def position(self) -> int:
+        """The position up to which everything was read; it may be on its way into the rows."""
+        return 0 if self._mark is None else self._mark.position
+
+    def lead(self) -> bool:
+        """Take the lead over this schema, or say that somebody else has it."""
+        lock = _LOCK[self._schema]
+        row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (lock,)).fetchone()
+        return bool(row and row[0])
+
+    def catch_up(
+        self,
+        until: int | None = None,
+        advance: Progress | None = None,
+        stop: threading.Event | None = None,
+    ) -> int:
+        """Write everything up to a position, or up to the head; return the position reached.
+
+        After MovedError or any other error, nothing is in memory and the next call starts from the
+        checkpoint as it then stands.
+        """
+        try:
+            with ThreadPoolExecutor(1, "projector") as writer:
+                self._pipeline(writer, until, advance or _nobody_asks, stop or threading.Event())
+        except BaseException:
+            self._forget()
+            raise
+        return self.position
+
+    def _pipeline(
+        self,
+        writer: ThreadPoolExecutor,
+        until: int | None,
+        advance: Progress,
+        stop: threading.Event,
+    ) -> None:
+        mark = self._checked_mark()
+        under_way: Future[None] | None = None
+        size = 0
+        while not stop.is_set() and (until is None or mark.position < until):
+            limit = BATCH_MAX if until is None else min(BATCH_MAX, until - mark.position)
+            entries = self._log.after(mark.position, limit)
+            if not entries:
+                break
+            models = self._sets[self._turn]
+            self._turn = 1 - self._turn
+            batch = batches.collect(mark, entries, self._states, models)
+            if under_way is not None:
+                under_way.result()
+                advance(size)
+            under_way, size = writer.submit(batches.write, self._connection, batch), len(entries)
+            self._mark = mark = mark._replace(
+                position=batch.last.position, recorded_at=batch.last.recorded_at
+            )
+        if under_way is not None:
+            under_way.result()
+            advance(size)
+
+    def _checked_mark(self) -> Mark:
+        """Return where the rows stand, having made sure that they are still ours."""
+        stored = read_mark(self._connection)
+        known = self._mark
+        if known is None or (stored.position, stored.build) != (known.position, known.build):
+            self._forget()
+            if stored.fingerprint != fingerprint(self._sets[0]):
+                raise TooNew("the views were built by another version of this program: restart it")
+            self._mark = stored
+            return stored
+        return known
+
+    def _forget(self) -> None:
+        self._mark = None
+        self._states.forget()
+        for models in self._sets:
+            for model in models:
+                model.discard()
+
+    def follow(self, stop: threading.Event, advance: Progress | None = None) -> None:
+        """Keep up with the ledger until told to stop; stands by while somebody else does."""
+        while not self.lead():
+            if stop.wait(STANDBY_SECONDS):
+                return
+        while not stop.is_set():
+            try:
+                self.catch_up(None, advance, stop)
+            except MovedError:
+                continue  # another build was put in place, or somebody ignored the lock
+            stop.wait(IDLE_SECONDS)
+
+
+def _nobody_asks(_events: int) -> None:
+    """Stand in for a bar where nobody looks."""

@@ -1,0 +1,134 @@
+"""The client for asynchronous code, on asyncio or trio: the same methods, to be awaited."""
+
+import random
+import time
+from collections.abc import AsyncIterator, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from tollbook.client import customer_calls, inference_calls, record_calls
+from tollbook.client.calls import Call, Pages
+from tollbook.client.inferring import AsyncInference
+from tollbook.client.methods import Method
+from tollbook.client.retrying import Lost, Policy, Received, Send, Wait, converse
+from tollbook.client.transport import Target, load_httpx, lost
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+
+
+async def _one(client: "AsyncClient", call: Call[T]) -> T:
+    return await client.carry_out(call)
+
+
+def _list(client: "AsyncClient", pages: Pages[T]) -> AsyncIterator[T]:
+    return client.iterate(pages)
+
+
+async def _chunks(client: "AsyncClient", calls: Iterable[Call[list[T]]]) -> list[T]:
+    return [result for call in calls for result in await client.carry_out(call)]
+
+
+class AsyncClient:
+    """A client of a Tollbook server; safe to share between tasks, and closed by `async with`."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        key: str | None = None,
+        timeout: float = Policy().timeout,
+        deadline: float = Policy().deadline,
+        allow_insecure: bool = False,
+    ) -> None:
+        """Take the server and the key, or `TOLLBOOK_URL` and `TOLLBOOK_KEY`.
+
+        `timeout` bounds one try in seconds, `deadline` a whole method with all its tries. Plain
+        http is for this machine only, unless `allow_insecure`.
+        """
+        self._target = Target(url, key, allow_insecure=allow_insecure)
+        self._policy = Policy(timeout, deadline)
+        self._http: httpx.AsyncClient = load_httpx().AsyncClient(**self._target.options())
+
+    create_customer = Method(customer_calls.create_customer, _one)
+    change_customer = Method(customer_calls.change_customer, _one)
+    customer = Method(customer_calls.customer, _one)
+    customers = Method(customer_calls.customers, _list)
+    grant = Method(customer_calls.grant, _one)
+    balance = Method(customer_calls.balance, _one)
+    publish_prices = Method(customer_calls.publish_prices, _one)
+    prices = Method(customer_calls.prices, _list)
+    quote = Method(inference_calls.quote, _one)
+    reserve = Method(inference_calls.reserve, _one)
+    reservation = Method(inference_calls.reservation, _one)
+    extend = Method(inference_calls.extend, _one)
+    settle = Method(inference_calls.settle, _one)
+    release = Method(inference_calls.release, _one)
+    inference = Method(inference_calls.reserve, AsyncInference)
+    usage = Method(record_calls.usage, _chunks)
+    commands = Method(record_calls.commands, _one)
+    outcome = Method(record_calls.outcome, _one)
+    events = Method(record_calls.events, _list)
+
+    async def carry_out(self, call: Call[T]) -> T:
+        """Send a call until it has an answer, and return the answer or raise its error."""
+        talk = converse(call, self._policy, time.monotonic, random.random)
+        outcome: Received | Lost | None = None
+        while True:
+            try:
+                action = talk.send(outcome)
+            except StopIteration as end:
+                answer: T = end.value
+                return answer
+            outcome = await self._step(action)
+
+    async def iterate(self, pages: Pages[T]) -> AsyncIterator[T]:
+        """Yield the items of a list, fetching page after page as they are asked for."""
+        page = await self.carry_out(pages.page(pages.start))
+        while True:
+            for item in page.items:
+                yield item
+            if page.next is None:
+                return
+            page = await self.carry_out(pages.page(page.next))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Open the client for a block of code."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        await self.close()
+
+    def __repr__(self) -> str:
+        """Show the server, never the key."""
+        return f"AsyncClient({self._target.url!r})"
+
+    async def _step(self, action: Send | Wait) -> Received | Lost | None:
+        import anyio
+
+        if isinstance(action, Wait):
+            await anyio.sleep(action.seconds)
+            return None
+        httpx = load_httpx()
+        outcome: Received | Lost = Lost("no whole answer in time", sent=True)
+        request = self._http.build_request(**self._target.arguments(*action))
+        # httpx bounds the wait for each piece, not for the whole.
+        with anyio.move_on_after(action.timeout):
+            try:
+                response = await self._http.send(request)
+                outcome = Received(response.status_code, response.headers, response.content)
+            except httpx.RequestError as error:
+                outcome = lost(error)
+        return outcome

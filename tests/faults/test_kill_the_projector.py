@@ -1,0 +1,103 @@
+"""kill -9 of `tollbook project` at random points, and of PostgreSQL below it: no row doubles."""
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from application.tollbook import Tollbook
+from entrypoints.bootstrap import prepare_views, tollbook_on
+from entrypoints.projecting import Following, rebuild
+from projections import checkpoint
+from tests.faults.own_server import OwnServer
+from tests.faults.rounds import rounds
+from tests.integration.embedded_postgres_helpers import ROOT
+from tests.support.databases import TestDatabase
+from tests.support.ledger import a_customer, open_ledger, reserve, settle
+from tests.support.views import dump, project
+
+CUSTOMERS = ("cust-1", "cust-2", "cust-3")
+
+
+@contextmanager
+def loaded(ledger: Tollbook, prefix: str) -> Iterator[None]:
+    """Reserve and settle for several customers, all through the block."""
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        number = 0
+        try:
+            while not stop.is_set():
+                name = f"{prefix}-{number}"
+                reserve(ledger, name, CUSTOMERS[number % len(CUSTOMERS)]).result()
+                settle(ledger, name).result()
+                number += 1
+        except BaseException as error:
+            failures.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        worker.join()
+    assert failures == []
+
+
+def started(database: TestDatabase) -> subprocess.Popen[bytes]:
+    """Start `tollbook project` on a database."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tollbook", "project", "--database", database.owner_url],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_a_killed_projector_doubles_and_loses_no_row(
+    embedded_database: TestDatabase, seed: int
+) -> None:
+    chance = random.Random(seed)
+    with open_ledger(embedded_database) as ledger:
+        for customer in CUSTOMERS:
+            a_customer(ledger, customer, amount="100")
+        reached = []
+        for number in rounds(4):
+            before = checkpoint.position(ledger.store.run)
+            with loaded(ledger, f"k{number}"):
+                process = started(embedded_database)
+                deadline = time.monotonic() + 60
+                while checkpoint.position(ledger.store.run) == before:
+                    assert process.poll() is None, process.communicate()
+                    assert time.monotonic() < deadline
+                    time.sleep(0.01)
+                time.sleep(chance.uniform(0.0, 0.3))
+                process.kill()
+                assert process.communicate(timeout=60)[1] == b""
+            reached.append(checkpoint.position(ledger.store.run))
+        assert reached == sorted(set(reached))
+    project(embedded_database)
+    found = dump(embedded_database)
+    assert found["parked_events"] == []
+    rebuild(embedded_database.parts)
+    assert dump(embedded_database) == found
+
+
+def test_the_projector_goes_on_after_its_server_was_killed(own_server: OwnServer) -> None:
+    prepare_views(own_server.parts.owner_url)
+    with tollbook_on(own_server.parts) as ledger:
+        a_customer(ledger)
+        following = Following(own_server.parts)
+        try:
+            checkpoint.wait_for(ledger.store.run, ledger.store.head().position, timeout=60)
+            own_server.kill_everything()
+            own_server.revive()
+            position = reserve(ledger, "after").result()["position"]
+            checkpoint.wait_for(ledger.store.run, position, timeout=60)
+        finally:
+            following.stop()
