@@ -5,14 +5,16 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo test check format bench requirements clean
+.PHONY: help venv demo serve test check format bench requirements clean
 
 # PYTHON   which Python makes .venv (default: the first of python3, python3.13 ... that is 3.11+)
 # TRACE    a CSV trace for `make demo`;  DEMO_ARGS  further arguments for it
+# SERVE_ARGS  arguments for `make serve`, such as --port 8401 (the ledger: ./tollbook-data)
 # TEST_ARGS  arguments for pytest;       JSON  where `make bench` writes its figures
 PYTHON ?=
 TRACE ?=
 DEMO_ARGS ?=
+SERVE_ARGS ?=
 TEST_ARGS ?=
 JSON ?=
 
@@ -59,6 +61,9 @@ export PYTHON
 
 demo: venv ## run the main job, embedded (TRACE=FILE, DEMO_ARGS=...)
 	@.venv/bin/tollbook demo $(if $(TRACE),--trace "$(TRACE)") $(DEMO_ARGS)
+
+serve: venv ## serve the HTTP API on an embedded ledger (SERVE_ARGS=...)
+	@.venv/bin/tollbook serve $(SERVE_ARGS)
 
 test: venv ## run every test (TEST_ARGS=...)
 	@.venv/bin/python -m pytest $(TEST_ARGS)

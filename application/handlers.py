@@ -8,7 +8,7 @@ from tollbook.errors import Invalid, NotFound
 from application.ports import Key
 from application.world import READER, Draft
 from domain import pricebook
-from domain.balance import Balance, decide_grant
+from domain.balance import Balance, check_currency, decide_grant
 from domain.capping import decide_caps
 from domain.commands import (
     ChangeCustomer,
@@ -155,7 +155,8 @@ def _create(_draft: Draft, balance: Balance, command: CreateCustomer, _now: int)
     return decide_create(command)
 
 
-def _change(_draft: Draft, _balance: Balance, command: ChangeCustomer, _now: int) -> Decision:
+def _change(_draft: Draft, balance: Balance, command: ChangeCustomer, _now: int) -> Decision:
+    check_currency(balance, command.currency)
     return decide_change(command)
 
 

@@ -8,6 +8,7 @@ about the same bucket.
 from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from application.ports import EventStore, HeadMovedError
 from domain.activity import requests_of
@@ -26,7 +27,7 @@ CHARGES = (ReservationSettled, UsageCharged)
 class _Moments:
     """The stored usage of one bucket, in order of time."""
 
-    __slots__ = ("reached", "times", "units")
+    __slots__ = ("_sums", "reached", "times", "units")
 
     def __init__(self, reached: int) -> None:
         """Start with nothing read after the customer's event number `reached`."""
@@ -34,17 +35,22 @@ class _Moments:
         self.times: list[tuple[int, int]] = []
         """(instant, requests) in order."""
         self.units = 0
+        self._sums: list[int] = []
+        """The requests up to each of the times; made when they are asked for."""
 
     def add(self, recorded: Recorded) -> None:
         """Take an event, whose number is above every one before."""
         moment = recorded.occurred_at, _requests(recorded)
         insort(self.times, moment)
         self.units += moment[1]
+        self._sums = []
 
     def after(self, edge: int) -> int:
         """Return the requests later than an instant."""
+        if len(self._sums) < len(self.times):
+            self._sums = list(accumulate(requests for _, requests in self.times))
         first = bisect_right(self.times, edge, key=lambda moment: moment[0])
-        return sum(requests for _, requests in self.times[first:])
+        return self.units - self._sums[first - 1] if first else self.units
 
 
 def _requests(recorded: Recorded) -> int:
@@ -70,14 +76,15 @@ class Moments:
         """
         charge = batch[-1]
         at = charge.occurred_at
-        verdict = judge(balance, at, {})
-        if verdict is not None and not isinstance(verdict, Crossing):
-            name = charge.event.customer
-            known = {each.edge: self.answer(name, each, position, batch) for each in verdict}
+        name = charge.event.customer
+        known: dict[int, int] = {}
+        verdict = judge(balance, at, known)
+        # One question at a time: the first answers mostly settle it, and the last costs most.
+        while verdict is not None and not isinstance(verdict, Crossing):
+            question = verdict[0]
+            known[question.edge] = self.answer(name, question, position, batch)
             verdict = judge(balance, at, known)
-        if isinstance(verdict, Crossing):
-            return blocked(charge.event.customer, at, verdict)
-        return None
+        return None if verdict is None else blocked(name, at, verdict)
 
     def answer(
         self, customer: str, question: Question, position: int, batch: Iterable[Recorded]

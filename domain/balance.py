@@ -171,6 +171,7 @@ def earliest_expiry(balance: Balance) -> int:
 
 def decide_grant(balance: Balance, command: IssueGrant, now: int) -> tuple[GrantIssued]:
     """Issue a grant; paid money that serves every model repays an overdraft first."""
+    check_currency(balance, command.currency)
     if not 0 < command.amount <= AMOUNT_MAX:
         raise Invalid.because("amount", format_pico(command.amount), "above 0, at most 10^15 units")
     if command.expires_at is not None and command.expires_at <= now:
@@ -188,3 +189,10 @@ def decide_grant(balance: Balance, command: IssueGrant, now: int) -> tuple[Grant
             priority=command.priority,
         ),
     )
+
+
+def check_currency(balance: Balance, named: str | None) -> None:
+    """Refuse an amount that names another currency than the customer's; raises Invalid."""
+    customer = balance.customer
+    if named is not None and customer is not None and named != customer.currency:
+        raise Invalid.because("currency", named, f"{customer.currency}, which the customer has")

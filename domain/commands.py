@@ -79,6 +79,8 @@ class ChangeCustomer(Command):
     time_zone: ZoneName | None = None
     price_book: Id | None = None
     plan: Id | None = None
+    currency: Currency | None = None
+    """Given, it must be the one that the customer has for ever: a check, not a change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
@@ -93,6 +95,8 @@ class IssueGrant(Command):
     priority: int = Field(default=100, ge=0, le=1_000_000)
     expires_at: InstantIn | None = None
     models: tuple[Name, ...] | None = Field(default=None, min_length=1, max_length=100)
+    currency: Currency | None = None
+    """Given, it must be the customer's: a check, not a choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)

@@ -66,12 +66,12 @@ def postings(before: Balance | None, event: Event, after: Balance | None) -> Pos
 def _grant_money(grants: tuple[Grant, ...]) -> tuple[int, int, int]:
     """Return what is held, and what is free in paid and in promotional grants."""
     held = prepaid = promotional = 0
-    for grant in grants:
-        held += grant.held
-        if grant.kind == "paid":
-            prepaid += grant.free
+    for _, kind, _, _, _, free, own in grants:
+        held += own
+        if kind == "paid":
+            prepaid += free
         else:
-            promotional += grant.free
+            promotional += free
     return held, prepaid, promotional
 
 

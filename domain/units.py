@@ -110,8 +110,8 @@ Usage = Annotated[
         {
             "type": "object",
             "properties": {
-                **{unit: _COUNT_SCHEMA for unit in sorted(COUNTED)},
-                **{unit: _MEASURE_SCHEMA for unit in sorted(MEASURED)},
+                **dict.fromkeys(sorted(COUNTED), _COUNT_SCHEMA),
+                **dict.fromkeys(sorted(MEASURED), _MEASURE_SCHEMA),
             },
             "additionalProperties": _COUNT_SCHEMA,
             "propertyNames": {"pattern": "^[a-z][a-z0-9_]{0,63}$"},

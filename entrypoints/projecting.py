@@ -130,6 +130,10 @@ class Following:
         self._thread = threading.Thread(target=self._run, name="projector", daemon=True)
         self._thread.start()
 
+    def is_alive(self) -> bool:
+        """Say whether it goes on; it ends by itself only where a newer program is needed."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Stop after the batch that is being written."""
         self._stop.set()

@@ -8,7 +8,7 @@ from typing import Any
 
 from tollbook.times import format_instant
 
-from domain.balance import Balance, view
+from domain.balance import Balance, earliest_expiry, view
 from domain.customer import Customer
 from projections.arrays import money, numbers, texts
 from projections.model import Change, Connection, Run
@@ -139,7 +139,8 @@ def _balance_columns(changes: dict[str, Change]) -> list[str]:
         numbers([state.sequence for state in states]),
         numbers([event.position for event in events]),
         numbers([event.recorded_at for event in events]),
-        numbers([state.next_expiry for state in states]),
+        # The state's own is only a bound, and depends on what was in memory before.
+        numbers([earliest_expiry(state) for state in states]),
         numbers([state.block.blocked_at if state.block else None for state in states]),
         *(money([getattr(each, column) for each in views]) for column in _TOTALS),
     ]

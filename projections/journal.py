@@ -38,11 +38,11 @@ CREATE INDEX journal_of_customer ON journal (customer, position);
 
     def collect(self, change: Change) -> None:
         """Keep an event's postings, if it has any; raises Unbalanced if they do not sum to zero."""
-        recorded = change.recorded
-        posted = postings(change.before, recorded.event, change.after)
+        recorded, before, after, _ = change
+        posted = postings(before, recorded.event, after)
         if not posted:
             return
-        terms = change.after.customer if change.after is not None else None
+        terms = after.customer if after is not None else None
         assert terms is not None, "only an event of a customer who exists posts anything"
         # Accounts are made of ids and names, which no array literal has to quote.
         accounts = ",".join([account for account, _ in posted])

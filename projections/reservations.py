@@ -171,18 +171,18 @@ _STEPS = frozenset({ReservationExtended, ReservationSettled, ReservationReleased
 
 
 def _step(change: Change) -> _Step:
-    """Return what an event did to its one reservation."""
+    """Return what an event did to its one reservation; a closed one holds nothing any more."""
     recorded = change.recorded
     event: Any = recorded.event
-    position, held = recorded.position, _held(change.after, event.reservation)
+    position = recorded.position
     closing = (recorded.recorded_at, recorded.command)
-    if isinstance(event, ReservationExtended):
-        return _Step(position, held, 0, 0, None, event.expires_at)
     if isinstance(event, ReservationReleased):
-        return _Step(position, held, 0, event.released, "released", None, *closing)
+        return _Step(position, 0, 0, event.released, "released", None, *closing)
+    if isinstance(event, ReservationExtended):
+        return _Step(position, event.held, 0, 0, None, event.expires_at)
     if event.final:
-        return _Step(position, held, event.charged, event.released, "settled", None, *closing)
-    return _Step(position, held, event.charged)
+        return _Step(position, 0, event.charged, event.released, "settled", None, *closing)
+    return _Step(position, _held(change.after, event.reservation), event.charged)
 
 
 def _held(balance: Balance | None, name: str) -> int:

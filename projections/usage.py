@@ -10,6 +10,7 @@ from tollbook.amounts import format_micro
 from tollbook.errors import Invalid
 
 from domain.units import MEASURED
+from domain.values import check_key_text
 from projections.arrays import money, numbers, texts
 from projections.charges import CHARGES, UNIT_COLUMNS, local_day
 from projections.model import Change, Connection, Run
@@ -153,8 +154,9 @@ def page(
 
 
 def _cursor(after: str) -> tuple[str, str, Any]:
+    check_key_text("after", after)
     parts = after.split(" ")
-    if len(parts) != 3 or "\0" in after:
+    if len(parts) != 3:
         raise Invalid.because("after", after, "a cursor that a page of usage gave")
     return parts[0], parts[1], checked_day("after", parts[2])
 

@@ -15,7 +15,10 @@ _COLUMNS = (
     "position, name, version, stream, stream_version, customer, customer_sequence, command, "
     "causation, correlation, actor, occurred_at, recorded_at, data, encode(leaf, 'hex')"
 )
-_EVERYBODY = f"SELECT {_COLUMNS} FROM events WHERE position > %s ORDER BY position LIMIT %s"  # noqa: S608
+_EVERYBODY = (
+    f"SELECT {_COLUMNS} FROM events WHERE position > %s "  # noqa: S608 - our own names
+    "ORDER BY position LIMIT %s"
+)
 _OF_CUSTOMER = (
     f"SELECT {_COLUMNS} FROM events WHERE customer = %s AND customer_sequence > %s "  # noqa: S608
     "ORDER BY customer_sequence LIMIT %s"

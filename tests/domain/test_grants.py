@@ -187,3 +187,12 @@ def test_a_grant_expires_in_the_future(expires_at: int, good: bool) -> None:
     else:
         with pytest.raises(Invalid, match="in the future"):
             account.grant("g", 1, expires_at=expires_at)
+
+
+def test_a_grant_may_name_the_currency_and_then_it_must_be_the_customers() -> None:
+    account = Account()
+    account.grant("named", 1, currency="USD")
+    with pytest.raises(Invalid) as refused:
+        account.grant("other", 1, currency="EUR")
+    assert refused.value.facts["field"] == "currency"
+    assert refused.value.facts["value"] == "EUR"

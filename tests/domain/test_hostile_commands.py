@@ -34,6 +34,7 @@ FULL: dict[str, dict[str, Any]] = {
         "time_zone": "UTC",
         "price_book": "default",
         "plan": "standard",
+        "currency": "USD",
     },
     "issue_grant": {
         "id": "g1",
@@ -43,6 +44,7 @@ FULL: dict[str, dict[str, Any]] = {
         "priority": 1,
         "expires_at": WHEN,
         "models": ["m"],
+        "currency": "USD",
     },
     "publish_prices": {"id": "default:1", "book": version_of(ALWAYS, FOUNDING, REQUEST)},
     "reserve": {

@@ -2,15 +2,20 @@
 
 import os
 import re
+import select
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio.from_thread
 import pytest
@@ -230,3 +235,54 @@ def test_an_inference_is_held_settled_and_released(client: Any, ada: str) -> Non
         raise ZeroDivisionError
     balance = client.balance(ada)
     assert (balance.held, balance.spent) == (Money.of(0, "USD"), inference.charged)
+
+
+class LosingProxy(socketserver.ThreadingTCPServer):
+    """Passes connections on to a server; the first ones are cut when their answer comes."""
+
+    daemon_threads = True
+
+    def __init__(self, url: str, losses: int) -> None:
+        """Stand before the server that a URL names."""
+        super().__init__(("127.0.0.1", 0), _Losing)
+        self.behind = ("127.0.0.1", urlsplit(url).port)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.losses = losses
+
+
+class _Losing(socketserver.BaseRequestHandler):
+    server: LosingProxy
+
+    def handle(self) -> None:
+        losing, self.server.losses = self.server.losses > 0, self.server.losses - 1
+        with socket.create_connection(self.server.behind) as behind:
+            while True:
+                for ready in select.select([self.request, behind], [], [], 30)[0]:
+                    data = ready.recv(65536)
+                    if not data or (ready is behind and losing):
+                        return
+                    (self.request if ready is behind else behind).sendall(data)
+
+
+@pytest.mark.parametrize("losses", [1, 4])
+def test_lost_answers_of_the_real_server_have_one_effect(server: Served, losses: int) -> None:
+    name = f"lost-{losses}"
+    steps: list[Callable[[Client], Any]] = [
+        lambda client: client.create_customer(name, name="Ada", currency="USD"),
+        lambda client: client.grant(name, 5, "paid", id=f"g-{name}"),
+        lambda client: client.reserve(name, "small", USAGE, id=f"r-{name}"),
+        lambda client: client.settle(f"r-{name}", USAGE),
+    ]
+    with LosingProxy(server.url, 0) as proxy:
+        threading.Thread(target=proxy.serve_forever, args=(0.02,), daemon=True).start()
+        for step in steps:
+            proxy.losses = losses
+            with Client(proxy.url, key=server.key()) as client:  # with a new connection
+                step(client)
+            assert proxy.losses < 0
+        proxy.shutdown()
+    with Client(server.url, key=server.key()) as client:
+        assert [each.name for each in client.events(customer=name)] == [
+            *("customer_created", "grant_issued", "reservation_held", "reservation_settled")
+        ]
+        assert client.balance(name).available == Money.of("4.99895", "USD")

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.support.databases import fresh_database
+from tests.support.databases import (
+    embedded_database,  # noqa: F401 - a fixture is found by its name here
+    fresh_database,
+)
 from tests.support.ledger import price_book
 from tests.support.servers import embedded_server
 from tests.support.serving import Served, serving

@@ -56,7 +56,7 @@ def test_no_number_differs_and_the_states_are_equal(seed: int, round_number: int
 
 
 def test_the_workload_reaches_every_event_and_refusal(seed: int) -> None:
-    rows = [row for number in range(8) for row in Workload(seed + number).run(STEPS)]
+    rows = [row for number in range(32) for row in Workload(seed + number).run(STEPS)]
     names = Counter(row[1] for row in rows)
     assert len(names) == 14, names
     for code in ("insufficient_balance", "already_settled", "already_released", "expired"):

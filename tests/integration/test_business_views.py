@@ -206,7 +206,7 @@ def test_the_journal_balances_and_its_accounts_agree_with_the_folded_balances(
         (lambda run: charges.page(run, to_day="20240201"), "to_day"),
         (lambda run: charges.page(run, customer="a\0b"), "customer"),
         (lambda run: parked.page(run, code="\ud800"), "code"),
-        (lambda run: usage.page(run, after="\ud800 tiered 2024-01-01"), "customer"),
+        (lambda run: usage.page(run, after="\ud800 tiered 2024-01-01"), "after"),
         (lambda run: usage.page(run, after="customer1 tiered"), "after"),
         (lambda run: usage.page(run, after="customer1 tiered yesterday"), "after"),
         (lambda run: reservations.page(run, now=0, status="lost"), "status"),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tollbook.errors import Invalid
+from tollbook.errors import Invalid, NotFound
 from tollbook.times import format_instant
 
 from application.answers import Answer
@@ -159,3 +159,17 @@ def test_a_batch_is_answered_record_by_record(ledger: Tollbook) -> None:
     statuses = ["accepted", "accepted", "duplicate", "parked", "refused"]
     assert [result["status"] for result in results] == statuses
     assert [result["id"] for result in results] == ["a", "b", "a", "c", "b"]
+
+
+def test_a_quote_is_what_a_reservation_would_hold_and_records_nothing(ledger: Tollbook) -> None:
+    before = ledger.store.head()
+    quoted = ledger.quote({"customer": "cust-1", "model": MODEL, "usage": USAGE})
+    assert quoted["price"] == {"amount": PRICE_OF_USAGE, "currency": "USD"}
+    assert (quoted["would_admit"], quoted["why"], quoted["price_version"]) == (True, None, 1)
+    assert ledger.store.head() == before
+    assert reserve(ledger, "r-2").result()["held"] == quoted["required"]
+
+
+def test_a_quote_for_nobody_is_not_found(ledger: Tollbook) -> None:
+    with pytest.raises(NotFound):
+        ledger.quote({"customer": "nobody", "model": MODEL, "usage": USAGE})

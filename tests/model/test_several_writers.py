@@ -178,6 +178,64 @@ def test_a_writer_knows_what_another_has_parked_and_released(ledger: Ledger) -> 
     assert late.result()["charged"] == {"amount": "1.000000000000", "currency": "USD"}
 
 
+def test_a_writer_that_has_a_parked_record_in_memory_learns_of_its_release(ledger: Ledger) -> None:
+    lagging = ledger.writer()
+    (parked,) = ledger.run(record("u", "new"), by=lagging)
+    name = parked.result()["parked"]
+    assert ledger.codes(customer("new"), release_usage("v1", name)) == ["done", "done"]
+    (late,) = ledger.run(record("u", "new"), by=lagging)
+    assert "charged" in late.result()
+    assert ledger.codes(release_usage("v2", name), by=lagging) == ["already_released"]
+
+
+PARKED = {"reason": "odd"}
+OTHER_BODIES: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
+    ({}, {}, None),
+    ({}, {"model": "z"}, "model"),
+    ({}, {"usage": {}}, "usage"),
+    ({}, {"occurred_at": "2026-03-10T11:59:59Z"}, "occurred_at"),
+    ({}, {"reservation": "r"}, "reservation"),
+    ({}, {"license": "lic"}, "license"),
+    ({}, {"request_hash": "0a" * 32}, "request_hash"),
+    ({}, {"response_hash": "0a" * 32}, "response_hash"),
+    ({"reservation": "r"}, {}, "reservation"),
+    ({"reservation": "r"}, {"reservation": "r"}, None),
+    ({"reservation": "r"}, {"reservation": "r", "model": "z"}, "model"),
+    ({"reservation": "r9"}, {"reservation": "r9"}, None),
+    ({"reservation": "r9"}, {"reservation": "r8"}, "reservation"),
+    ({"license": "lic", "model": "z"}, {"model": "z"}, "license"),
+    (PARKED, PARKED, None),
+    (PARKED, {"reason": "even"}, "reason"),
+    (PARKED, {}, None),
+    (PARKED, {"license": "lic"}, "license"),
+    ({"model": "z"}, {"model": "z", **PARKED}, "reason"),
+    ({}, PARKED, "kind"),
+]
+"""(fields of a record, fields when it is sent again, the first field that differs); a record with
+a reason is parked by hand."""
+
+
+@pytest.mark.parametrize(("first", "again", "field"), OTHER_BODIES)
+def test_a_record_sent_again_with_another_body_names_the_field(
+    ledger: Ledger, first: dict[str, Any], again: dict[str, Any], field: str | None
+) -> None:
+    def sent(fields: dict[str, Any]) -> Answer:
+        _, body = record("u", "rich", **fields)
+        (answer,) = ledger.run(("park_usage" if "reason" in fields else "usage", body))
+        return answer
+
+    ledger.run(reserve("r", "rich"))
+    original = sent(first)
+    repeated = sent(again)
+    if field is None:
+        assert repeated.repeated
+        assert repeated.result() == original.result()
+    else:
+        problem = repeated.problem()
+        assert problem is not None
+        assert (problem.code, problem.facts["field"]) == ("id_reused", field)
+
+
 def test_a_record_parked_released_and_sent_again_in_one_job_is_charged_once(
     ledger: Ledger,
 ) -> None:

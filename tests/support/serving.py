@@ -7,6 +7,7 @@ the ledger behind it as well.
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -47,8 +48,17 @@ class Served:
         wanted = (role, customer if role == CUSTOMER else None)
         if wanted not in self._made:
             made = self.keys.create(role=wanted[0], customer=wanted[1])
-            self._made[wanted] = made["key"]
+            self._made[wanted] = self.known(made["key"])
         return self._made[wanted]
+
+    def known(self, key: str) -> str:
+        """Return a new key once the server has heard of it, which takes a moment."""
+        headers = {"Authorization": f"Bearer {key}"}
+        until = time.monotonic() + 10
+        while httpx.get(f"{self.url}/v1/prices", headers=headers).status_code == 401:
+            assert time.monotonic() < until, "the server never heard of a new key"
+            time.sleep(0.05)
+        return key
 
     def client(self, role: str = "admin", customer: str | None = None) -> httpx.Client:
         """Return a client with a key of a role; the caller closes it."""

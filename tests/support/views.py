@@ -50,7 +50,7 @@ def dump(database: TestDatabase, schema: str = "views") -> dict[str, list[dict[s
     found = {}
     for (table,) in tables:
         rows = database.query(f"SELECT to_jsonb(whole)::text FROM {schema}.{table} AS whole")
-        kept = [json.loads(str(row[0])) for row in rows]
+        kept = [json.loads(str(row[0]), parse_float=str) for row in rows]
         for row in kept:
             for column in NOT_COMPARED & row.keys():
                 del row[column]
