@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from tollbook.errors import Unavailable
 
+from application.replaying import Share
 from domain.event import Recorded
 
 
@@ -43,6 +44,16 @@ class LedgerLog(Protocol):
 
         Raises TooNew when the very next event is newer than this program; before that, it
         returns the entries that come first.
+        """
+
+    def leaves(self, position: int, limit: int) -> Sequence[tuple[int, int, bytes]]:
+        """Return position, recorded time and leaf of up to `limit` events after a position."""
+
+    def share(self, position: int, last: int, share: Share) -> Sequence[Entry]:
+        """Return the entries of a share of the customers between two positions, in order.
+
+        Events without a customer belong to the first share. Raises TooNew for any event that is
+        newer than this program.
         """
 
     def customers_after(

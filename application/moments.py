@@ -21,6 +21,12 @@ from domain.guard_events import AccountBlocked
 BUCKETS_MAX = 64
 """How many buckets are kept; the others are read again when they are asked about."""
 
+MOMENTS_MAX = 500_000
+"""How much usage is kept in all, whatever the number of buckets."""
+
+ALWAYS_KEPT = 4
+"""So many buckets are kept however large they are: the rule asks about three of them at once."""
+
 CHARGES = (ReservationSettled, UsageCharged)
 
 
@@ -94,10 +100,14 @@ class Moments:
         The bucket counts stored events up to a position, and the batch that comes after them.
         Raises HeadMovedError when these are not the ones that it counts: decide again.
         """
-        pending = [recorded for recorded in batch if recorded.customer == customer]
         last = question.bucket.last
-        if pending and (first := pending[0].customer_sequence):
-            last = min(last, first - 1)
+        own = (recorded for recorded in batch if recorded.customer == customer)
+        first = next(own, None)
+        pending: list[Recorded] = []
+        if first is not None and first.customer_sequence is not None:
+            if first.customer_sequence <= last:  # the bucket counts some of the batch
+                pending = [first, *own]
+            last = min(last, first.customer_sequence - 1)
         stored = self._stored(customer, question, position, last)
         units, after = stored.units, stored.after(question.edge)
         for recorded in pending:
@@ -119,10 +129,18 @@ class Moments:
                 known.reached = recorded.customer_sequence or known.reached
                 if _is_in(question, recorded):
                     known.add(recorded)
+            self._make_room(len(known.times))
         self._known[key] = known
         if len(self._known) > BUCKETS_MAX:
             self._known.popitem(last=False)
         return known
+
+    def _make_room(self, more: int) -> None:
+        """Let go of the buckets that were asked about longest ago, when too much would be kept."""
+        kept = more + sum(len(each.times) for each in self._known.values())
+        while kept > MOMENTS_MAX and len(self._known) >= ALWAYS_KEPT:
+            _, oldest = self._known.popitem(last=False)
+            kept -= len(oldest.times)
 
 
 def _is_in(question: Question, recorded: Recorded) -> bool:

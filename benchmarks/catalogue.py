@@ -11,6 +11,7 @@ from benchmarks.http_pairs import http_bare, http_pairs
 from benchmarks.library import library_pairs
 from benchmarks.long_ledger import bytes_per_inference
 from benchmarks.pairs import alone, hot_64, hot_512, spread_512
+from benchmarks.projecting import balances_as_of, project
 from benchmarks.raw_copy import raw_copy
 from benchmarks.reading import open_1m, replay, verify
 from benchmarks.sustained import pairs_sustained
@@ -51,6 +52,8 @@ STAGES = (
         ),
         Measurement(replay, ("replay",)),
         Measurement(verify, ("verify",), once=True),
+        Measurement(project, ("project",)),
+        Measurement(balances_as_of, ("balance_as_of_p95", "balance_as_of_folded_p95")),
         Measurement(copied_out, ("export_copy",)),
         Measurement(exports, ("export_csv", "export_parquet")),
         Measurement(open_1m, ("open_1m", "open_1m_memory")),

@@ -104,6 +104,7 @@ COPY = "raw_copy"
 LIBRARY = "library_pairs"
 HOT = "pairs_hot_512"
 HTTP = "http_bare_64"
+FOLDED = "balance_as_of_folded_p95"
 COPY_OUT = "export_copy"
 
 FIGURES = (
@@ -139,6 +140,10 @@ FIGURES = (
     Figure("bytes_per_inference_snapshots", "bytes", "of these: snapshots, with their index"),
     Figure("replay", "events/s", "audit replay of 1,000,000 events, no snapshots", least=100_000),
     Figure("verify", "events/s", "audit verify of the same ledger"),
+    Figure("project", "events/s", "every read model built from the first event", COPY,
+           least=40_000),
+    Figure(FOLDED, "ms", "95 of 100 balances in the past, folded from the first event"),
+    Figure("balance_as_of_p95", "ms", "the same, from the nearest kept state", FOLDED, most=20),
     Figure(COPY_OUT, "rows/s", "COPY of the charges of the same ledger, thrown away"),
     Figure("export_csv", "rows/s", "export of these charges", COPY_OUT, least=100_000),
     Figure("export_parquet", "rows/s", "the same as Parquet", COPY_OUT, least=200_000),

@@ -26,7 +26,8 @@ def required(
 ) -> int | Refusal:
     """Return the worst price of an estimate under every version in force in [start, end].
 
-    When the billing period turns over before the end, the volume may start again from zero.
+    When the billing period turns over before the end, the volume may start again from zero. Where
+    nothing is in force at the start, prices may still be added, so no hold would be large enough.
     """
     customer = balance.customer
     assert customer is not None
@@ -42,6 +43,8 @@ def required(
         volumes.append(0)
     highest = 0
     versions = book.in_force_between(start, end)
+    if not versions or versions[0].effective_from > start:
+        return no_price(model, book)
     for version in versions:
         prices = version.models.get(model)
         if prices is None:
@@ -51,7 +54,7 @@ def required(
             return refusal
         bounded = capped(prices, estimate)
         highest = max(highest, *(worst(prices, bounded, volume) for volume in volumes), 0)
-    return highest if versions else no_price(model, book)
+    return highest
 
 
 def no_price(model: str, book: PriceBook) -> Refusal:

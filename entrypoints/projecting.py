@@ -1,23 +1,36 @@
 """The projector put together: as a process of its own, in a thread beside the API, or just once."""
 
 import logging
+import multiprocessing
+import os
+import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
+
+from tollbook.errors import TollbookError
 
 from adapters.embedded_postgres.cluster import PROJECTOR_ROLE
 from adapters.event_store.log_reader import LogReader
 from adapters.postgres import Connection, connect
 from application.following import TooNew
+from application.replaying import Share
 from entrypoints.bootstrap import Database, prepare_views
+from entrypoints.tuning import tune
 from projections.building import NEXT, Build, is_current
 from projections.checkpoint import MovedError, wait_for
 from projections.model import SCHEMA
+from projections.registry import new_models
 from projections.runner import Progress, Projector
+from projections.shares import Pipe, work
 
 BACK_OFF_SECONDS = (0.2, 10.0)
 """The first pause after an error, and the longest."""
+
+PROCESSES = min(os.cpu_count() or 1, 4)
+"""How many fold when there is much to catch up; more than these wait for the one that writes."""
 
 WAIT_SECONDS = 60.0
 """How long to wait for another projector to come so far."""
@@ -30,7 +43,37 @@ def open_projector(database: Database, schema: str = SCHEMA) -> Iterator[Project
     """Open a projector that reads through one connection and writes through another."""
     with closing(_connect(database)) as reading, closing(_connect(database)) as writing:
         log = LogReader(reading)
-        yield Projector(log, log.run, writing, schema)
+        crew = partial(_crew, database, schema) if PROCESSES > 1 else None
+        yield Projector(log, log.run, writing, schema, crew=crew)
+
+
+@contextmanager
+def _crew(database: Database, schema: str) -> Iterator[Sequence[Pipe]]:
+    """Start a process for each share of the customers; they end with the block."""
+    context = multiprocessing.get_context("spawn")
+    with ExitStack() as stack:
+        pipes = []
+        for part in range(PROCESSES):
+            ours, theirs = context.Pipe()
+            share = Share(part, PROCESSES)
+            process = context.Process(
+                target=_work, args=(database.owner_url, schema, share, theirs), daemon=True
+            )
+            process.start()
+            stack.callback(process.join)
+            stack.callback(process.terminate)
+            theirs.close()
+            pipes.append(stack.enter_context(closing(ours)))
+        yield pipes
+
+
+def _work(url: str, schema: str, share: Share, pipe: Pipe) -> None:
+    """Fold a share in a process of its own; what stops it is told by the one that asked."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells all; one decides
+    tune()
+    with suppress(TollbookError, OSError), closing(connect(url, role=PROJECTOR_ROLE)) as reading:
+        log = LogReader(reading)
+        work(pipe, log, log.run, schema, share, new_models)
 
 
 def _connect(database: Database) -> Connection:

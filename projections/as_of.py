@@ -5,6 +5,7 @@ while the projector is behind or has never run.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from tollbook.errors import Invalid, NotFound
@@ -16,7 +17,6 @@ from domain.balance import Balance, view
 from domain.folding import evolve
 from domain.outcomes import money
 from domain.state import STATE_VERSION, balance_from_wire
-from projections.model import Run
 
 _NEAREST = """
 SELECT older.sequence, older.state,
@@ -33,7 +33,8 @@ _RECORDED_AT = "SELECT recorded_at FROM public.events WHERE position = %s"
 class Store(EventStore, Protocol):
     """An event store that answers queries as well."""
 
-    run: Run
+    def run(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a query and return its rows."""
 
 
 class Moment(NamedTuple):

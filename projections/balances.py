@@ -73,6 +73,7 @@ class Balances:
         self._created: dict[str, int] = {}
         self._terms: dict[str, Change] = {}
         self._newest: dict[str, Change] = {}
+        self._columns: tuple[list[str], list[str]] | None = None
 
     def collect(self, change: Change) -> None:
         """Keep each customer's newest change, and the newest that touched the terms."""
@@ -89,10 +90,11 @@ class Balances:
 
     def write(self, connection: Connection) -> None:
         """Write one row per customer, in order of id."""
-        if self._terms:
-            connection.execute(_UPSERT_CUSTOMERS, _terms_columns(self._terms, self._created))
-        if self._newest:
-            connection.execute(_UPSERT_BALANCES, _balance_columns(self._newest))
+        customers, balances = self._columns or self._finished()
+        if customers:
+            connection.execute(_UPSERT_CUSTOMERS, customers)
+        if balances:
+            connection.execute(_UPSERT_BALANCES, balances)
         self.discard()
 
     def discard(self) -> None:
@@ -100,6 +102,16 @@ class Balances:
         self._created.clear()
         self._terms.clear()
         self._newest.clear()
+        self._columns = None
+
+    def _finished(self) -> tuple[list[str], list[str]]:
+        customers = _terms_columns(self._terms, self._created) if self._terms else []
+        return customers, _balance_columns(self._newest) if self._newest else []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to another process as finished columns: whole states would be too much."""
+        empty = Balances().__dict__
+        return {**empty, "_columns": self._finished()}
 
 
 def _terms_columns(changes: dict[str, Change], created: dict[str, int]) -> list[str]:

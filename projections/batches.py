@@ -44,6 +44,16 @@ class Batch:
     changes: list[Change] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     parked: list[Parked] = field(default_factory=list)
+    in_shares: bool = False
+    """Whether other processes collected it: then there are no changes to collect again."""
+
+    def next_mark(self) -> Mark:
+        """Return where the rows stand after this batch."""
+        return self.mark._replace(position=self.last.position, recorded_at=self.last.recorded_at)
+
+
+class ShareFailedError(Exception):
+    """What several processes collected cannot be written: one has to do it again, with care."""
 
 
 def collect(
@@ -110,8 +120,8 @@ def _parked(change: Change, model: str, error: Exception) -> Parked:
 def write(connection: Connection, batch: Batch) -> None:
     """Write a batch and move the checkpoint, in one transaction.
 
-    Raises MovedError when somebody else was there first, and the driver's error when the database
-    as a whole does not take it.
+    Raises MovedError when somebody else was there first, ShareFailedError for rows that only one
+    process can sort out, and the driver's error when the database as a whole does not take it.
     """
     try:
         with connection.transaction():
@@ -124,6 +134,8 @@ def write(connection: Connection, batch: Batch) -> None:
     except Exception as error:
         if not _is_about_rows(error):
             raise
+        if batch.in_shares:
+            raise ShareFailedError from error
         _write_with_care(connection, batch)
 
 

@@ -5,24 +5,31 @@ models, which take turns. One projector writes at a time; another stands by.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from application.following import LedgerLog, TooNew
-from projections import batches
+from projections import batches, shares
 from projections.checkpoint import Mark, MovedError, read_mark
-from projections.model import SCHEMA, Connection, ReadModel, Run
-from projections.registry import fingerprint, new_models
+from projections.model import SCHEMA, Connection, Run
+from projections.registry import Models, fingerprint, new_models
+from projections.shares import Crew
 from projections.states import CustomerStates
 
 BATCH_MAX = 5_000
 IDLE_SECONDS = 0.05
+REST_SECONDS_MAX = 0.25
+"""How long it rests between two looks at the log, at least and at most."""
+
 STANDBY_SECONDS = 0.5
 
 _LOCK = {SCHEMA: 0x70726F6A}
 """The advisory lock of whoever writes a schema ("proj"); other schemas have one owner anyway."""
 
-Models = Sequence[ReadModel]
+SHARES_FROM = 100_000
+"""A shorter way is caught up before another process has started."""
+
 Progress = Callable[[int], None]
 """Told how many more events are in the rows."""
 
@@ -37,8 +44,13 @@ class Projector:
         connection: Connection,
         schema: str = SCHEMA,
         models: Callable[[], Models] = new_models,
+        crew: Crew | None = None,
     ) -> None:
-        """Write through one connection; `log` and `run` read through another."""
+        """Write through one connection; `log` and `run` read through another.
+
+        With a crew, a long way is caught up in several processes.
+        """
+        self._crew = crew
         self._log = log
         self._connection = connection
         self._sets = (models(), models())
@@ -72,42 +84,60 @@ class Projector:
         After MovedError or any other error, nothing is in memory and the next call starts from the
         checkpoint as it then stands.
         """
+        stop, advance = stop or threading.Event(), advance or _nobody_asks
         try:
-            with ThreadPoolExecutor(1, "projector") as writer:
-                self._pipeline(writer, until, advance or _nobody_asks, stop or threading.Event())
+            if self._crew is not None:
+                mark, last = self._checked_mark(), self._head() if until is None else until
+                if last - mark.position >= SHARES_FROM:
+                    self._in_shares(self._crew, mark, last, advance, stop)
+            self._write_all(self._collected(until, stop), advance)
         except BaseException:
             self._forget()
             raise
         return self.position
 
-    def _pipeline(
-        self,
-        writer: ThreadPoolExecutor,
-        until: int | None,
-        advance: Progress,
-        stop: threading.Event,
+    def _in_shares(
+        self, crew: Crew, mark: Mark, until: int, advance: Progress, stop: threading.Event
     ) -> None:
+        """Catch up in several processes; return early when that does not work out."""
+        try:
+            with crew() as pipes:
+                found = shares.batches(
+                    pipes, self._log, mark, lambda position: min(BATCH_MAX, until - position), stop
+                )
+                self._write_all(found, advance)
+        except batches.ShareFailedError:
+            self._forget()
+
+    def _collected(self, until: int | None, stop: threading.Event) -> Iterator[batches.Batch]:
+        """Yield batch after batch, read and folded here."""
         mark = self._checked_mark()
-        under_way: Future[None] | None = None
-        size = 0
         while not stop.is_set() and (until is None or mark.position < until):
             limit = BATCH_MAX if until is None else min(BATCH_MAX, until - mark.position)
             entries = self._log.after(mark.position, limit)
             if not entries:
-                break
+                return
             models = self._sets[self._turn]
             self._turn = 1 - self._turn
             batch = batches.collect(mark, entries, self._states, models)
+            yield batch
+            mark = batch.next_mark()
+
+    def _write_all(self, found: Iterator[batches.Batch], advance: Progress) -> None:
+        """Write each batch in a thread of its own while the next one is being made."""
+        under_way: Future[None] | None = None
+        size = 0
+        with ThreadPoolExecutor(1, "projector") as writer:
+            for batch in found:
+                if under_way is not None:
+                    under_way.result()
+                    advance(size)
+                under_way = writer.submit(batches.write, self._connection, batch)
+                size = len(batch.leaves)
+                self._mark = batch.next_mark()
             if under_way is not None:
                 under_way.result()
                 advance(size)
-            under_way, size = writer.submit(batches.write, self._connection, batch), len(entries)
-            self._mark = mark = mark._replace(
-                position=batch.last.position, recorded_at=batch.last.recorded_at
-            )
-        if under_way is not None:
-            under_way.result()
-            advance(size)
 
     def _checked_mark(self) -> Mark:
         """Return where the rows stand, having made sure that they are still ours."""
@@ -134,11 +164,18 @@ class Projector:
             if stop.wait(STANDBY_SECONDS):
                 return
         while not stop.is_set():
+            begin = time.monotonic()
             try:
-                self.catch_up(None, advance, stop)
+                self.catch_up(self._head(), advance, stop)
             except MovedError:
                 continue  # another build was put in place, or somebody ignored the lock
-            stop.wait(IDLE_SECONDS)
+            # As long a rest as the work took leaves the cores to those who serve; what comes
+            # meanwhile is one larger batch, which costs less for each event.
+            stop.wait(min(max(time.monotonic() - begin, IDLE_SECONDS), REST_SECONDS_MAX))
+
+    def _head(self) -> int:
+        row = self._connection.execute("SELECT position FROM public.ledger_head").fetchone()
+        return 0 if row is None else int(row[0])
 
 
 def _nobody_asks(_events: int) -> None:

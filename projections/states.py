@@ -51,8 +51,13 @@ class Kept(NamedTuple):
     """A state that is to be kept: after the customer's event at a position."""
 
     position: int
+    sequence: int
     customer: str
-    balance: Balance
+    state: str
+
+
+def _kept(position: int, customer: str, balance: Balance) -> Kept:
+    return Kept(position, balance.sequence, customer, json.dumps(balance_to_wire(balance)))
 
 
 class CustomerStates:
@@ -102,7 +107,7 @@ class CustomerStates:
         self._balances[name] = after
         self._positions[name] = recorded.position
         if sequence % KEPT_EVERY == 0:
-            self.kept.append(Kept(recorded.position, name, after))
+            self.kept.append(_kept(recorded.position, name, after))
         return before, after
 
     def skip(self, customer: str, sequence: int) -> None:
@@ -122,7 +127,7 @@ class CustomerStates:
         for name in list(balances)[: len(balances) - CUSTOMERS_MAX * 9 // 10]:
             balance, position = balances.pop(name), self._positions.pop(name, None)
             if position is not None and balance.sequence % KEPT_EVERY:
-                self.kept.append(Kept(position, name, balance))
+                self.kept.append(_kept(position, name, balance))
 
     def forget(self) -> None:
         """Forget everything; it is loaded again as of the next batch."""
@@ -137,8 +142,8 @@ def write_kept(connection: Connection, kept: list[Kept]) -> None:
         parameters = (
             STATE_VERSION,
             numbers([each.position for each in kept]),
-            numbers([each.balance.sequence for each in kept]),
+            numbers([each.sequence for each in kept]),
             texts([each.customer for each in kept]),
-            texts([json.dumps(balance_to_wire(each.balance)) for each in kept]),
+            texts([each.state for each in kept]),
         )
         connection.execute(_INSERT, parameters)

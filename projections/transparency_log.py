@@ -21,7 +21,7 @@ KEPT_EVERY = 4_096
 _LEAVES_AT_ONCE = 50_000
 
 _NEWEST = "SELECT size, edge FROM tree_edges ORDER BY size DESC LIMIT 1"
-_FORGET = f"DELETE FROM tree_edges WHERE size = %s AND size %% {KEPT_EVERY} <> 0"  # noqa: S608
+_FORGET = "DELETE FROM tree_edges WHERE size = %s AND size %% %s <> 0"
 _INSERT = "INSERT INTO tree_edges VALUES (%s, %s)"
 _NEAREST = "SELECT size, edge FROM views.tree_edges WHERE size <= %s ORDER BY size DESC LIMIT 1"
 _LEAVES = "SELECT leaf FROM public.events WHERE position > %s AND position <= %s ORDER BY position"
@@ -31,7 +31,7 @@ def grow(connection: Connection, leaves: Sequence[bytes]) -> None:
     """Add the leaves of a batch inside the open transaction."""
     row = connection.execute(_NEWEST).fetchone()
     tree = _tree(*row) if row else Frontier()
-    connection.execute(_FORGET, (tree.size,))
+    connection.execute(_FORGET, (tree.size, KEPT_EVERY))
     start = 0
     while start < len(leaves):
         end = min(len(leaves), start + KEPT_EVERY - tree.size % KEPT_EVERY)

@@ -1,7 +1,7 @@
 """Reading the log as projections follow it: whole chunks with their leaf hashes, in order."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from tollbook.errors import TollbookError, Unavailable
@@ -9,10 +9,20 @@ from tollbook.errors import TollbookError, Unavailable
 from adapters.event_store.mapper import ROW_COLUMNS, recorded_from
 from adapters.postgres import Connection
 from application.following import Entry, TooNew, Unreadable
+from application.replaying import Share
 from domain.event import Recorded
 
 _AFTER = (
     f"SELECT {ROW_COLUMNS}, leaf FROM public.events "  # noqa: S608 - our own names
+    "WHERE position > %s ORDER BY position LIMIT %s"
+)
+_SHARE = (
+    f"SELECT {ROW_COLUMNS}, leaf FROM public.events "  # noqa: S608 - our own names
+    "WHERE position > %s AND position <= %s "
+    "AND coalesce(hashtext(customer) & 2147483647, 0) %% %s = %s ORDER BY position"
+)
+_LEAVES = (
+    "SELECT position, recorded_at, leaf FROM public.events "
     "WHERE position > %s ORDER BY position LIMIT %s"
 )
 # The inner order keeps this one walk along the index for each customer, never a scan of the log.
@@ -52,16 +62,20 @@ class LogReader:
         entries: list[Entry] = []
         for row in self.run(_AFTER, (position, limit)):
             try:
-                entries.append((recorded_from(row), row[14]))
-            except Unavailable as error:
+                entries.append(_entry(row))
+            except TooNew:
                 if not entries:
-                    raise TooNew(error.message, **error.facts) from None
+                    raise
                 return entries
-            except TollbookError as error:
-                entries.append(
-                    (Unreadable(row[0], row[1], row[5], row[6], row[12], error), row[14])
-                )
         return entries
+
+    def leaves(self, position: int, limit: int) -> Sequence[tuple[int, int, bytes]]:
+        """Return position, recorded time and leaf of up to `limit` events after a position."""
+        return cast("list[tuple[int, int, bytes]]", self.run(_LEAVES, (position, limit)))
+
+    def share(self, position: int, last: int, share: Share) -> Sequence[Entry]:
+        """Return the entries of a share of the customers between two positions, in order."""
+        return [_entry(row) for row in self.run(_SHARE, (position, last, share.parts, share.part))]
 
     def customers_after(
         self, wanted: Sequence[tuple[str, int]], position: int
@@ -74,3 +88,13 @@ class LogReader:
             except TollbookError:
                 continue  # it is parked, and said, where the log is followed in order
             yield recorded
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    """Read a row; one that cannot be read becomes what is known of it."""
+    try:
+        return recorded_from(row), row[14]
+    except Unavailable as error:
+        raise TooNew(error.message, **error.facts) from None
+    except TollbookError as error:
+        return Unreadable(row[0], row[1], row[5], row[6], row[12], error), row[14]

@@ -103,8 +103,8 @@ def version_document(recorded: "Recorded", book: PriceBook, now: int) -> dict[st
     """Return one version of a price book as it was published, and how long it is in force."""
     event = recorded.event
     assert isinstance(event, PricesPublished)
-    following = [each for each in book.versions if each.version == event.version + 1]
-    until = format_instant(following[0].effective_from) if following else None
+    later = [each for each in book.versions if each.effective_from > event.effective_from]
+    until = format_instant(later[0].effective_from) if later else None
     current = book.in_force(now)
     return {
         "book": event.book,
@@ -161,7 +161,9 @@ def list_document(publications: "Sequence[Recorded]", now: int) -> dict[str, Any
         assert isinstance(event, PricesPublished)
         versions.append((event.book, event.version, event, recorded))
     versions.sort(key=lambda each: each[:2])
-    newest = {book: event for book, _, event, _ in versions if event.effective_from <= now}
+    begun = [event for _, _, event, _ in versions if event.effective_from <= now]
+    begun.sort(key=lambda event: event.effective_from)
+    newest = {event.book: event for event in begun}
     return {
         "versions": [
             {

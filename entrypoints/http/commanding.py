@@ -40,6 +40,13 @@ PREFIXES = {
 }
 """How the ids begin that are made here, by kind of command."""
 
+MONEY_FIELDS = {
+    "create_customer": "credit_limit",
+    "change_customer": "credit_limit",
+    "issue_grant": "amount",
+}
+"""The fields of commands that are money: an amount alone, or with its currency."""
+
 SEALED_KINDS = ("create_customer", "change_customer")
 """The kinds of commands that carry a personal field."""
 
@@ -82,11 +89,25 @@ def command_id(request: Request, body: dict[str, Any], prefix: str) -> Any:
 def parsed(kind: str, body: dict[str, Any]) -> Command:
     """Read a command, and name its fields as they were sent."""
     try:
-        return parse(kind, body)
+        return parse(kind, with_plain_amount(kind, body))
     except Invalid as error:
         if error.facts.get("field") != "name_sealed":
             raise
         raise Invalid.because("name", None, "given: a text of 1 to 1,000 characters") from None
+
+
+def with_plain_amount(kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Take money that names its currency apart; the rule compares that with the customer's."""
+    field = MONEY_FIELDS.get(kind, "")
+    value = body.get(field)
+    if type(value) is not dict:
+        return body
+    if value.keys() != {"amount", "currency"} or type(value["currency"]) is not str:
+        raise Invalid.because(field, value, "a decimal string, or `amount` and `currency`")
+    currency = value["currency"]
+    if body.get("currency", currency) != currency:
+        raise Invalid.because(f"{field}.currency", currency, "the same as `currency` in the body")
+    return {**body, field: value["amount"], "currency": currency}
 
 
 def sealed(reader: Reader, kind: str, body: dict[str, Any]) -> Any:

@@ -24,6 +24,12 @@ BURST_SECONDS = 2
 PEERS_MAX = 10_000
 """So many addresses are remembered; the one that was seen least recently is forgotten."""
 
+SMALL_BODY = 65_536
+"""A body of so many bytes is read even when nobody wants it, for the sake of the connection."""
+
+DRAIN_SECONDS = 0.1
+"""How long the rest of a small body may take then."""
+
 _CLOSE = (b"connection", b"close")
 
 
@@ -191,7 +197,8 @@ class BodyLimits:
         if scope["type"] == "http":
             size = _announced(scope)
             if size != 0:
-                body = _Body(receive, send, self._most, self._seconds)
+                small = isinstance(size, int) and size <= SMALL_BODY
+                body = _Body(receive, send, self._most, self._seconds, is_small=small)
                 if isinstance(size, Invalid):
                     await problem_response(size)(scope, body.receive, body.send)
                     return
@@ -218,10 +225,13 @@ def _announced(scope: Scope) -> int | Invalid | None:
 class _Body:
     """The body of one request, counted and timed while it arrives."""
 
-    __slots__ = ("_most", "_read", "_receive", "_seconds", "_send", "_until", "_whole")
+    __slots__ = ("_most", "_read", "_receive", "_seconds", "_send", "_small", "_until", "_whole")
 
-    def __init__(self, receive: Receive, send: Send, most: int, seconds: int) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, most: int, seconds: int, *, is_small: bool
+    ) -> None:
         self._receive = receive
+        self._small = is_small
         self._send = send
         self._most = most
         self._seconds = seconds
@@ -252,8 +262,22 @@ class _Body:
     async def send(self, message: Message) -> None:
         """Send, and close the connection when the body was not read to its end."""
         if message["type"] == "http.response.start" and not self._whole:
-            message = {**message, "headers": [*message.get("headers", []), _CLOSE]}
+            self._whole = await self._drained()
+            if not self._whole:
+                message = {**message, "headers": [*message.get("headers", []), _CLOSE]}
         await self._send(message)
+
+    async def _drained(self) -> bool:
+        """Read a small body that nobody wanted, if it is there already: the connection can stay."""
+        if not self._small:
+            return False
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while (await self._receive()).get("more_body", False):
+                    pass
+        except TimeoutError:
+            return False
+        return True
 
     def too_large(self) -> TooLarge:
         """Return the error for a body that is too long."""

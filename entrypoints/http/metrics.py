@@ -15,6 +15,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -34,6 +35,8 @@ class Metrics:
 
     def __init__(self, executor: Executor) -> None:
         """Begin to count; what the executor commits is counted as well."""
+        # They only tell when a label was first seen.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         self._requests = Counter(
             "tollbook_http_requests", "Requests answered.", _LABELS, registry=registry

@@ -1,110 +1,224 @@
-"""The protocol: uvicorn's, with what it lacks: a limit and a deadline for the head of a request.
+"""The protocol: HTTP/1.1 on one connection, with the limits that uvicorn's own does not have.
 
-Whoever sends the head of a request byte by byte, or without end, is answered and cut off. A
-connection on which nothing has come yet may stay open as long as an idle one.
+A head must be complete within a time and a size, a connection without a request is closed after a
+while, and there are only so many connections. What cannot be understood is answered as a problem.
 """
 
 import asyncio
-import json
-from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from starlette.responses import Response
+from tollbook.errors import TollbookError
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
+from entrypoints.http.problems import BadRequest, TimedOut, TooLarge, problem_response
 from entrypoints.settings import ServeSettings
 
-PROBLEM = b"application/problem+json"
+HEADERS_MAX = 100
+"""The most header fields that a request may have."""
+
+PIPELINED_MAX = 32
+"""How many requests may be sent ahead of their answers."""
+
+LINGER_SECONDS = 2.0
+"""How long what is still being sent is read and thrown away, so that the answer is not lost."""
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class HeadTooLarge(TooLarge):
+    """The head of a request is longer than what is read."""
+
+    http_status = 431
+
+
+class LimitedProtocol(HttpToolsProtocol):
     """One connection; `protocol_for` makes the class that knows the limits."""
 
     settings: ClassVar[ServeSettings]
+    connections_max: ClassVar[int]
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Take what uvicorn gives."""
-        super().__init__(*arguments, **options)
-        self._deadline: asyncio.TimerHandle | None = None
-        self._reading_head = True
+    def __init__(self, *args: Any, **more: Any) -> None:
+        """Begin without a request."""
+        super().__init__(*args, **more)
+        self._head_open = False
         self._head_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle = True
+        self._refusal: TollbookError | None = None
+        self._is_over = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request; one connection too many is closed at once."""
+        """Take a connection, or close it at once when there are too many."""
         super().connection_made(transport)
-        if len(self.connections) > self.settings.connections:
-            self._refuse(503, "overloaded", "too many connections: try again later")
+        self.transport = cast("asyncio.Transport", Lingering(transport, self))
+        if len(self.connections) > self.connections_max:
+            self._is_over = True
+            transport.close()
             return
         self._wait(self.settings.idle_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing any more."""
-        self._wait(None)
+        """Forget the connection."""
+        self._is_over = True
+        self._stop_waiting()
         super().connection_lost(exc)
 
+    def eof_received(self) -> None:
+        """Let the answer to what was sent whole still go out."""
+        if self._head_open:
+            self.transport.close()
+
     def data_received(self, data: bytes) -> None:
-        """Take bytes; the head of a request may neither be too long nor take too long."""
-        if self._reading_head and not self._head_bytes:
-            self._wait(self.settings.header_seconds)
-        self._head_bytes += len(data) if self._reading_head else 0
-        super().data_received(data)
-        most = self.settings.header_bytes
-        if self._reading_head and self._head_bytes > most and not self.transport.is_closing():
-            self._refuse(431, "invalid", f"the head of a request has at most {most} bytes")
+        """Read what has come, and see that the head of a request does not take for ever."""
+        if self._is_over:
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Nothing else is spoken here: the request is answered, and the connection closed.
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError:
+            rule = "an HTTP/1.1 request"
+            self._refuse(self._refusal or BadRequest(f"this is not {rule}", rule=rule))
+            return
+        self._look_after(len(data))
+
+    def _look_after(self, received: int) -> None:
+        """Start or stop the clock of a head that is still incomplete."""
+        if self._head_open:
+            self._head_bytes += received
+            if self._head_bytes > self.settings.header_bytes:
+                self._refuse(self._too_long())
+            elif self._timer is None or self._idle:
+                self._wait(self.settings.header_seconds, idle=False)
+        elif len(self.pipeline) > PIPELINED_MAX:
+            self._is_over = True
+            self.transport.close()
+        elif self._is_answering():
+            self._stop_waiting()
+        elif self._timer is None and self.timeout_keep_alive_task is None:
+            self._wait(self.settings.idle_seconds)  # empty lines between requests
+
+    def on_message_begin(self) -> None:
+        """Begin to count a head."""
+        super().on_message_begin()
+        self._head_open = True
+        self._head_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header field, if it is not one too many."""
+        super().on_header(name, value)
+        if len(self.headers) > HEADERS_MAX:
+            self._refusal = self._too_long()
+            raise self._refusal
 
     def on_headers_complete(self) -> None:
-        """Stop the clock: what follows is the body, which has limits of its own."""
-        self._reading_head = False
-        self._head_bytes = 0
-        self._wait(None)
+        """Take a whole head, if it is not too long."""
+        self._head_open = False
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > self.settings.header_bytes:
+            self._refusal = self._too_long()
+            raise self._refusal
         super().on_headers_complete()
 
-    def on_message_complete(self) -> None:
-        """Be ready for the head of the next request."""
-        self._reading_head = True
-        super().on_message_complete()
+    def is_mid_body(self) -> bool:
+        """Say whether the body of the request that is being answered is still to come."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and cycle.more_body and not cycle.disconnected
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no HTTP as every other problem is answered."""
-        self._refuse(400, "invalid", msg)
+    def discard(self) -> None:
+        """Throw away whatever still comes."""
+        self._is_over = True
+        self._stop_waiting()
+        self.flow.resume_reading()
 
-    def _wait(self, seconds: float | None) -> None:
-        """Wait so long for the head of a request, or stop waiting."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = None
-        if seconds is not None:
-            self._deadline = self.loop.call_later(seconds, self._too_late)
+    def _is_answering(self) -> bool:
+        """Say whether a request waits for the end of its answer."""
+        cycle: RequestResponseCycle | None = self.cycle  # there is none before the first request
+        return cycle is not None and not (cycle.response_complete or cycle.disconnected)
 
-    def _too_late(self) -> None:
-        """Close a connection on which no whole head came in time."""
-        if self.transport.is_closing():
+    def _too_long(self) -> HeadTooLarge:
+        rule = f"at most {self.settings.header_bytes} bytes in {HEADERS_MAX} fields"
+        return HeadTooLarge(f"the head of a request must be {rule}", field="headers", rule=rule)
+
+    def _wait(self, seconds: float, *, idle: bool = True) -> None:
+        self._stop_waiting()
+        self._idle = idle
+        self._timer = self.loop.call_later(seconds, self._waited)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _waited(self) -> None:
+        """Close a connection whose head did not come; one that is busy with another is not late."""
+        self._timer = None
+        if self._is_over:
             return
-        if not self._head_bytes:
-            self.transport.close()  # nothing was asked, so nothing is answered
+        if self._is_answering():
+            self._wait(self.settings.header_seconds, idle=False)
+        elif self._head_open:
+            seconds = self.settings.header_seconds
+            self._refuse(TimedOut(f"the head of the request did not come within {seconds} s"))
+        else:
+            self._is_over = True
+            self.transport.close()
+
+    def _refuse(self, error: TollbookError) -> None:
+        """Answer what no handler will see, unless an answer is under way, and close."""
+        self._is_over = True
+        self._stop_waiting()
+        if not self._is_answering():
+            self.transport.write(self._bytes_of(problem_response(error)))
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _bytes_of(self, response: Response) -> bytes:
+        lines = [*self.server_state.default_headers, *response.raw_headers]
+        lines.append((b"connection", b"close"))
+        head = b"".join(name + b": " + value + b"\r\n" for name, value in lines)
+        return STATUS_LINE[response.status_code] + head + b"\r\n" + bytes(response.body)
+
+
+class Lingering:
+    """A transport that closes gently: a sender who is still sending can read the answer first."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: LimitedProtocol) -> None:
+        """Stand before a transport."""
+        self._transport = transport
+        self._protocol = protocol
+        self._closing = False
+        self.write = transport.write
+        self.write_eof = transport.write_eof
+        self.get_extra_info = transport.get_extra_info
+
+    def is_closing(self) -> bool:
+        """Say whether nothing more will be sent."""
+        return self._closing or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close, at once or as soon as the sender has had a moment to read."""
+        transport = self._transport
+        if self._closing or transport.is_closing() or not self._protocol.is_mid_body():
+            transport.close()
             return
-        seconds = self.settings.header_seconds
-        self._refuse(408, "timeout", f"the head of the request did not arrive within {seconds} s")
-
-    def _refuse(self, status: int, code: str, detail: str) -> None:
-        """Answer with a problem and close the connection."""
-        title = HTTPStatus(status).phrase
-        document = {"code": code, "title": title, "status": status, "detail": detail}
-        body = json.dumps(document).encode()
-        lines = (
-            f"HTTP/1.1 {status} {title}".encode(),
-            b"content-type: " + PROBLEM,
-            b"content-length: " + str(len(body)).encode(),
-            b"connection: close",
-        )
-        self._wait(None)
-        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
-        self.transport.close()
+        self._closing = True
+        self._protocol.discard()
+        transport.write_eof()
+        self._protocol.loop.call_later(LINGER_SECONDS, transport.close)
 
 
-def protocol_for(limits: ServeSettings) -> type[BoundedProtocol]:
-    """Return the protocol with these limits."""
+def protocol_for(limits: ServeSettings, connections: int) -> type[LimitedProtocol]:
+    """Return the protocol with these limits, and at most so many connections."""
 
-    class Bounded(BoundedProtocol):
+    class Limited(LimitedProtocol):
         settings = limits
+        connections_max = connections
 
-    return Bounded
+    return Limited

@@ -23,6 +23,9 @@ from entrypoints.http.service import Caller, Service
 
 Handler = Callable[["Call"], Awaitable[Response]]
 
+ID_MAX = 128
+"""The longest id that anything in the ledger has."""
+
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -170,6 +173,9 @@ class Endpoint:
                 )
             if not route.many:
                 service.limits.spend(caller, 0 if route.kind is None else 1)
+        for field, name in request.path_params.items():
+            if len(name) > ID_MAX:
+                raise NotFound(f"nothing has an id of {len(name)} characters", field=field)
         query = read_query(scope["query_string"], self._parameters[method])
         return await route.handler(Call(service, request, route, caller, query))
 

@@ -13,6 +13,7 @@ from domain.commands import COMMANDS
 from domain.pricebook_format import PriceBookBody
 from domain.quoting import QuoteRequest
 from domain.units import Usage
+from entrypoints.http.commanding import MONEY_FIELDS
 from entrypoints.http.key_routes import KEY_REQUEST
 from entrypoints.http.many import ITEMS_MAX
 
@@ -95,6 +96,20 @@ def _plain(schema: Any) -> Any:
     return schema
 
 
+_AMOUNTS = frozenset(MONEY_FIELDS.values())
+
+_MONEY_IN: Schema = {
+    "type": "object",
+    "properties": {
+        "amount": {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,12})?$"},
+        "currency": {"type": "string", "pattern": r"^[A-Z]{3}$"},
+    },
+    "required": ["amount", "currency"],
+    "additionalProperties": False,
+    "description": "The currency must be the customer's.",
+}
+
+
 def _command_schema(kind: str, without: tuple[str, ...], found: dict[str, Schema]) -> Schema:
     """Return the schema of a command's body; the id may be left to the header or the server."""
     schema = _of(TypeAdapter(COMMANDS[kind]), found)
@@ -104,6 +119,8 @@ def _command_schema(kind: str, without: tuple[str, ...], found: dict[str, Schema
         del fields["name_sealed"]
         fields["name"] = _NAME
         required = ["name" if name == "name_sealed" else name for name in required]
+    for name in _AMOUNTS & fields.keys():
+        fields[name] = {"anyOf": [fields[name], _MONEY_IN]}
     for name in without:
         del fields[name]
     schema["required"] = [name for name in required if name not in without]

@@ -4,6 +4,7 @@ import asyncio
 import resource
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,11 @@ from entrypoints.http.service import Service
 from entrypoints.http.submitting import Submitter
 from entrypoints.settings import ServeSettings
 
-BACKLOG = 2_048
+BACKLOG = 4_096
+"""How many connections may wait to be taken; the kernel may allow fewer."""
+
+SPARE_FILES = 200
+"""So many of the files that a process may open are kept for what is no client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,17 +69,19 @@ def url_of(listening: socket.socket) -> str:
 
 def run(parts: Parts, listening: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until told to stop by SIGTERM or SIGINT; `ready` is called when requests are taken."""
-    _allow_many_files()
+    connections = max(1, min(parts.settings.connections, allow_many_files() - SPARE_FILES))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(parts, listening, ready))
+        runner.run(_serve(parts, listening, ready, connections))
 
 
-async def _serve(parts: Parts, listening: socket.socket, ready: Callable[[], None]) -> None:
+async def _serve(
+    parts: Parts, listening: socket.socket, ready: Callable[[], None], connections: int
+) -> None:
     limits = parts.settings
     async with _service(parts) as service:
         config = uvicorn.Config(
             build_app(service),
-            http=protocol_for(limits),
+            http=protocol_for(limits, connections),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -156,7 +163,9 @@ def _middlewares(settings: ServeSettings, metrics: Metrics) -> list[Callable[[An
     ]
 
 
-def _allow_many_files() -> None:
-    """Let this process open as many files as it may: each connection is one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def allow_many_files() -> int:
+    """Let this process open as many files as it may, since each connection is one; return that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return sys.maxsize if hard == resource.RLIM_INFINITY else hard

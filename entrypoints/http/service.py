@@ -9,9 +9,6 @@ from application.tollbook import Tollbook
 from entrypoints.http.readers import Readers
 from entrypoints.http.submitting import Submitter
 
-COMMAND_SECONDS = 10.0
-"""How long a command may take until its caller is told that nothing, or nothing sure, came."""
-
 
 class Caller(Protocol):
     """Who calls: the id of the key, its role, and whose data a customer's key may see."""

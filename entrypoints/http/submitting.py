@@ -15,6 +15,9 @@ from application.answers import Answer
 from application.executor import Executor
 from application.jobs import Item, Job
 
+COMMAND_SECONDS = 10.0
+"""How long a command may take until its caller is told that nothing, or nothing sure, came."""
+
 
 class _Waiting:
     """A request that waits for its job; the executor's thread calls it when the job is done."""
@@ -36,7 +39,7 @@ class _Waiting:
 class Submitter:
     """Carries jobs from one event loop to the executor; made while that loop runs."""
 
-    def __init__(self, executor: Executor, seconds: float = 10.0) -> None:
+    def __init__(self, executor: Executor, seconds: float = COMMAND_SECONDS) -> None:
         """Give every job so many seconds from its arrival."""
         self._executor = executor
         self._seconds = seconds

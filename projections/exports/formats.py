@@ -4,8 +4,8 @@ from projections.exports.tables import Column, Kind, Table
 
 FORMATS = ("csv", "jsonl", "parquet")
 
-_FORMULA_STARTS = "9, 10, 13, 39, 43, 45, 61, 64"
-"""Code points of tab, line feed, carriage return and ' + - = @."""
+_FORMULA_STARTS = "9, 10, 13, 39, 43, 45, 61, 64, 65291, 65293, 65309, 65312"
+"""Code points of tab, line feed, carriage return and ' + - = @, and of the wide forms of these."""
 
 _RFC_3339 = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
 _DAY = "'YYYY-MM-DD'"
@@ -67,5 +67,8 @@ def _plain(column: Column) -> str:
 
 
 def _raw(column: Column) -> str:
-    """Write values as they are kept, for a program that reads them by their types."""
-    return column.name
+    """Write values as they are kept, for a program that reads them by their types.
+
+    Only days have a spelling that the database's settings decide.
+    """
+    return _plain(column) if column.kind is Kind.DAY else column.name

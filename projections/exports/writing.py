@@ -6,6 +6,7 @@ and Merkle root, so that whoever holds the file can ask for the proof.
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -149,13 +150,20 @@ def whole_file(target: Path) -> Iterator[Path]:
     made = Path(name)
     try:
         yield made
-        made.chmod(0o666 & ~_umask())
+        made.chmod(_rights(target))
         with made.open("rb") as file:
             os.fsync(file.fileno())
         made.replace(target)
+    except OSError as error:
+        raise Unavailable(f"{target} could not be written: {error.strerror or error}") from error
     finally:
         with suppress(FileNotFoundError):
             made.unlink()
+
+
+def _rights(target: Path) -> int:
+    """Return who may do what with a file: as with the one that it replaces, if there is one."""
+    return stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
 
 
 def _umask() -> int:

@@ -186,7 +186,9 @@ def test_a_price_book_is_written_by_what_its_prices_mean() -> None:
         {"name": "m", "prices": {"pages": "0.5"}, "tiers": [{"input": "1", "output": "2"}]},
     ]
     written = [
-        book_to_wire(PriceBook("b", "USD", (PriceVersion(1, 9, {"m": compile_model(model)}),)))
+        book_to_wire(
+            PriceBook("b", "USD", (PriceVersion(1, 9, {"m": compile_model(model)}, {"m": model}),))
+        )
         for model in spellings
     ]
     assert written[0] == written[1]

@@ -35,6 +35,7 @@ def image_files() -> list[tuple[str, str]]:
 
 def test_the_image_holds_every_room_that_the_program_imports(tmp_path: Path) -> None:
     image = tmp_path / "image"
+    image.mkdir()
     for source, target in image_files():
         origin, place = ROOT / source, image / target
         assert origin.exists(), f"the Dockerfile copies {source}, which is not there"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.support.serve_process import serve_process
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -38,17 +38,22 @@ def test_the_tours_commands_work_one_after_another(tmp_path: Path) -> None:
     assert "state_hash" in done.stdout
 
 
-@pytest.mark.parametrize("program", blocks("python"))
-def test_the_program_works_and_prints_exact_amounts(program: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+def test_the_program_works_against_a_server_and_prints_exact_amounts(
+    tmp_path: Path,
+) -> None:
+    (program,) = blocks("python")
+    with serve_process(tmp_path / "ledger") as served:
+        assert served.admin_key is not None
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            env={**os.environ, "TOLLBOOK_URL": served.url, "TOLLBOOK_KEY": served.admin_key},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
-    # 1,200 input tokens at 0.50 and 300 (then 250) output tokens at 1.50 USD per million.
-    assert "0.001050000000" in done.stdout
-    assert "0.000975000000" in done.stdout
+    # 1,200 input tokens at 0.50 and 250 output tokens at 1.50 USD per million.
+    assert "charged 0.000975000000 USD" in done.stdout
+    assert "available 4.999025000000 USD" in done.stdout

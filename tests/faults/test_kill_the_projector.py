@@ -17,7 +17,7 @@ from tests.faults.rounds import rounds
 from tests.integration.embedded_postgres_helpers import ROOT
 from tests.support.databases import TestDatabase
 from tests.support.ledger import a_customer, open_ledger, reserve, settle
-from tests.support.views import dump, project
+from tests.support.views import dump, project, run_of
 
 CUSTOMERS = ("cust-1", "cust-2", "cust-3")
 
@@ -68,18 +68,18 @@ def test_a_killed_projector_doubles_and_loses_no_row(
             a_customer(ledger, customer, amount="100")
         reached = []
         for number in rounds(4):
-            before = checkpoint.position(ledger.store.run)
+            before = checkpoint.position(run_of(ledger))
             with loaded(ledger, f"k{number}"):
                 process = started(embedded_database)
                 deadline = time.monotonic() + 60
-                while checkpoint.position(ledger.store.run) == before:
+                while checkpoint.position(run_of(ledger)) == before:
                     assert process.poll() is None, process.communicate()
                     assert time.monotonic() < deadline
                     time.sleep(0.01)
                 time.sleep(chance.uniform(0.0, 0.3))
                 process.kill()
                 assert process.communicate(timeout=60)[1] == b""
-            reached.append(checkpoint.position(ledger.store.run))
+            reached.append(checkpoint.position(run_of(ledger)))
         assert reached == sorted(set(reached))
     project(embedded_database)
     found = dump(embedded_database)
@@ -94,10 +94,10 @@ def test_the_projector_goes_on_after_its_server_was_killed(own_server: OwnServer
         a_customer(ledger)
         following = Following(own_server.parts)
         try:
-            checkpoint.wait_for(ledger.store.run, ledger.store.head().position, timeout=60)
+            checkpoint.wait_for(run_of(ledger), ledger.store.head().position, timeout=60)
             own_server.kill_everything()
             own_server.revive()
             position = reserve(ledger, "after").result()["position"]
-            checkpoint.wait_for(ledger.store.run, position, timeout=60)
+            checkpoint.wait_for(run_of(ledger), position, timeout=60)
         finally:
             following.stop()

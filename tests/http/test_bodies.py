@@ -151,6 +151,14 @@ def test_a_path_or_method_that_is_not_there_is_a_problem(served: Served) -> None
         assert client.request("OPTIONS", "/v1/customers").status_code == 405
 
 
+def test_an_id_that_is_too_long_is_not_repeated(api: httpx.Client) -> None:
+    """Nothing has it, and the problem stays short."""
+    for path in ("/customers/{}", "/reservations/{}", "/prices/{}", "/usage/parked/{}", "/keys/{}"):
+        response = api.get(path.format("x" * 10_000))
+        assert (response.status_code, response.json()["code"]) == (404, "not_found")
+        assert len(response.content) < 300
+
+
 def test_a_head_is_a_get_without_its_body(api: httpx.Client, customer: str) -> None:
     """With the same status and the same length."""
     path = f"/customers/{customer}/grants"

@@ -9,12 +9,13 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from adapters import api_keys
 from domain.commands import COMMANDS
 from domain.outcomes import REFUSALS
 from entrypoints.http import openapi
 from entrypoints.http.commanding import PREFIXES
 from entrypoints.http.problems import CODES, TYPE_PREFIX, document
-from entrypoints.http.roles import COMMAND_ROLES
+from entrypoints.http.roles import COMMAND_ROLES, ROLES
 from entrypoints.http.routes import ROUTES
 from entrypoints.http.routing import Route
 from tests.architecture.source_files import ROOT, python_files
@@ -92,6 +93,11 @@ def test_each_kind_of_command_has_roles_and_ids() -> None:
     for route in ROUTES:
         if route.kind is not None:
             assert route.roles == COMMAND_ROLES[route.kind], route.path
+
+
+def test_there_are_roles_for_the_keys_that_can_be_made() -> None:
+    """Keys and routes know the same roles."""
+    assert set(ROLES) == set(api_keys.ROLES)
 
 
 def schema_of(name: str) -> dict[str, Any]:

@@ -45,6 +45,11 @@ class Guarded:
         items = [Item(parse(kind, body), at=at) for kind, body in commands]
         return self.ledger.executor.execute(items)
 
+    def group(self, at: int, *commands: Command) -> list[Answer]:
+        """Send commands that succeed together or not at all."""
+        items = [Item(parse(kind, body), at=at) for kind, body in commands]
+        return self.ledger.executor.execute(items, atomic=True)
+
     def one(self, at: int, kind: str, /, **body: Any) -> Answer:
         """Send one command at an instant, under an id of its own unless it brings one."""
         (answer,) = self.send(at, (kind, {"id": self.fresh(kind), "customer": "acme", **body}))

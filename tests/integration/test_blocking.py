@@ -4,7 +4,15 @@ import pytest
 from tollbook.recompute import recompute
 
 from tests.integration.audit_fixtures import audited, rewrite
-from tests.integration.guarded_ledger import HOUR, MINUTE, NOON, SECOND, guarded
+from tests.integration.guarded_ledger import (
+    HOUR,
+    MINUTE,
+    MODEL,
+    NOON,
+    SECOND,
+    Command,
+    guarded,
+)
 from tests.support.databases import TestDatabase
 
 BURST = NOON + HOUR + 5 * MINUTE
@@ -124,6 +132,45 @@ def test_a_writer_that_just_started_judges_like_one_that_saw_it_all(
         assert acme.balance().block is None
         acme.use(edge + 5 * MINUTE, 1).result()
         assert acme.balance().block is not None
+    assert audited(embedded_database).differences == ()
+
+
+def test_a_batch_of_a_thousand_is_blocked_by_the_very_settlement_that_crosses(
+    embedded_database: TestDatabase,
+) -> None:
+    with guarded(embedded_database) as acme:
+        acme.use(NOON, 1).result()
+        held = [f"r{number}" for number in range(1000)]
+        hold = {"customer": "acme", "model": MODEL, "estimate": {"requests": 2}}
+        opened = acme.send(BURST, *(("reserve", {"id": name, **hold}) for name in held))
+        assert all(answer.done for answer in opened)
+        settles: list[Command] = [
+            ("settle", {"id": f"s-{name}", "reservation": name, "usage": {"requests": 2}})
+            for name in held
+        ]
+        late = ("reserve", {**hold, "id": "late"})
+        answers = acme.send(BURST, *settles[:500], late, *settles[500:501], late, *settles[501:])
+        (block,) = acme.events("account_blocked")
+        assert (block.command, block.event.recent) == ("s-r500", 1002)
+        assert answers[500].done, "a thousand recent requests never block"
+        assert answers[502].recorded == answers[500].recorded, "the same id, the same answer"
+        assert all(answer.done for answer in answers), "what was admitted is charged in full"
+        assert acme.reserve(BURST).code == "account_blocked"
+    assert audited(embedded_database).differences == ()
+
+
+def test_a_block_goes_with_the_group_that_brought_it_about(embedded_database: TestDatabase) -> None:
+    with guarded(embedded_database) as acme:
+        acme.use(NOON, 1).result()
+        reserve = {"id": "r", "customer": "acme", "model": MODEL, "estimate": {"requests": 1}}
+        group = [acme.usage(1001, BURST), ("reserve", reserve)]
+        assert [each.code for each in acme.group(BURST, *group)] == ["aborted", "account_blocked"]
+        assert acme.balance().block is None
+        assert acme.events("account_blocked") == acme.events("command_refused") == []
+        unblock = ("unblock", {"id": "u", "customer": "acme", "reason": "a load test"})
+        answers = acme.group(BURST, group[0], unblock, group[1])
+        assert [each.code for each in answers] == ["done"] * 3
+        assert len(acme.events("account_blocked")) == 1
     assert audited(embedded_database).differences == ()
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,10 @@ NASTY = [
     "+1+1",
     "-2",
     "@SUM(A1)",
+    "\uff1dSUM(A1)",
+    "\uff0b1",
+    "\uff0d1",
+    "\uff20A1",
     "\tindented",
     "\rreturned",
     "\nbroken",
@@ -85,7 +90,7 @@ def without_guard(text: str) -> str:
 def test_no_text_in_a_csv_begins_like_a_formula(nasty: TestDatabase, tmp_path: Path) -> None:
     found = exported(nasty, tmp_path, "charges", "csv")
     starts = {item[name][0] for item in found for name in ("source", "id")}
-    assert not starts & set("=+-@\t\r\n")
+    assert not starts & set("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
     assert {item["id"] for item in found} > {"'=cmd|' /C calc'!A0", "'-2", "''quoted", "NULL"}
 
 
@@ -157,6 +162,31 @@ def test_a_new_file_has_the_rights_that_new_files_have(
     finally:
         os.umask(kept)
     assert (tmp_path / "usage.csv").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_file_that_is_replaced_keeps_its_rights(
+    database: TestDatabase, tmp_path: Path, format: str
+) -> None:
+    path = tmp_path / f"usage.{format}"
+    path.touch(mode=0o600)
+    written(database, tmp_path, "usage", format)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_disk_without_room_leaves_the_old_file_and_nothing_else(
+    filled: TestDatabase, tmp_path: Path, format: str
+) -> None:
+    path = tmp_path / f"journal.{format}"
+    path.write_text("old", encoding="utf-8")
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
+    try:
+        with pytest.raises(Unavailable, match="could not be written"):
+            run_export(filled.parts, "journal", format, str(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert path.read_text(encoding="utf-8") == "old"
 
 
 def test_a_text_export_can_be_streamed_to_standard_output(

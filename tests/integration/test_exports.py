@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import psycopg
 import pytest
 from tollbook.amounts import format_pico
 from tollbook.merkle import root_of
@@ -61,6 +62,18 @@ def test_the_same_position_gives_the_same_bytes_again_and_after_a_rebuild(
     first = {kind: written(filled, tmp_path, *kind) for kind in kinds}
     assert {kind: written(filled, tmp_path, *kind) for kind in kinds} == first
     rebuild(filled.parts)
+    assert {kind: written(filled, tmp_path, *kind) for kind in kinds} == first
+
+
+@pytest.mark.parametrize("setting", ["datestyle = 'SQL, DMY'", "timezone = 'Asia/Tokyo'"])
+def test_the_settings_of_a_database_change_no_byte(
+    filled: TestDatabase, tmp_path: Path, setting: str
+) -> None:
+    kinds = [(what, format) for what in WHATS for format in FORMATS]
+    first = {kind: written(filled, tmp_path, *kind) for kind in kinds}
+    ((name,),) = filled.query("SELECT current_database()")
+    with psycopg.connect(filled.super_url, autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" SET {setting}'.encode())
     assert {kind: written(filled, tmp_path, *kind) for kind in kinds} == first
 
 

@@ -14,7 +14,7 @@ from projections import balances, checkpoint, runner, states
 from projections.transparency_log import root_at
 from tests.support.databases import TestDatabase
 from tests.support.ledger import a_customer, open_ledger, reserve, settle
-from tests.support.views import dump, folded, project, random_rows, store_rows
+from tests.support.views import dump, folded, project, random_rows, run_of, store_rows
 
 
 def test_rows_are_the_same_in_batches_of_any_size_and_from_a_rebuild(
@@ -79,11 +79,8 @@ def test_the_root_at_any_position_is_that_of_its_leaves(
     monkeypatch.setattr("projections.transparency_log._LEAVES_AT_ONCE", 10)
     monkeypatch.setattr(runner, "BATCH_MAX", 50)
     store_rows(database, random_rows(seed))
-    leaves = [
-        bytes(row[0])
-        for row in database.query("SELECT leaf FROM events ORDER BY position")  # type: ignore[arg-type]
-    ]
     store = PostgresEventStore(database.app_url)
+    leaves = [row[0] for row in store.run("SELECT leaf FROM events ORDER BY position")]
     for _ in range(2):  # before anything is projected, and afterwards
         for position in (0, 1, 63, 64, 65, 128, 200, len(leaves)):
             assert root_at(store.run, position) == root_of(leaves[:position]), position
@@ -95,13 +92,13 @@ def test_who_wrote_reads_it_as_soon_as_the_views_are_there(database: TestDatabas
     with open_ledger(database) as ledger:
         a_customer(ledger)
         with pytest.raises(Unavailable, match="is a projector running"):
-            checkpoint.wait_for(ledger.store.run, 1, timeout=0.05)
+            checkpoint.wait_for(run_of(ledger), 1, timeout=0.05)
         following = Following(database.parts)
         try:
             for number in range(5):
                 position = reserve(ledger, f"r{number}").result()["position"]
-                checkpoint.wait_for(ledger.store.run, position, timeout=30)
-                (item,) = balances.page(ledger.store.run).items
+                checkpoint.wait_for(run_of(ledger), position, timeout=30)
+                (item,) = balances.page(run_of(ledger)).items
                 assert item["position"] == position
         finally:
             following.stop()
@@ -140,7 +137,7 @@ def test_a_second_projector_stands_by_and_takes_over(database: TestDatabase) -> 
                 assert first.catch_up() == ledger.store.head().position
                 first._connection.close()
                 position = reserve(ledger, "r1").result()["position"]
-                checkpoint.wait_for(ledger.store.run, position, timeout=30)
+                checkpoint.wait_for(run_of(ledger), position, timeout=30)
             finally:
                 stop.set()
                 taking_over.join()
@@ -191,7 +188,7 @@ def test_an_event_of_a_newer_program_stops_the_projector_before_it(
             pytest.raises(TooNew, match="reservation_held version 99 is newer"),
         ):
             projector.catch_up()
-        lag = checkpoint.lag(ledger.store.run)
+        lag = checkpoint.lag(run_of(ledger))
         assert (lag["position"], lag["parked"]) == (head, 0)
 
 
@@ -204,6 +201,6 @@ def test_catching_up_leaves_the_work_to_the_projector_that_runs(database: TestDa
                 reserve(ledger, f"r{number}").result()
                 settle(ledger, f"r{number}").result()
                 catch_up(database.parts, ledger.store.head().position)
-                assert checkpoint.position(ledger.store.run) == ledger.store.head().position
+                assert checkpoint.position(run_of(ledger)) == ledger.store.head().position
         finally:
             following.stop()

@@ -1,11 +1,13 @@
 """Who may do what with the views: the projector writes them and no event, the application reads."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from adapters.embedded_postgres.cluster import PROJECTOR_ROLE
+from adapters.embedded_postgres.server import join
 from adapters.postgres import Connection, connect
 from entrypoints.projecting import rebuild
 from tests.support.databases import TestDatabase
@@ -92,3 +94,17 @@ def test_nobody_connects_as_the_projector(filled: TestDatabase) -> None:
     server = filled.server
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(server.as_role(PROJECTOR_ROLE, filled.name))
+
+
+def test_a_cluster_of_an_earlier_release_gets_the_role(tmp_path: Path) -> None:
+    first = join(tmp_path / "ledger")
+    try:
+        with psycopg.connect(first.super_url, autocommit=True) as connection:
+            connection.execute(f"DROP ROLE {PROJECTOR_ROLE}".encode())
+            connection.execute("COMMENT ON DATABASE tollbook IS 'prepared by Tollbook'")
+        second = join(tmp_path / "ledger", create=False)
+        second.leave()
+        with connect(first.owner_url, role=PROJECTOR_ROLE) as connection:
+            assert connection.execute("SELECT current_user").fetchone() == (PROJECTOR_ROLE,)
+    finally:
+        first.leave()

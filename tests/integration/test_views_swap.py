@@ -10,7 +10,6 @@ from adapters.event_store.store import PostgresEventStore
 from adapters.postgres import connect
 from application.following import TooNew
 from entrypoints.projecting import (
-    Build,
     Following,
     bring_up_to_date,
     open_projector,
@@ -18,10 +17,11 @@ from entrypoints.projecting import (
 )
 from projections import balances, checkpoint, registry
 from projections.balances import Balances
+from projections.building import Build
 from projections.model import SCHEMA
 from tests.support.databases import TestDatabase
 from tests.support.ledger import a_customer, open_ledger, reserve
-from tests.support.views import dump, project, random_rows, store_rows
+from tests.support.views import dump, project, random_rows, run_of, store_rows
 
 
 class Renamed(Balances):
@@ -88,10 +88,10 @@ def test_the_live_views_are_kept_up_meanwhile_and_the_projector_goes_on_with_the
             rebuilding.start()
             for number in range(60):
                 position = reserve(ledger, f"r{number}").result()["position"]
-                checkpoint.wait_for(ledger.store.run, position, timeout=30)
+                checkpoint.wait_for(run_of(ledger), position, timeout=30)
             rebuilding.join()
             position = reserve(ledger, "last").result()["position"]
-            checkpoint.wait_for(ledger.store.run, position, timeout=30)
+            checkpoint.wait_for(run_of(ledger), position, timeout=30)
         finally:
             following.stop()
     found = dump(database)

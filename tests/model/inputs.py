@@ -9,11 +9,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tests.model import guard_inputs
+from tests.model import guard_inputs, price_inputs
 from tests.model.guard_inputs import BURSTING
 from tests.model.oracle_accounts import Hold
 from tests.model.oracle_records import UsageRules
 from tests.model.oracle_rules import Body
+from tests.model.price_inputs import UNHEARD
 from tests.model.wire import SECOND, instant, written
 
 START = instant("2026-03-31T23:50:00Z")
@@ -23,42 +24,8 @@ CUSTOMERS = ("acme", "bolt", "corp", BURSTING)
 STRANGER = "dune"
 """Nobody at first, who may be created later."""
 
-FLAT: Body = {
-    "name": "flat",
-    "prices": {"requests": "1", "pages": "0.5", "gpu_seconds": "0.25", "output_tokens": "1000"},
-    "max_output_tokens": 2000,
-}
-TIERED: Body = {
-    "name": "tiered",
-    "max_output_tokens": 1500,
-    "prices": {"requests": "0.25"},
-    "tiers": [
-        {"up_to": 1000, "input": "1000", "output": "2000"},
-        {"up_to": 3000, "input": "3000", "cached_input": "500", "output": "1000"},
-        {"input": "500", "output": "1500"},
-    ],
-}
-DEARER: Body = {
-    "name": "tiered",
-    "tiers": [{"up_to": 2000, "input": "2000", "output": "2500"}, {"input": "1", "output": "1"}],
-}
-
-
-def book(name: str, effective_from: str, *models: Body, currency: str = "USD") -> Body:
-    """Return a version of a price book."""
-    return {
-        "id": name,
-        "currency": currency,
-        "effective_from": effective_from,
-        "models": list(models),
-    }
-
-
 OPENING: list[tuple[str, Body]] = [
-    ("publish_prices", book("default", "2020-01-01T00:00:00.000000Z", FLAT, TIERED)),
-    ("publish_prices", book("default", "2026-04-01T00:01:40.000000Z", FLAT, DEARER)),
-    ("publish_prices", book("other", "2020-01-01T00:00:00.000000Z", FLAT, TIERED)),
-    ("publish_prices", book("euro", "2020-01-01T00:00:00.000000Z", FLAT, currency="EUR")),
+    *price_inputs.OPENING,
     *guard_inputs.OPENING,
     ("create_customer", {"id": "acme"}),
     ("create_customer", {"id": "bolt", "credit_limit": "3"}),
@@ -164,7 +131,7 @@ class Inputs:
         return self._either(draw, CUSTOMERS, [STRANGER])
 
     def _model(self, draw: st.DrawFn) -> Any:
-        return self._either(draw, ["flat", "tiered"], ["unheard-of"])
+        return self._either(draw, ["flat", "tiered"], [UNHEARD])
 
     def _units(self, draw: st.DrawFn, model: str, of: dict[str, st.SearchStrategy[Body]]) -> Body:
         odd = model not in of or (self._wild and draw(st.integers(0, 3)) == 3)
@@ -190,7 +157,9 @@ class Inputs:
         }
         if self._wild:
             sometimes["plan"] = st.sampled_from(["standard", "reserved_only"])
-            sometimes["price_book"] = st.sampled_from(["default", "other", "euro", "nowhere"])
+            sometimes["price_book"] = st.sampled_from(
+                ["default", "other", "euro", "late", "nowhere"]
+            )
         return fields(draw, {"id": self._id(draw, "c"), "customer": self._who(draw)}, **sometimes)
 
     def _issue_grant(self, draw: st.DrawFn) -> Body:
@@ -210,9 +179,8 @@ class Inputs:
         )
 
     def _publish_prices(self, draw: st.DrawFn) -> Body:
-        when = written(self._now + draw(st.sampled_from([0, 1, 100 * SECOND, 1000 * SECOND])))
-        models = self._either(draw, [(FLAT, TIERED), (FLAT, DEARER)], [(TIERED,)])
-        return book(draw(st.sampled_from(["default", "other"])), when, *models)
+        odd = self._either(draw, [False], [True])
+        return price_inputs.publishing(draw, self._rules, self._now, odd=odd)
 
     def _reserve(self, draw: st.DrawFn) -> Body:
         name = self._id(draw, "r")

@@ -36,7 +36,7 @@ class Books:
     def versions(self, name: str) -> list[Version]:
         """Return the versions of a book in the order of their instants."""
         bodies = [book for book in self._published if book["id"] == name]
-        return [
+        found = [
             Version(
                 number,
                 instant(body["effective_from"]),
@@ -44,6 +44,7 @@ class Books:
             )
             for number, body in enumerate(bodies, 1)
         ]
+        return sorted(found, key=lambda version: version.effective_from)
 
     def in_force(self, name: str, start: int, end: int) -> list[Version]:
         """Return the versions that are in force at some instant from start to end."""
@@ -55,6 +56,27 @@ class Books:
             if version.effective_from <= end and not gone:
                 found.append(version)
         return found
+
+    def changed_field(self, book: dict[str, Any]) -> str | None:
+        """Return the field by which a book is not the version in force at its instant, and more."""
+        at = instant(book["effective_from"])
+        before = next(iter(self.in_force(book["id"], at, at)), None)
+        if before is None:
+            return None
+        if before.effective_from == at:
+            return "effective_from"
+        places = {model["name"]: place for place, model in enumerate(book["models"])}
+        for name, old in before.models.items():
+            if name not in places:
+                return "models"
+            new = book["models"][places[name]]
+            given, wanted = new.get("prices", {}), old.get("prices", {})
+            fields = [f"prices.{unit}" for unit in wanted if wanted[unit] != given.get(unit)]
+            bounds = ("tiers", "max_output_tokens")
+            fields += [field for field in bounds if old.get(field) != new.get(field)]
+            if fields:
+                return f"models.{places[name]}.{fields[0]}"
+        return None
 
 
 def month_of(moment: int, zone: str) -> tuple[int, int]:

@@ -92,7 +92,9 @@ class Rules:
         effective_from = instant(book["effective_from"])
         versions = self.books.versions(book["id"])
         if versions and effective_from <= max(now, versions[-1].effective_from):
-            raise wrong("invalid", field="effective_from")
+            wrong_field = self.books.changed_field(book)
+            if wrong_field is not None:
+                raise wrong("invalid", field=wrong_field)
         self.books.publish(book)
         facts = {"version": len(versions) + 1, "effective_from": written(effective_from)}
         return Expected("done", facts)
@@ -236,7 +238,9 @@ class Rules:
         if month_of(end, zone) != month_of(now, zone):
             volumes.add(0)
         amounts: list[Fraction] = []
-        versions: list[Version | None] = [*self.books.in_force(book, now, end)]
+        versions: list[Version | None] = []
+        if self.books.in_force(book, now, now):
+            versions = [*self.books.in_force(book, now, end)]
         for version in versions or [None]:
             prices = self._model(version, account, model, estimate)
             amounts.extend(highest(prices, estimate, volume) for volume in volumes)

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from adapters.clock import TraceClock
+from application import moments as moments_module
 from application.executor import Executor
 from application.jobs import Item
-from application.moments import BUCKETS_MAX, Moments
+from application.moments import ALWAYS_KEPT, BUCKETS_MAX, Moments
 from application.ports import HeadMovedError
 from application.world import load_balance
 from domain.activity import MINUTE, Bucket
 from domain.commands import parse
 from domain.event import Recorded
-from domain.fraud import Question
+from domain.fraud import DAY, Question
+from domain.guard_events import AccountBlocked
 from tests.model.wire import SECOND, instant, written
 from tests.support.memory_store import MemoryEventStore
 
@@ -61,9 +63,13 @@ def store() -> CountingStore:
 
 def use(number: int) -> Item:
     """Return a use of `number` requests so many times ten seconds after noon."""
-    at = NOON + number * 10 * SECOND
-    body = {"source": "s", "customer": "acme", "model": "m", "usage": {"requests": number}}
-    usage = {**body, "id": f"u{number}", "occurred_at": written(at)}
+    return use_at(NOON + number * 10 * SECOND, number)
+
+
+def use_at(at: int, requests: int) -> Item:
+    """Return a use of requests at an instant."""
+    body = {"source": "s", "customer": "acme", "model": "m", "usage": {"requests": requests}}
+    usage = {**body, "id": f"u{at}-{requests}", "occurred_at": written(at)}
     return Item(parse("usage", usage), at=at)
 
 
@@ -128,3 +134,39 @@ def test_only_so_many_buckets_are_kept(store: CountingStore) -> None:
     before = store.read
     answer(moments, store, first_minute(NOON))
     assert store.read == before + 5
+
+
+def test_only_so_much_usage_is_kept_however_few_the_buckets(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moments_module, "MOMENTS_MAX", 5)
+    moments = Moments(store)
+    lengths = [MINUTE + number for number in range(ALWAYS_KEPT + 1)]  # as many buckets, all alike
+    ask = [Question(NOON, Bucket(NOON, 15, 3, 7), length) for length in lengths]
+    for question in ask[:-1]:
+        answer(moments, store, question)
+    before = store.read
+    answer(moments, store, ask[0])
+    assert store.read == before, "a few are kept however much they hold"
+    answer(moments, store, ask[-1])
+    answer(moments, store, ask[1])
+    assert store.read == before + 2 * 5, "the one that was asked about longest ago was let go"
+
+
+def test_the_beginning_of_the_day_is_read_only_where_all_else_leaves_a_doubt(
+    store: CountingStore,
+) -> None:
+    """Its bucket is the largest one: five minutes, of which nothing is in memory any more."""
+    executor = Executor(store, TraceClock(NOON))
+    at = NOON + DAY + MINUTE
+    border = at - 5 * MINUTE
+    executor.execute([use_at(NOON + 30 * MINUTE, 30_000), use_at(border, 90)])
+    store.read = 0
+    executor.execute([use_at(at, 1010)])
+    assert store.read == 1, "what was used at the border is not recent: far enough from the line"
+    executor.execute([use_at(at, 60)])
+    executor.close()
+    block = store.stored[-1].recorded().event
+    assert isinstance(block, AccountBlocked)
+    assert (block.recent, block.total, block.windows) == (1070, 30_141, 287)
+    assert store.read == 1 + 11

@@ -8,9 +8,12 @@ from typing import Any
 import psycopg
 
 from adapters.event_store.mapper import ROW_COLUMNS, leaf_hash, recorded_from
+from adapters.event_store.store import PostgresEventStore
+from application.tollbook import Tollbook
 from domain.balance import Balance
 from domain.folding import evolve
 from entrypoints.projecting import open_projector
+from projections.model import Run
 from tests.integration.audit_workload import Rows, Workload
 from tests.support.databases import TestDatabase
 
@@ -65,6 +68,12 @@ def folded(rows: Rows, customer: str, position: int) -> Balance:
         if row[0] <= position and row[5] == customer:
             balance = evolve(balance, recorded_from(row).event, row[12])
     return balance
+
+
+def run_of(ledger: Tollbook) -> Run:
+    """Return what runs a query for the views' own functions."""
+    assert isinstance(ledger.store, PostgresEventStore)
+    return ledger.store.run
 
 
 @contextmanager

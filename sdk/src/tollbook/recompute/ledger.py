@@ -181,7 +181,7 @@ class Recomputation:
         return usage_parked(Account(name, self.books, self._parked), fact)
 
     def _publish(self, fact: Fact) -> Place:
-        """Check that a version follows the one before and changes nothing already in force."""
+        """Check that a version is the next one and changes no price that was in force."""
         data = fact.data
         book = self.books.setdefault(data["book"], Book(data["currency"]))
         fact.check("currency", book.currency)
@@ -189,9 +189,9 @@ class Recomputation:
         if fact.command != f"{data['book']}:{data['effective_from']}":
             expected = f"{data['book']}:{data['effective_from']}"
             self._report(fact.position, "command", expected, fact.command)
-        effective_from = parse_instant(data["effective_from"])
-        if book.versions and effective_from <= max(fact.at, book.versions[-1].effective_from):
-            fact.differ("effective_from", "later than what is in force", data["effective_from"])
+        changed = book.changed(data, fact.at)
+        if changed is not None:
+            fact.differ(*changed)
         book.publish(data)
         return f"prices-{data['book']}", len(book.versions)
 

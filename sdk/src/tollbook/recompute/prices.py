@@ -135,6 +135,16 @@ class Version(NamedTuple):
     number: int
     effective_from: int
     models: dict[str, ModelPrices]
+    published: dict[str, dict[str, Any]]
+    """The models as they were published, by name."""
+
+
+class Changed(NamedTuple):
+    """What a version would change of the prices that another has at its instant."""
+
+    field: str
+    expected: object
+    found: object
 
 
 class Book:
@@ -149,9 +159,28 @@ class Book:
 
     def publish(self, data: dict[str, Any]) -> None:
         """Add a published version."""
-        models = {model["name"]: ModelPrices(model) for model in data["models"]}
+        published = {model["name"]: model for model in data["models"]}
+        models = {name: ModelPrices(model) for name, model in published.items()}
         effective_from = parse_instant(data["effective_from"])
-        self.versions.append(Version(len(self.versions) + 1, effective_from, models))
+        self.versions.append(Version(len(self.versions) + 1, effective_from, models, published))
+        self.versions.sort(key=lambda version: version.effective_from)
+
+    def changed(self, data: dict[str, Any], now: int) -> Changed | None:
+        """Return what a version would change, unless it begins after now and after all others."""
+        at = parse_instant(data["effective_from"])
+        if not self.versions or at > max(now, self.versions[-1].effective_from):
+            return None
+        known = self.in_force(at, at)
+        if not known:
+            return None
+        if known[0].effective_from == at:
+            return Changed("effective_from", "an instant of its own", data["effective_from"])
+        given = {model["name"]: model for model in data["models"]}
+        for name, before in known[0].published.items():
+            after = given.get(name)
+            if after is None or _without_additions(before, after) != before:
+                return Changed("models", before, after)
+        return None
 
     def in_force(self, start: int, end: int) -> list[Version]:
         """Return every version that is in force at some instant from start to end, oldest first."""
@@ -162,6 +191,14 @@ class Book:
                 if version.effective_from <= start:
                     break
         return found[::-1]
+
+
+def _without_additions(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Return a published model without the prices of units that had no price before."""
+    old = before.get("prices", {})
+    prices = {unit: price for unit, price in after.get("prices", {}).items() if unit in old}
+    rest = {name: value for name, value in after.items() if name != "prices"}
+    return {**rest, "prices": prices} if prices else rest
 
 
 def month(instant: int, zone: str) -> str:

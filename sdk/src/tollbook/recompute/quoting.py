@@ -35,9 +35,10 @@ def hold_size(
     """Return the worst price of an estimate under every version in force from start to end.
 
     A period that begins before the end may begin at volume zero, so that is looked at as well.
+    Where nothing is in force at the start there is no price at all.
     """
     versions = _versions(account, start, end)
-    if not versions:
+    if not versions or versions[0].effective_from > start:
         return _no_price(account, model)
     zone = account.term("time_zone")
     period = month(start, zone)
