@@ -57,7 +57,10 @@ class Answer(NamedTuple):
             return self.error
         event = self.recorded.event
         if isinstance(event, CommandRefused):
-            return Refused(event.detail, code=event.code, **event.facts)
+            facts = dict(event.facts)
+            if "first_outcome" in facts:
+                facts["first_outcome"] = outcome_of(facts["first_outcome"], self.currency)
+            return Refused(event.detail, code=event.code, **facts)
         return None
 
     def result(self) -> dict[str, Any]:
@@ -71,6 +74,14 @@ class Answer(NamedTuple):
             "position": self.recorded.position,
             **result_of(self.recorded.event, self.currency),
         }
+
+
+def outcome_of(stored: dict[str, Any], currency: str) -> dict[str, Any]:
+    """Return a reservation's outcome as it travels: its amount with the currency."""
+    return {
+        name: {"amount": value, "currency": currency} if name in ("charged", "released") else value
+        for name, value in stored.items()
+    }
 
 
 def result_of(event: Event, currency: str) -> dict[str, Any]:

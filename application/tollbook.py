@@ -105,7 +105,8 @@ class Tollbook:
         try:
             position = self.store.taken([key]).get(key)
             if position is None:
-                raise NotFound(f"no {kind} of {scope} has the id {name}", field="id", value=name)
+                whose = f" of {scope}" if scope else ""
+                raise NotFound(f"no {kind}{whose} has the id {name}", field="id", value=name)
             recorded = self.store.at([position])[position]
             if isinstance(recorded.event, UsageParked):
                 recorded = self._released(recorded, recorded.event.parked)

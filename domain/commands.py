@@ -271,6 +271,8 @@ def invalid_from(error: ValidationError) -> Invalid:
     """Turn pydantic's first complaint into the error that names field, value and rule."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "body"
+    if first["type"] == "missing":  # its input is the whole body, which is not what is wrong
+        return Invalid.because(field, None, "given: it is required")
     rule = str(first["msg"]).removeprefix("Value error, ")
     value = first.get("input")
     shown = repr(value)[:100]

@@ -129,7 +129,7 @@ def catch_up(
         if projector.lead():
             while True:
                 try:
-                    projector.catch_up(None, advance, stop)
+                    projector.catch_up(position, advance, stop)
                     return
                 except MovedError:
                     continue  # another build was put in place

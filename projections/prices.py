@@ -15,6 +15,10 @@ _OF_ONE = (
     "SELECT position FROM events WHERE stream = 'prices-' || %s::text "
     "AND name = 'prices_published' AND position > %s ORDER BY stream_version LIMIT %s"
 )
+_NAMED = (
+    "SELECT DISTINCT data::json ->> 'price_book' FROM events "
+    "WHERE stream = 'customer-' || %s::text AND name IN ('customer_created', 'customer_changed')"
+)
 
 
 def published(
@@ -24,3 +28,18 @@ def published(
     page = (after or 0, limit)
     rows = run(_OF_ALL, page) if book is None else run(_OF_ONE, (book, *page))
     return [position for (position,) in rows]
+
+
+def books_of(run: Run, customer: str) -> list[str]:
+    """Return the price books that a customer's terms name or ever named, in order of id."""
+    return sorted(book for (book,) in run(_NAMED, (customer,)) if book is not None)
+
+
+def published_for(
+    run: Run, customer: str, *, after: int | None = None, limit: int = 100
+) -> list[int]:
+    """Return the positions at which versions of a customer's books were published, in order."""
+    pages = [
+        published(run, book=book, after=after, limit=limit) for book in books_of(run, customer)
+    ]
+    return sorted(position for page in pages for position in page)[:limit]

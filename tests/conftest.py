@@ -1,5 +1,6 @@
 """One seed for a whole run: printed in the header, and enough to repeat every random choice."""
 
+import atexit
 import os
 import secrets
 
@@ -26,6 +27,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header() -> str:
     """Say how to repeat this run."""
     return f"seed: repeat this run with TOLLBOOK_SEED={SEED}"
+
+
+@atexit.register
+def _end_in_silence() -> None:
+    """Keep DuckDB's list of what it did not free, at the interpreter's end, off the summary.
+
+    Its binding prints some hundred lines there once an interpreter with pytest in it has used it;
+    `tollbook export` prints none.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @pytest.fixture(scope="session")

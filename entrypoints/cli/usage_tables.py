@@ -87,7 +87,13 @@ def parked_text(document: dict[str, Any]) -> str:
         )
         for each in document["parked"]
     ]
-    return "\n\n".join([table(headings, rows), _foot(document)])
+    pages = [table(headings, rows), _foot(document)]
+    if any(each["why"]["code"] in ("unknown_model", "unknown_unit") for each in document["parked"]):
+        pages.append(
+            "What has no price can have one: `tollbook prices publish` takes versions that add to\n"
+            "the past; then `tollbook usage release` charges the records."
+        )
+    return "\n\n".join(pages)
 
 
 def released_text(document: dict[str, Any]) -> str:

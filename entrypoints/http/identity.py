@@ -92,6 +92,15 @@ class Keyring:
             self._reading.cancel()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
+    async def renew(self) -> None:
+        """Read the keys now, so that one made or revoked here is known before it is told."""
+        if self._reading is not None:  # it may have asked before the change
+            await asyncio.wait((self._reading,), timeout=PATIENCE_SECONDS)
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+            self._reading.add_done_callback(self._noted)
+        await asyncio.wait((self._reading,), timeout=PATIENCE_SECONDS)
+
     async def _be_fresh(self) -> None:
         """See to it that what is known was read within the last second."""
         now = self._monotonic()

@@ -32,6 +32,7 @@ async def create(call: Call) -> Response:
     """Make a key; its text stands in this answer alone."""
     wanted: KeyRequest = read(KEY_REQUEST, await read_object(call.request))
     made = await call.service.readers.read(_create, call.service.keys, wanted)
+    await call.service.keyring.renew()
     return reply(made, 201, {"Location": f"{call.request.scope['path']}/{made['id']}"})
 
 
@@ -63,7 +64,9 @@ def _one(_reader: Reader, keys: ApiKeys, name: str) -> dict[str, Any]:
 
 async def revoke(call: Call) -> Response:
     """Put a key out of force for ever."""
-    return reply(await call.service.readers.read(_revoke, call.service.keys, call.path["key"]))
+    revoked = await call.service.readers.read(_revoke, call.service.keys, call.path["key"])
+    await call.service.keyring.renew()
+    return reply(revoked)
 
 
 def _revoke(_reader: Reader, keys: ApiKeys, name: str) -> dict[str, Any]:

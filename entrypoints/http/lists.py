@@ -111,21 +111,39 @@ def _commands(reader: Reader, query: Query) -> dict[str, Any]:
 
 
 async def all_prices(call: Call) -> Response:
-    """Return the versions of all price books, in the order in which they were published."""
-    return reply(await call.service.readers.read(_prices, None, call.query))
+    """Return the versions of all price books, in the order in which they were published.
+
+    A customer's key lists those of its own books: what others pay is none of its business.
+    """
+    return reply(await call.service.readers.read(_all_prices, call.who.customer, call.query))
 
 
 async def book_prices(call: Call) -> Response:
     """Return the versions of one price book."""
-    return reply(await call.service.readers.read(_prices, call.path["book"], call.query))
+    book, own = call.path["book"], call.who.customer
+    return reply(await call.service.readers.read(_book_prices, book, own, call.query))
 
 
-def _prices(reader: Reader, book: str | None, query: Query) -> dict[str, Any]:
+def _all_prices(reader: Reader, own: str | None, query: Query) -> dict[str, Any]:
     after, limit = query.get("after", 0), query.get("limit", 100)
-    known = book is None or is_id(book)
-    found = prices.published(reader.run, book=book, after=after, limit=limit + 1) if known else []
-    if book is not None and not found and not after:
+    if own is None:
+        found = prices.published(reader.run, after=after, limit=limit + 1)
+    else:
+        found = prices.published_for(reader.run, own, after=after, limit=limit + 1)
+    return _versions(reader, found, limit)
+
+
+def _book_prices(reader: Reader, book: str, own: str | None, query: Query) -> dict[str, Any]:
+    after, limit = query.get("after", 0), query.get("limit", 100)
+    is_seen = is_id(book) and (own is None or book in prices.books_of(reader.run, own))
+    found = prices.published(reader.run, book=book, after=after, limit=limit + 1) if is_seen else []
+    if not found and not (is_seen and after):
         raise NotFound(f"there is no price book {book}", field="book", value=book)
+    return _versions(reader, found, limit)
+
+
+def _versions(reader: Reader, found: list[int], limit: int) -> dict[str, Any]:
+    """Return a page of versions; one position more than fits says that another page follows."""
     events = reader.store.at(found[:limit])
     items = []
     for position in found[:limit]:

@@ -17,13 +17,14 @@ from application.usage_intake import usage_command, usage_result
 from domain.commands import COMMANDS, Command
 from entrypoints.http.bodies import CLOUD_EVENT, CLOUD_EVENTS, JSON, read_json, read_object
 from entrypoints.http.commanding import (
+    KEY_HEADER,
     PREFIXES,
     SEALED_KINDS,
     parsed,
     publication,
     sealed_all,
 )
-from entrypoints.http.problems import Forbidden
+from entrypoints.http.problems import BadRequest, Forbidden
 from entrypoints.http.roles import COMMAND_ROLES
 from entrypoints.http.routing import Call, reply
 
@@ -37,6 +38,7 @@ Result = dict[str, Any]
 async def commands(call: Call) -> Response:
     """Carry out up to 1,000 commands in their order, in one transaction."""
     try:
+        _refuse_one_key(call)
         wanted, atomic = _wanted(await read_object(call.request))
     except TollbookError:
         call.service.limits.spend(call.who, 0)
@@ -56,6 +58,13 @@ async def commands(call: Call) -> Response:
         for body, each in zip(wanted, found, strict=True)
     ]
     return reply({"results": results})
+
+
+def _refuse_one_key(call: Call) -> None:
+    """Refuse a key for all commands: it would promise that a repeated request is done once."""
+    header = call.request.headers.get(KEY_HEADER)
+    if header is not None:
+        raise BadRequest.because(KEY_HEADER, header, "absent: each command has an id of its own")
 
 
 def _wanted(body: dict[str, Any]) -> tuple[list[Result], bool]:

@@ -1,5 +1,6 @@
 """Request ids: every request has one, from its sender or made here, and every answer names it."""
 
+import itertools
 import os
 import re
 
@@ -14,8 +15,10 @@ class RequestIds:
     """An ASGI middleware: puts `request_id` into the request's state, and its header on answers."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap an app."""
+        """Wrap an app; the ids that are made count up from a beginning of this process's own."""
         self._app = app
+        self._begin = b"req_" + os.urandom(8).hex().encode()
+        self._numbers = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take the sender's id if it is well-formed, else make one."""
@@ -23,7 +26,7 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == HEADER), b"")
-        name = given if _WELL_FORMED.fullmatch(given) else b"req_" + os.urandom(12).hex().encode()
+        name = given if _WELL_FORMED.fullmatch(given) else self._make()
         scope.setdefault("state", {})["request_id"] = name.decode()
 
         async def named(message: Message) -> None:
@@ -32,3 +35,6 @@ class RequestIds:
             await send(message)
 
         await self._app(scope, receive, named)
+
+    def _make(self) -> bytes:
+        return b"%b%08x" % (self._begin, next(self._numbers))

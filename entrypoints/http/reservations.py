@@ -6,6 +6,7 @@ from starlette.responses import Response
 from tollbook.errors import NotFound
 from tollbook.times import format_instant
 
+from application.answers import outcome_of
 from application.world import load_reservation
 from domain.reservation import Reservation
 from domain.units import quantities_to_wire
@@ -44,7 +45,7 @@ def _document(found: Reservation, seen: Seen) -> dict[str, Any]:
         "expires_at": format_instant(found.expires_at),
         "held": seen.money(0 if hold is None else hold.amount),
         "charged": seen.money(found.charged),
-        "outcome": found.outcome,
+        "outcome": found.outcome and outcome_of(found.outcome, seen.terms.currency),
         "position": seen.position,
     }
 

@@ -5,7 +5,8 @@
 - *auditor*: reads everything, writes nothing.
 - *finance*: reads money and customers; grants, caps and prices.
 - *reviewer*: reads; unblocks accounts, parks and releases usage.
-- *customer*: reads its own data, and asks for quotes; anybody else's data does not exist for it.
+- *customer*: reads its own data and price books, and asks for quotes; anybody else's data does not
+  exist for it.
 """
 
 ADMIN = "admin"

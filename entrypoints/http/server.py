@@ -77,22 +77,26 @@ def run(parts: Parts, listening: socket.socket, ready: Callable[[], None]) -> No
 async def _serve(
     parts: Parts, listening: socket.socket, ready: Callable[[], None], connections: int
 ) -> None:
-    limits = parts.settings
-    async with _service(parts) as service:
-        config = uvicorn.Config(
-            build_app(service),
-            http=protocol_for(limits, connections),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=bool(limits.trusted_proxies),
-            forwarded_allow_ips=limits.trusted_proxies or None,
-            timeout_keep_alive=limits.idle_seconds,
-            timeout_graceful_shutdown=limits.stop_seconds,
-        )
+    async with service_of(parts) as service:
+        config = configured(service, parts.settings, connections)
         await _Server(config, ready).serve(sockets=[listening])
+
+
+def configured(service: Service, limits: ServeSettings, connections: int) -> uvicorn.Config:
+    """Return how uvicorn serves: our protocol, our limits, and none of its own logging."""
+    return uvicorn.Config(
+        build_app(service),
+        http=protocol_for(limits, connections),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(limits.trusted_proxies),
+        forwarded_allow_ips=limits.trusted_proxies or None,
+        timeout_keep_alive=limits.idle_seconds,
+        timeout_graceful_shutdown=limits.stop_seconds,
+    )
 
 
 class _Server(uvicorn.Server):
@@ -125,7 +129,7 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _service(parts: Parts) -> AsyncIterator[Service]:
+async def service_of(parts: Parts) -> AsyncIterator[Service]:
     """Put the service together for the running loop; closed after the block."""
     executor = parts.tollbook.executor
     metrics = Metrics(executor)

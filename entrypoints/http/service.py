@@ -32,6 +32,9 @@ class Keyring(Protocol):
     async def identify(self, authorization: str | None) -> Caller:
         """Return who an `Authorization` header names; raises `unauthorized` for nobody."""
 
+    async def renew(self) -> None:
+        """Take note at once of keys that were made or revoked."""
+
 
 class Limits(Protocol):
     """Bounds what each key may ask for in a time."""

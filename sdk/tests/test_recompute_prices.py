@@ -89,3 +89,91 @@ def test_the_versions_in_force_are_found_on_both_sides_of_an_instant() -> None:
     assert numbers("2024-01-31T23:59:59Z", "2024-02-01T00:00:00Z") == [1, 2]
     assert numbers("2024-02-01T00:00:00Z", "2024-02-29T00:00:00Z") == [2]
     assert numbers("2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z") == [1, 2, 3]
+
+
+JANUARY, FEBRUARY, MARCH = ("2024-01-01T00:00:00Z", "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z")
+FLAT: dict[str, Any] = {"max_output_tokens": 9, "name": "flat", "prices": {"pages": "1"}}
+TIERED: dict[str, Any] = {"name": "tiered", "tiers": [{"input": "1", "output": "2"}]}
+NEW: dict[str, Any] = {"name": "new", "prices": {"pages": "1"}}
+
+
+def version(effective_from: str, *models: dict[str, Any]) -> dict[str, Any]:
+    """Return what a published version says."""
+    return {"effective_from": effective_from, "models": list(models)}
+
+
+def january() -> Book:
+    """Return a book with one version."""
+    book = Book("USD")
+    book.publish(version(JANUARY, FLAT, TIERED))
+    return book
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        [FLAT, TIERED],
+        [TIERED, NEW, FLAT],
+        [{**FLAT, "prices": {"images": "3", "pages": "1"}}, TIERED],
+        [FLAT, {**TIERED, "prices": {"images": "3"}}],
+    ],
+)
+@pytest.mark.parametrize("now", [FEBRUARY, MARCH])
+def test_a_version_that_only_adds_changes_nothing(models: list[dict[str, Any]], now: str) -> None:
+    assert january().changed(version(FEBRUARY, *models), parse_instant(now)) is None
+
+
+@pytest.mark.parametrize(
+    ("models", "expected", "found"),
+    [
+        ([FLAT], TIERED, None),
+        ([NEW], FLAT, None),
+        *(
+            ([changed, TIERED], FLAT, changed)
+            for changed in (
+                {**FLAT, "prices": {"pages": "1.000001"}},
+                {**FLAT, "prices": {"images": "1"}},
+                {**FLAT, "max_output_tokens": 10},
+                {"name": "flat", "prices": {"pages": "1"}},
+            )
+        ),
+        *(
+            ([FLAT, changed], TIERED, changed)
+            for changed in (
+                {**TIERED, "max_output_tokens": 9},
+                {**TIERED, "tiers": [{"cached_input": "1", "input": "1", "output": "2"}]},
+                {"name": "tiered", "prices": {"input_tokens": "1", "output_tokens": "2"}},
+            )
+        ),
+    ],
+)
+def test_a_version_that_changes_the_past_is_told_by_its_model(
+    models: list[dict[str, Any]], expected: object, found: object
+) -> None:
+    data = version(FEBRUARY, *models)
+    told = ("models", expected, found)
+    assert january().changed(data, parse_instant(FEBRUARY)) == told
+    assert january().changed(data, parse_instant(MARCH)) == told
+    assert january().changed(data, parse_instant(FEBRUARY) - 1) is None, "it begins later"
+
+
+def test_a_version_before_an_announced_one_and_at_its_instant() -> None:
+    book = january()
+    book.publish(version(MARCH, NEW))
+    now = parse_instant(JANUARY) + 1
+    assert book.changed(version(FEBRUARY, NEW), now) == ("models", FLAT, None)
+    assert book.changed(version(FEBRUARY, FLAT, TIERED), now) is None
+    found = book.changed(version(MARCH, NEW), now)
+    assert found is not None
+    assert found.field == "effective_from"
+    assert book.changed(version("2023-01-01T00:00:00Z", NEW), now) is None, "nothing was before"
+
+
+def test_an_added_version_stands_in_its_place_under_its_own_number() -> None:
+    book = january()
+    book.publish(version(MARCH, NEW))
+    book.publish(version(FEBRUARY, FLAT, TIERED, NEW))
+    book.publish(version("2023-01-01T00:00:00Z", NEW))
+    assert [each.number for each in book.versions] == [4, 1, 3, 2]
+    every = book.in_force(parse_instant(JANUARY), parse_instant(MARCH))
+    assert [each.number for each in every] == [1, 3, 2]

@@ -127,6 +127,18 @@ def test_a_change_of_prices_before_the_expiry_counts_when_it_is_dearer(
     assert account.reserve("r", model="m", ttl_seconds=ttl).held == usd(held)
 
 
+@pytest.mark.parametrize(("before", "code"), [(0, "done"), (1, "unknown_model")])
+def test_nothing_is_held_before_the_first_version(before: int, code: str) -> None:
+    """Dearer prices may still be added there, so no hold would be large enough."""
+    account = Account(price_book(version_of("2026-03-10T12:00:00Z", REQUEST)))
+    account.now = NOON - before
+    account.grant("g", 10)
+    if code == "done":
+        assert account.reserve("r").held == usd(1)
+    else:
+        assert account.refusal(reserve_command("r")).code == code
+
+
 def test_a_model_that_leaves_the_book_before_the_expiry_is_refused() -> None:
     book = price_book(
         version_of(ALWAYS, {"name": "m", "prices": {"requests": "2"}}),

@@ -89,8 +89,11 @@ def test_the_same_instant_with_other_prices_is_refused(shell: Shell, prices_file
 
 def test_prices_in_force_do_not_change(shell: Shell, prices_file: Path) -> None:
     name = changed(prices_file, "2020", "2021")
+    changed(prices_file, '"0.5"', '"0.6"')
     problem = shell.json("prices", "publish", name, code=2)
-    assert (problem["code"], problem["field"]) == ("invalid", "effective_from")
+    assert (problem["code"], problem["field"]) == ("invalid", "models.0.prices.input_tokens")
+    told = shell.run("prices", "publish", name)
+    assert "for model small in version 1: prices already in force do not change" in told.err
 
 
 def test_versions_are_shown_by_number_by_time_and_in_a_list(
@@ -123,3 +126,26 @@ def test_versions_are_shown_by_number_by_time_and_in_a_list(
     ]
     assert listed[0]["actor"].startswith("cli:")
     assert "later" in shell.text("prices", "list")
+
+
+def test_a_version_that_adds_to_the_past_is_shown_in_its_place(
+    shell: Shell, prices_file: Path
+) -> None:
+    name = changed(prices_file, '"default"', '"grown"')
+    shell.text("prices", "publish", name)
+    changed(prices_file, "2020", "2090")
+    shell.text("prices", "publish", name)
+    changed(prices_file, "2090", "2022")
+    prices_file.write_text(prices_file.read_text() + "images = 1\n")
+    assert shell.json("prices", "publish", name)["version"] == 3
+
+    shown = [shell.json("prices", "show", "grown", "--version", str(each)) for each in (1, 2, 3)]
+    assert [(each["effective_until"], each["in_force"]) for each in shown] == [
+        ("2022-01-01T00:00:00.000000Z", False),
+        (None, False),
+        ("2090-01-01T00:00:00.000000Z", True),
+    ]
+    assert shell.json("prices", "show", "grown")["version"] == 3
+    listed = shell.json("prices", "list")["versions"]
+    grown = [(each["version"], each["in_force"]) for each in listed if each["book"] == "grown"]
+    assert grown == [(1, False), (2, False), (3, True)]

@@ -153,6 +153,23 @@ def test_a_parked_record_is_released_once_it_can_be_charged(shell: Shell, source
     assert counted(shell.json("usage", "send", "-", stdin=lines(late))) == {"duplicate": 1}
 
 
+def test_usage_of_a_model_without_a_price_is_charged_when_the_price_was_added(
+    shell: Shell, source: str, prices_file: Path
+) -> None:
+    late = lines(event("1", source, model="forgotten"))
+    (result,) = shell.json("usage", "send", "-", stdin=late)["results"]
+    assert result["why"]["code"] == "unknown_model"
+    assert "`tollbook prices publish`" in shell.text("usage", "parked", "--model", "forgotten")
+    added = "\n[[model]]\nname = 'forgotten'\nprices = { input_tokens = 3 }\n"
+    prices_file.write_text(prices_file.read_text().replace("2020", "2021") + added)
+    shell.text("prices", "publish", str(prices_file))
+    done = shell.json("usage", "release", result["parked"], "--each")
+    assert done["results"][0]["charged"]["amount"] == "3.000000000000"
+    again = shell.json("usage", "release", result["parked"], code=3)
+    assert again["results"][0]["problem"]["code"] == "already_released"
+    assert counted(shell.json("usage", "send", "-", stdin=late)) == {"duplicate": 1}
+
+
 def test_a_release_repeated_with_its_id_is_answered_as_before(shell: Shell, source: str) -> None:
     late = event("1", source, customer=f"new-{source}")
     (result,) = shell.json("usage", "send", "-", stdin=lines(late))["results"]

@@ -24,7 +24,6 @@ class Counted(ApiKeys):
 
     reads = 0
     hashes = 0
-    touched: set[str]
 
     def changes(self, version: int) -> list[api_keys.StoredKey]:
         """Count one query."""
@@ -137,7 +136,7 @@ def test_an_unknown_key_costs_the_same_work_as_a_wrong_one(
     begin = known["key"].rpartition("_")[0].rpartition("_")[0] + "_" + "a" * 40
     wrong = f"{begin}_{api_keys._check(begin)}"
     unknown, _ = _make("service")
-    monkeypatch.setattr(identity.hmac, "compare_digest", counting)
+    monkeypatch.setattr(hmac, "compare_digest", counting)
 
     async def scenario(keyring: Keyring, _: Watch) -> None:
         said = {await refused(keyring, f"Bearer {text}") for text in (wrong, unknown, over)}

@@ -151,3 +151,14 @@ def test_the_media_type_says_whether_usage_is_a_batch(
     """One event is an object, a batch is a list."""
     response = api.post("/usage", content=body, headers={"Content-Type": content_type})
     assert response.status_code == status, response.text
+
+
+def test_one_key_for_many_commands_is_refused_before_anything_is_done(
+    api: httpx.Client, customer: str
+) -> None:
+    """Taken silently, it would look as if the same request twice were done once."""
+    command = {"kind": "reserve", "customer": customer, "model": MODEL, "estimate": USAGE}
+    header = {"Idempotency-Key": f"all-{customer}"}
+    answer = api.post("/commands", json={"commands": [command]}, headers=header)
+    assert (answer.status_code, answer.json()["field"]) == (400, "Idempotency-Key")
+    assert api.get(f"/customers/{customer}/balance").json()["held"]["amount"] == "0.000000000000"

@@ -131,6 +131,31 @@ def test_what_is_missing_looks_like_what_is_hidden(
             assert hidden.text.replace(there, "absent") == missing.text
 
 
+def test_a_customers_key_sees_the_prices_of_its_own_books_only(
+    served: Served, api: httpx.Client, customer: str
+) -> None:
+    """What others pay is hidden as if there were no such book; an earlier book stays readable."""
+    books = [f"{name}-{customer}" for name in ("earlier", "agreed", "others")]
+    for book in books:
+        body = {"id": book, "currency": "USD", "effective_from": "2026-01-01T00:00:00Z"}
+        models = [{"name": MODEL, "prices": {"input_tokens": "3"}}]
+        api.post("/prices", json={**body, "models": models}).raise_for_status()
+    for number, book in enumerate(books[:2]):
+        change = {"id": f"book-{number}", "price_book": book}
+        api.patch(f"/customers/{customer}", json=change).raise_for_status()
+    with served.client(CUSTOMER, customer) as client:
+        seen = client.get("/prices?limit=1000").json()
+        assert {item["book"] for item in seen["items"]} == {"default", *books[:2]}
+        first = client.get("/prices?limit=1").json()
+        after = client.get("/prices", params={"after": first["next"], "limit": 1000}).json()
+        assert first["items"] + after["items"] == seen["items"]
+        assert client.get(f"/prices/{books[0]}").status_code == 200
+        for path in ("/prices/{}", "/prices/{}?after=1"):
+            hidden, missing = (client.get(path.format(name)) for name in (books[2], "absent"))
+            assert (hidden.status_code, hidden.json()["code"]) == (404, "not_found")
+            assert hidden.text.replace(books[2], "absent") == missing.text
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_name_is_shown_to_those_who_may_see_it(served: Served, customer: str, role: str) -> None:
     """To an auditor and a reviewer it is null, alone as well as in the list."""
@@ -173,3 +198,13 @@ def test_keys_are_made_listed_and_revoked(served: Served, api: httpx.Client, cus
             assert time.monotonic() < until
             time.sleep(0.05)
         assert client.get(f"/customers/{customer}").status_code == 401
+
+
+def test_a_key_works_as_soon_as_it_is_told_and_not_once_it_is_revoked(served: Served) -> None:
+    with served.client() as admin:
+        made = admin.post("/keys", json={"role": "auditor"}).json()
+        headers = {"Authorization": f"Bearer {made['key']}"}
+        before = httpx.get(f"{served.url}/v1/prices", headers=headers)
+        admin.post(f"/keys/{made['id']}/revoke")
+        after = httpx.get(f"{served.url}/v1/prices", headers=headers)
+    assert (before.status_code, after.status_code) == (200, 401)

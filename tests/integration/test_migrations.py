@@ -59,7 +59,24 @@ def after_application_role(made: TestDatabase) -> None:
         assert query(made.app_url, "SELECT count(*) FROM events") == [(0,)]
 
 
-UP_TESTS = {"0001_ledger": after_ledger, "0002_application_role": after_application_role}
+def after_api_keys(made: TestDatabase) -> None:
+    """Check what 0003 brings: no key yet, and a version for those that come."""
+    assert query(made.app_url, "SELECT count(*) FROM api_keys") == [(0,)]
+    assert query(made.app_url, "SELECT version FROM api_key_state") == [(0,)]
+
+
+def after_views(made: TestDatabase) -> None:
+    """Check what 0004 brings: a place for views, and the newest position at an instant."""
+    assert made.query("SELECT to_regnamespace('views') IS NOT NULL") == [(True,)]
+    assert query(made.app_url, "SELECT position_at(0)") == [(0,)]
+
+
+UP_TESTS = {
+    "0001_ledger": after_ledger,
+    "0002_application_role": after_application_role,
+    "0003_api_keys": after_api_keys,
+    "0004_views": after_views,
+}
 
 
 def test_every_migration_has_an_up_test() -> None:

@@ -77,6 +77,7 @@ def test_the_application_reads_every_view(filled: TestDatabase) -> None:
         "INSERT INTO command_ids VALUES (1, 'a', 'b', 'c')",
         "SELECT * FROM command_ids",
         "SELECT * FROM customer_keys",
+        "SELECT * FROM api_keys",
         "INSERT INTO snapshots VALUES ('s', 1, 1, '{}')",
         APPEND_NOTHING,
         "CREATE TABLE public.mine (n int)",

@@ -10,11 +10,12 @@ from application.world import load_balance
 from domain.capping import view
 from domain.state import balance_to_wire
 from tests.model.guard_inputs import BACK, BEFORE, BURSTING, BURSTS, GAPS
-from tests.model.machine import LATENESS, WRITERS, Command, LedgerMachine
+from tests.model.machine import LATENESS, WRITERS, Command
+from tests.model.priced_machine import PricedMachine
 from tests.model.wire import written
 
 
-class GuardedMachine(LedgerMachine):
+class GuardedMachine(PricedMachine):
     """Drives a ledger whose accounts can be blocked and capped."""
 
     def _use(self, requests: int, back: int) -> Command:

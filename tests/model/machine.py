@@ -21,7 +21,6 @@ from application.ports import EventStore
 from application.world import load_balance
 from domain.balance import view
 from domain.commands import parse
-from tests.model import price_inputs
 from tests.model.inputs import OPENING, START, Inputs, completed
 from tests.model.oracle import Oracle
 from tests.model.oracle_rules import Body, Expected
@@ -176,22 +175,6 @@ class LedgerMachine(RuleBasedStateMachine):
         else:
             self.send(twice[:1], writer, late)
             self.send(twice[1:], 1 - writer)
-
-    @rule(data=st.data(), writer=WRITERS, wild=st.booleans())
-    def publish_prices(self, data: st.DataObject, writer: int, wild: bool) -> None:
-        """Publish a version that begins later, or one that adds to what was in force."""
-        self.send([self.draw(data, "publish_prices", wild=wild)], writer)
-
-    @precondition(lambda self: self.oracle.rules.parked)
-    @rule(data=st.data(), writer=WRITERS)
-    def publish_what_was_missing(self, data: st.DataObject, writer: int) -> None:
-        """Add a price to the past for a parked record, and release it."""
-        kind, release = self.draw(data, "release_usage")
-        record = self.oracle.rules.parked[release["parked"]].record
-        rules = self.oracle.rules
-        book = data.draw(st.composite(price_inputs.missing)(rules, record))
-        self.send([completed("publish_prices", book)], writer)
-        self.send([(kind, release)], 1 - writer)
 
     @rule(data=st.data(), writer=WRITERS, late=LATENESS)
     def do_several_things(self, data: st.DataObject, writer: int, late: int) -> None:

@@ -71,7 +71,9 @@ class Books:
                 return "models"
             new = book["models"][places[name]]
             given, wanted = new.get("prices", {}), old.get("prices", {})
-            fields = [f"prices.{unit}" for unit in wanted if wanted[unit] != given.get(unit)]
+            fields = [
+                f"prices.{unit}" for unit in sorted(wanted) if wanted[unit] != given.get(unit)
+            ]
             bounds = ("tiers", "max_output_tokens")
             fields += [field for field in bounds if old.get(field) != new.get(field)]
             if fields:

@@ -63,10 +63,11 @@ def ledger() -> Iterator[Ledger]:
     opened.close()
 
 
-def prices(effective_from: str) -> Command:
-    """Return the publication of a version."""
+def prices(effective_from: str, *models: dict[str, Any]) -> Command:
+    """Return the publication of a version, with the usual models unless others are given."""
     book = {"id": "default", "currency": "USD", "effective_from": effective_from}
-    return "publish_prices", {"id": f"default:{effective_from}", "book": {**book, "models": PRICES}}
+    body = {**book, "models": list(models) or PRICES}
+    return "publish_prices", {"id": f"default:{effective_from}", "book": body}
 
 
 def customer(name: str, **terms: Any) -> Command:
@@ -119,7 +120,9 @@ def test_a_writer_knows_the_prices_that_another_has_published(ledger: Ledger) ->
     lagging = ledger.writer()
     assert ledger.codes(reserve("r", "rich"), by=lagging) == ["done"]
     ledger.run(prices("2026-03-12T00:00:00.000000Z"))
-    assert ledger.codes(prices("2026-03-11T00:00:00.000000Z"), by=lagging) == ["invalid"]
+    other = {"name": "m", "prices": {"requests": "7"}}
+    sooner = prices("2026-03-11T00:00:00.000000Z", other)
+    assert ledger.codes(sooner, by=lagging) == ["invalid"], "a version in between only adds"
 
 
 def test_an_answer_repeated_by_another_writer_is_the_same_to_the_last_letter(

@@ -4,12 +4,11 @@ It runs on a thread with its own event loop, as `tollbook serve` runs it, so tha
 the ledger behind it as well.
 """
 
-import socket
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
 
 import httpx
 import uvicorn
@@ -19,16 +18,15 @@ from adapters.api_keys import ApiKeys
 from adapters.event_store.store import PostgresEventStore
 from application.tollbook import Tollbook
 from entrypoints.bootstrap import Database, tollbook_on
-from entrypoints.http.app import build_app
-from entrypoints.http.health import Health
-from entrypoints.http.identity import Keyring
-from entrypoints.http.metrics import Metrics
-from entrypoints.http.readers import Readers
-from entrypoints.http.request_ids import RequestIds
 from entrypoints.http.roles import CUSTOMER, ROLES
-from entrypoints.http.service import Service
-from entrypoints.http.submitting import Submitter
+from entrypoints.http.server import Parts, configured, listen, service_of, url_of
 from entrypoints.projecting import Following
+from entrypoints.settings import ServeSettings
+
+# As `tollbook serve` has it, but that a test may be refused and ask as often as it likes.
+SETTINGS = ServeSettings(
+    rate_refused=100_000, rate_customer_requests=100_000, rate_customer_commands=100_000
+)
 
 
 class Served:
@@ -72,39 +70,43 @@ def serving(database: Database) -> Iterator[Served]:
     with (
         tollbook_on(database) as tollbook,
         closing(PostgresEventStore(database.app_url)) as store,
-        closing(PostgresEventStore(database.app_url)) as probing,
     ):
         keys = ApiKeys(store.run, database.master_key)
         admin_key = keys.make_first_admin()
         assert admin_key is not None
         following = Following(database)
+        parts = Parts(
+            database=database,
+            tollbook=tollbook,
+            keys=keys,
+            settings=SETTINGS,
+            projector_lives=following.is_alive,
+        )
         try:
-            with _listening(database, tollbook, keys, probing) as url:
+            with _listening(parts) as url:
                 yield Served(url, tollbook, keys, admin_key)
         finally:
             following.stop()
 
 
 @contextmanager
-def _listening(
-    database: Database, tollbook: Tollbook, keys: ApiKeys, probing: PostgresEventStore
-) -> Iterator[str]:
+def _listening(parts: Parts) -> Iterator[str]:
     """Run the server in a thread of its own."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     servers: list[uvicorn.Server] = []
     failures: list[BaseException] = []
     ready = threading.Event()
 
     async def serve() -> None:
-        async with _service(database, tollbook, keys, probing) as service:
-            config = uvicorn.Config(build_app(service), lifespan="off", log_config=None, ws="none")
-            servers.append(uvicorn.Server(config))
+        async with service_of(parts) as service:
+            servers.append(uvicorn.Server(configured(service, parts.settings, 1_000)))
             ready.set()
             await servers[0].serve(sockets=[listener])
 
     def run() -> None:
         try:
-            uvloop.run(serve())  # as in earnest; asyncio's own loop would answer 40 ms later
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(serve())
         except BaseException as failure:
             failures.append(failure)
         finally:
@@ -114,35 +116,10 @@ def _listening(
     thread.start()
     try:
         assert ready.wait(30)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield url_of(listener)
     finally:
         for server in servers:
             server.should_exit = True
         thread.join(30)
         listener.close()
         assert not failures, failures
-
-
-class _service:  # noqa: N801 - used as a context manager alone
-    """The service for the running loop, closed with the block."""
-
-    def __init__(self, *parts: Any) -> None:
-        self._parts = parts
-
-    async def __aenter__(self) -> Service:
-        database, tollbook, keys, probing = self._parts
-        self._readers = Readers(database, tollbook.executor)
-        self._keyring = Keyring(keys)
-        return Service(
-            tollbook=tollbook,
-            readers=self._readers,
-            submitter=Submitter(tollbook.executor),
-            keyring=self._keyring,
-            health=Health(probing.run, Metrics(tollbook.executor)),
-            keys=keys,
-            middlewares=(RequestIds,),
-        )
-
-    async def __aexit__(self, *_: object) -> None:
-        self._keyring.close()
-        self._readers.close()
