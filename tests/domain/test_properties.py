@@ -18,6 +18,7 @@ from domain.events import (
     GrantsExpired,
     ReservationExtended,
     ReservationHeld,
+    ReservationReleased,
     ReservationSettled,
     UsageCharged,
 )
@@ -184,28 +185,40 @@ def test_money_is_conserved_after_every_fact(history: list[tuple[int, Command]])
         account.now = now
         account.run(command)
         check_balance(account.balance, totals(account.log))
-        assert due(account.balance, now) == ()
+        # What a hold gives back to a grant that expired meanwhile is due before the next decision.
+        left = due(account.balance, now)
+        closing = (ReservationSettled, ReservationReleased)
+        gives_back = any(isinstance(each, closing) for each in account.log[-2:])
+        assert left == () or (gives_back and {type(each) for each in left} == {GrantsExpired})
 
 
 @given(histories())
 @settings(max_examples=150)
 def test_no_hold_takes_more_than_is_available(history: list[tuple[int, Command]]) -> None:
-    """A limit may be lowered below its use; a hold never makes that worse."""
+    """A limit may be lowered below its use; what is beyond it then takes nothing from grants."""
     account = Account(BOOK)
     for now, command in history:
         if skipped(account, command):
             continue
         account.now = now
         before = account.view()
+        beyond = credit_beyond_the_limit(account)
         decision = account.run(command)
         if isinstance(decision, Refusal):
             continue
         after = account.view()
         if isinstance(decision[0], ReservationHeld | ReservationExtended):
-            assert after.available >= min(0, before.available)
+            assert after.available >= min(-beyond, before.available)
             assert before.available - after.available == after.held - before.held
         if isinstance(decision[0], ReservationSettled | UsageCharged):
-            assert after.available >= min(0, before.available)
+            assert after.available >= min(-beyond, before.available)
+
+
+def credit_beyond_the_limit(account: Account) -> int:
+    """Return how much credit is used or held beyond a limit that was lowered since."""
+    balance = account.balance
+    limit = balance.customer.credit_limit if balance.customer else 0
+    return max(0, balance.overdraft + balance.credit_held - limit)
 
 
 @given(histories(), st.integers(0, 4000))
