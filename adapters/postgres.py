@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from tollbook.errors import Unavailable
+from tollbook.errors import Invalid, Unavailable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -16,9 +16,15 @@ _MIGRATION_LOCK = 0x746F6C6C
 
 
 def connect(url: str, *, role: str | None = None) -> Connection:
-    """Open a connection that commits each statement; raises Unavailable when none is to be had."""
+    """Open a connection that commits each statement; raises Unavailable when none is to be had.
+
+    A URL that cannot be read is Invalid; it is not shown, since it may hold a password.
+    """
     try:
         connection = psycopg.connect(url, autocommit=True, connect_timeout=10)
+    except psycopg.ProgrammingError:
+        rule = "a PostgreSQL URL, such as postgresql://HOST/NAME"
+        raise Invalid(f"the database is not {rule}", field="database", rule=rule) from None
     except psycopg.Error as error:
         raise Unavailable(f"PostgreSQL does not answer: {_first_line(error)}") from None
     if connection.info.server_version < SERVER_VERSION_MIN:

@@ -45,6 +45,10 @@ def register(subparsers: Subparsers) -> None:
         "--no-projector", action="store_true", help="leave the views to `tollbook project`"
     )
     add_ledger_options(parser)
+    parser.epilog = (
+        f"{parser.epilog}\n\nWithout --data, --database and their variables the ledger is in "
+        f"./{DATA_DEFAULT}."
+    )
 
 
 def run(args: argparse.Namespace) -> int:
