@@ -10,11 +10,13 @@ SHELL := /bin/sh
 # PYTHON   which Python makes .venv (default: the first of python3, python3.13 ... that is 3.11+)
 # TRACE    a CSV trace for `make demo`;  DEMO_ARGS  further arguments for it
 # SERVE_ARGS  arguments for `make serve`, such as --port 8401 (the ledger: ./tollbook-data)
+# WORKERS  processes that `make test` runs its tests in, each with servers of its own
 # TEST_ARGS  arguments for pytest;       JSON  where `make bench` writes its figures
 PYTHON ?=
 TRACE ?=
 DEMO_ARGS ?=
 SERVE_ARGS ?=
+WORKERS ?= 2
 TEST_ARGS ?=
 JSON ?=
 
@@ -66,7 +68,7 @@ serve: venv ## serve the HTTP API on an embedded ledger (SERVE_ARGS=...)
 	@.venv/bin/tollbook serve $(SERVE_ARGS)
 
 test: venv ## run every test (TEST_ARGS=...)
-	@.venv/bin/python -m pytest $(TEST_ARGS)
+	@.venv/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(TEST_ARGS)
 
 check: venv ## formatting, lint, types, layers and tidiness
 	.venv/bin/ruff format --check .

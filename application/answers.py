@@ -9,7 +9,8 @@ from tollbook.errors import Conflict, Refused, TollbookError
 from tollbook.times import format_instant
 
 from domain.cap import caps_to_wire
-from domain.commands import ChargeUsage, Command, ParkUsage, wire_body
+from domain.command import Command
+from domain.commands import ChargeUsage, ParkUsage, wire_body
 from domain.event import Event, Recorded
 from domain.events import (
     CommandRefused,

@@ -19,7 +19,8 @@ from application.moments import CHARGES
 from application.ports import Batch, EventStore, Key, Rider
 from application.world import Draft, World
 from domain.balance import Balance, due
-from domain.commands import Command, CreateCustomer, IssueGrant, Reserve
+from domain.command import Command
+from domain.commands import CreateCustomer, IssueGrant, Reserve
 from domain.event import Event, Recorded
 from domain.outcomes import Decision, Refusal
 from domain.usage_events import UsageParked

@@ -21,7 +21,7 @@ from application.answers import Answer
 from application.committing import Committer
 from application.jobs import COMMANDS_MAX, Item, Job
 from application.ports import Clock, EventStore, Rider
-from domain.commands import Command
+from domain.command import Command
 
 logger = logging.getLogger("tollbook.executor")
 

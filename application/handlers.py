@@ -10,10 +10,10 @@ from application.world import READER, Draft
 from domain import pricebook
 from domain.balance import Balance, check_currency, decide_grant
 from domain.capping import decide_caps
+from domain.command import Command, in_key_order
 from domain.commands import (
     ChangeCustomer,
     ChargeUsage,
-    Command,
     CreateCustomer,
     Extend,
     IssueGrant,
@@ -26,7 +26,6 @@ from domain.commands import (
     SetCaps,
     Settle,
     Unblock,
-    in_key_order,
     wire_body,
 )
 from domain.customer import decide_change, decide_create

@@ -8,7 +8,7 @@ from tollbook.errors import Invalid, TollbookError
 
 from application.answers import Answer
 from application.ports import Rider
-from domain.commands import Command
+from domain.command import Command
 from domain.values import check_key_text
 
 logger = logging.getLogger("tollbook.executor")

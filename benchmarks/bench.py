@@ -13,7 +13,8 @@ from adapters.embedded_postgres.cluster import APP_ROLE, DATABASE, OWNER_ROLE, S
 from application.tollbook import Tollbook
 from benchmarks.figures import Sizes
 from benchmarks.machine import Machine, durable_settings, inspect
-from domain.commands import Command, CreateCustomer, IssueGrant
+from domain.command import Command
+from domain.commands import CreateCustomer, IssueGrant
 from domain.values import PICO
 from entrypoints.bootstrap import Database, open_database, tollbook_on
 from entrypoints.demo.job import BOOK, CURRENCY

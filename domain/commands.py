@@ -4,16 +4,15 @@ Fields are checked when the object is made, by pydantic; `parse` makes one from 
 raises `tollbook.errors.Invalid` naming the field, the value and the rule.
 """
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 from tollbook.errors import Invalid
 
 from domain.cap import Caps
+from domain.command import CONFIG, Command, in_key_order, read
 from domain.pricebook_format import PriceBookBody
 from domain.units import Usage
 from domain.values import (
@@ -32,25 +31,6 @@ from domain.values import (
 
 TTL_DEFAULT_SECONDS = 300
 TTL_MAX_SECONDS = 86_400
-
-CONFIG = ConfigDict(strict=True, extra="forbid")
-
-
-class Command:
-    """What someone asks the ledger to do; may be refused."""
-
-    KIND: ClassVar[str]
-    id: str
-
-    def key(self, scope: str) -> tuple[str, str, str]:
-        """Return (kind, scope, id), unique for ever; `scope` is the customer it concerns."""
-        return self.KIND, scope, self.id
-
-    def fields(self) -> Iterator[tuple[str, Any]]:
-        """Yield the fields as given, absent ones as None, without the id."""
-        for field in fields(self):  # type: ignore[arg-type]
-            if field.name != "id":
-                yield field.name, getattr(self, field.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
@@ -257,28 +237,6 @@ def parse(kind: str, body: Mapping[str, Any]) -> Command:
     return command
 
 
-def read(adapter: TypeAdapter[Any], body: Mapping[str, Any]) -> Any:
-    """Read JSON data strictly; raises Invalid naming field, value and rule."""
-    try:
-        return adapter.validate_json(json.dumps(body, allow_nan=False), strict=True)
-    except ValidationError as error:
-        raise invalid_from(error) from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise Invalid(f"the body is not JSON: {error}", field="body", rule="JSON") from None
-
-
-def invalid_from(error: ValidationError) -> Invalid:
-    """Turn pydantic's first complaint into the error that names field, value and rule."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "body"
-    if first["type"] == "missing":  # its input is the whole body, which is not what is wrong
-        return Invalid.because(field, None, "given: it is required")
-    rule = str(first["msg"]).removeprefix("Value error, ")
-    value = first.get("input")
-    shown = repr(value)[:100]
-    return Invalid(f"{field}: {shown} is not accepted: {rule}", field=field, value=shown, rule=rule)
-
-
 def wire_body(command: Command) -> dict[str, Any]:
     """Return the command's fields as they travel (JSON values), without id and absent ones."""
     wire: dict[str, Any] = _ADAPTERS[command.KIND].dump_python(
@@ -286,12 +244,3 @@ def wire_body(command: Command) -> dict[str, Any]:
     )
     del wire["id"]
     return in_key_order(wire)  # type: ignore[no-any-return]
-
-
-def in_key_order(value: Any) -> Any:
-    """Return JSON data with the keys of every object in order, as canonical JSON wants them."""
-    if isinstance(value, dict):
-        return {key: in_key_order(value[key]) for key in sorted(value)}
-    if isinstance(value, list | tuple):
-        return [in_key_order(each) for each in value]
-    return value

@@ -7,7 +7,8 @@ import secrets
 import hypothesis
 import pytest
 
-SEED = int(os.environ.get("TOLLBOOK_SEED") or secrets.randbelow(2**32))
+SEED = int(os.environ.setdefault("TOLLBOOK_SEED", str(secrets.randbelow(2**32))))
+"""Every worker process of one run inherits it."""
 
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
 # A shared machine is slow at times, and its example database does not outlive the run.

@@ -13,7 +13,8 @@ from tollbook.errors import EXIT_DONE, EXIT_REFUSED, Invalid, TollbookError, Una
 from application.answers import Answer
 from application.jobs import Item
 from application.usage_intake import usage_command, usage_result
-from domain.commands import ChargeUsage, Command
+from domain.command import Command
+from domain.commands import ChargeUsage
 from entrypoints.cli.acting import actor
 from entrypoints.cli.records import Entry
 

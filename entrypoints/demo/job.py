@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from application.answers import Answer
 from application.jobs import Item
 from application.tollbook import Tollbook
-from domain.commands import Command, CreateCustomer, IssueGrant, PublishPrices, Reserve, Settle
+from domain.command import Command
+from domain.commands import CreateCustomer, IssueGrant, PublishPrices, Reserve, Settle
 from domain.events import ReservationSettled
 from domain.pricebook import publication_id
 from domain.pricebook_format import PriceBookBody

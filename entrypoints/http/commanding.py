@@ -13,7 +13,8 @@ from tollbook.client.ids import ID_RULE, new_id
 from tollbook.errors import Invalid
 
 from application.jobs import Item
-from domain.commands import Command, PublishPrices, parse
+from domain.command import Command
+from domain.commands import PublishPrices, parse
 from domain.pricebook import publication_id
 from domain.values import is_id
 from entrypoints.http.bodies import read_object

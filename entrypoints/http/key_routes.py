@@ -8,7 +8,7 @@ from starlette.responses import Response
 from tollbook.times import format_instant
 
 from adapters.api_keys import NOTE_MAX, ApiKeys
-from domain.commands import CONFIG, read
+from domain.command import CONFIG, read
 from domain.values import Id, InstantIn
 from entrypoints.http.bodies import read_object
 from entrypoints.http.readers import Reader

@@ -14,7 +14,8 @@ from tollbook.errors import Invalid, Refused, TollbookError, Unavailable, Unknow
 from application.answers import Answer
 from application.jobs import Item
 from application.usage_intake import usage_command, usage_result
-from domain.commands import COMMANDS, Command
+from domain.command import Command
+from domain.commands import COMMANDS
 from entrypoints.http.bodies import CLOUD_EVENT, CLOUD_EVENTS, JSON, read_json, read_object
 from entrypoints.http.commanding import (
     KEY_HEADER,

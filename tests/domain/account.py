@@ -4,10 +4,10 @@ from itertools import count
 from typing import Any
 
 from domain.balance import Balance, BalanceView, decide_grant, due, view
+from domain.command import Command
 from domain.commands import (
     ChangeCustomer,
     ChargeUsage,
-    Command,
     CreateCustomer,
     Extend,
     IssueGrant,

@@ -4,10 +4,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from domain.command import Command
 from domain.commands import (
     ChangeCustomer,
     ChargeUsage,
-    Command,
     Extend,
     IssueGrant,
     Release,

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tollbook.errors import Invalid
 
-from domain.commands import COMMANDS, Command, parse, wire_body
+from domain.command import Command
+from domain.commands import COMMANDS, parse, wire_body
 from tests.domain.examples import ALWAYS, FOUNDING, REQUEST, version_of
 
 WHEN = "2026-03-10T12:00:00Z"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tollbook.amounts import format_pico, parse_pico
 
 from domain.balance import Balance
-from domain.commands import ChangeCustomer, Command, IssueGrant
+from domain.command import Command
+from domain.commands import ChangeCustomer, IssueGrant
 from domain.event import Event
 from domain.events import GrantIssued, ReservationSettled, UsageCharged
 from domain.folding import evolve

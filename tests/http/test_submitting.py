@@ -11,7 +11,8 @@ from tollbook.errors import TollbookError, Unavailable
 from adapters.event_store.store import PostgresEventStore
 from application.answers import Answer
 from application.jobs import Item
-from domain.commands import Command, parse
+from domain.command import Command
+from domain.commands import parse
 from entrypoints.http.submitting import Submitter
 from tests.support.databases import TestDatabase
 from tests.support.ledger import MODEL, USAGE, a_customer, open_ledger

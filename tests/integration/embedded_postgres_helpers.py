@@ -1,5 +1,6 @@
 """What the tests of the embedded server share: other processes, other users, a look at /proc."""
 
+import codecs
 import os
 import pwd
 import subprocess
@@ -100,8 +101,9 @@ def as_a_lesser_user(action: Callable[[], None], *folders: Path) -> str:
     """Run an action as an unprivileged user who owns the folders; return its error, or nothing.
 
     As root, a forked child changes its user: it could not load the modules again, since they may
-    lie below a folder that only root can enter.
+    lie below a folder that only root can enter. Codecs are modules too, loaded at their first use.
     """
+    codecs.lookup("ascii")
     lesser = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
     for folder in folders:
         os.chown(folder, lesser.pw_uid, lesser.pw_gid)

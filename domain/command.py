@@ -1,0 +1,59 @@
+"""What a command is, and how one is read from JSON: strictly, naming field, value and rule."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from tollbook.errors import Invalid
+
+CONFIG = ConfigDict(strict=True, extra="forbid")
+
+
+class Command:
+    """What someone asks the ledger to do; may be refused."""
+
+    KIND: ClassVar[str]
+    id: str
+
+    def key(self, scope: str) -> tuple[str, str, str]:
+        """Return (kind, scope, id), unique for ever; `scope` is the customer it concerns."""
+        return self.KIND, scope, self.id
+
+    def fields(self) -> Iterator[tuple[str, Any]]:
+        """Yield the fields as given, absent ones as None, without the id."""
+        for field in fields(self):  # type: ignore[arg-type]
+            if field.name != "id":
+                yield field.name, getattr(self, field.name)
+
+
+def read(adapter: TypeAdapter[Any], body: Mapping[str, Any]) -> Any:
+    """Read JSON data strictly; raises Invalid naming field, value and rule."""
+    try:
+        return adapter.validate_json(json.dumps(body, allow_nan=False), strict=True)
+    except ValidationError as error:
+        raise invalid_from(error) from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Invalid(f"the body is not JSON: {error}", field="body", rule="JSON") from None
+
+
+def invalid_from(error: ValidationError) -> Invalid:
+    """Turn pydantic's first complaint into the error that names field, value and rule."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "body"
+    if first["type"] == "missing":  # its input is the whole body, which is not what is wrong
+        return Invalid.because(field, None, "given: it is required")
+    rule = str(first["msg"]).removeprefix("Value error, ")
+    value = first.get("input")
+    shown = repr(value)[:100]
+    return Invalid(f"{field}: {shown} is not accepted: {rule}", field=field, value=shown, rule=rule)
+
+
+def in_key_order(value: Any) -> Any:
+    """Return JSON data with the keys of every object in order, as canonical JSON wants them."""
+    if isinstance(value, dict):
+        return {key: in_key_order(value[key]) for key in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [in_key_order(each) for each in value]
+    return value
