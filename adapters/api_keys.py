@@ -10,14 +10,14 @@ import hmac
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from tollbook.errors import Invalid, NotFound, Unavailable
 from tollbook.times import format_instant, parse_instant
 
+from adapters import master_key
+from adapters.master_key import Run
 from application.ports import ConnectionLostError, StoreFailedError
 
 ROLES = ("admin", "service", "auditor", "finance", "reviewer", "customer")
@@ -56,8 +56,6 @@ _TOUCH = (
     "WHERE id = ANY(%s) AND (last_used_at IS NULL OR last_used_at < hour)"
 )
 
-Run = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
-
 
 class StoredKey(NamedTuple):
     """What the check of a presented key needs to know about the stored one."""
@@ -82,23 +80,17 @@ def key_id(text: str) -> str | None:
 class ApiKeys:
     """Makes, lists, revokes and hashes keys on the table `api_keys`."""
 
-    def __init__(self, run: Run, master_key: bytes | None) -> None:
+    def __init__(self, run: Run, master: bytes | None) -> None:
         """Use a query function and the ledger's master key.
 
         Raises Unavailable without a master key, or with another than the keys were made with.
         """
-        if master_key is None:
-            raise Unavailable(
-                "API keys need the master key: set TOLLBOOK_MASTER_KEY_FILE to a file with 32 "
-                "random bytes in hex that only you can read "
-                "(umask 077; openssl rand -hex 32 > master.key)"
-            )
+        given = master_key.needed(master, "API keys")
         self._query = run
-        kdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"tollbook api keys v1")
-        self._pepper = kdf.derive(master_key)
+        self._pepper = master_key.derive(given, master_key.API_KEYS_LABEL)
         # Kept begun: the one-shot function lets go of the interpreter, and waits to have it back.
         self._begun = hmac.new(self._pepper, digestmod="sha256")
-        self._compare_pepper()
+        master_key.compare(run, given)
 
     def hash(self, text: str) -> bytes:
         """Return the keyed hash of a key."""
@@ -179,16 +171,6 @@ class ApiKeys:
         is_first: bool,
     ) -> None:
         self._run(_INSERT, (name, role, customer, note, self.hash(text), is_first, expires_at))
-
-    def _compare_pepper(self) -> None:
-        """Refuse a master key under which no stored key would ever be right."""
-        ours = hmac.digest(self._pepper, b"the pepper of this ledger", "sha256")
-        self._run("UPDATE api_key_state SET pepper_check = %s WHERE pepper_check IS NULL", (ours,))
-        theirs = bytes(self._run("SELECT pepper_check FROM api_key_state")[0][0])
-        if not hmac.compare_digest(ours, theirs):
-            raise Unavailable(
-                "the master key is not the one that this ledger's API keys were made with"
-            )
 
     def _run(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:

@@ -8,6 +8,12 @@ from typing import Any, NamedTuple
 from tollbook.errors import Conflict, Refused, TollbookError
 from tollbook.times import format_instant
 
+from application.license_answers import (
+    FILLED_IN,
+    MADE_AT_THE_EDGE,
+    decision_result,
+    license_result_of,
+)
 from domain.cap import caps_to_wire
 from domain.command import Command
 from domain.commands import ChargeUsage, ParkUsage, wire_body
@@ -28,6 +34,12 @@ from domain.events import (
 from domain.guard_events import AccountUnblocked, CapsSet
 from domain.outcomes import money
 from domain.parking import BY_HAND
+from domain.registry_events import (
+    ExportListPublished,
+    ModelRegistered,
+    ModelVersionReleased,
+    ModelVersionYanked,
+)
 from domain.usage_events import UsageParked, UsageReleased
 
 
@@ -88,15 +100,12 @@ def outcome_of(stored: dict[str, Any], currency: str) -> dict[str, Any]:
 def result_of(event: Event, currency: str) -> dict[str, Any]:
     """Return what a done command answers, as contract.md names it."""
     match event:
-        case ReservationHeld():
+        case ReservationHeld() | ReservationExtended():
+            licensed = {} if event.decision is None else decision_result(event.decision)
             return {
                 "held": money(event.held, currency),
                 "expires_at": format_instant(event.expires_at),
-            }
-        case ReservationExtended():
-            return {
-                "held": money(event.held, currency),
-                "expires_at": format_instant(event.expires_at),
+                **licensed,
             }
         case ReservationReleased():
             return {"released": money(event.released, currency)}
@@ -120,11 +129,17 @@ def result_of(event: Event, currency: str) -> dict[str, Any]:
             }
         case CapsSet():
             return {"customer": event.customer, "caps": caps_to_wire(event.caps)}
+        case ModelRegistered():
+            return {"model": event.model}
+        case ModelVersionReleased() | ModelVersionYanked():
+            return {"model": event.model, "version": event.version}
+        case ExportListPublished():
+            return {"version": event.version, "countries": list(event.countries)}
         case CustomerCreated() | CustomerChanged() | AccountUnblocked():
             return {"customer": event.customer}
         case MinReaderRaised():
             return {"reader": event.reader}
-    return {}
+    return license_result_of(event)
 
 
 def why(event: UsageParked) -> dict[str, Any]:
@@ -172,6 +187,8 @@ def _field_difference(command: Command, event: Event) -> str | None:
     for field, value in command.fields():
         if field == "currency" and not hasattr(event, field):
             continue  # it was a check, and is no part of what happened
+        if field in MADE_AT_THE_EDGE or (value is None and field in FILLED_IN):
+            continue
         if getattr(event, field, None) != value:
             return field
     return None
@@ -190,7 +207,7 @@ def _usage_difference(command: ChargeUsage, event: Event) -> str | None:
 
 def _first_unequal(body: dict[str, Any], stored: dict[str, Any]) -> str | None:
     for field in [*body, *(name for name in stored if name not in body)]:
-        if body.get(field) != stored.get(field):
+        if field not in MADE_AT_THE_EDGE and body.get(field) != stored.get(field):
             return field
     return None
 

@@ -1,10 +1,24 @@
 """Applying an event to the draft of a batch: to whatever aggregates it concerns."""
 
-from application.world import Draft
-from domain import parking, pricebook, reservation
+from typing import Any
+
+from application.draft import Draft
+from domain import license, parking, pricebook, registry, reservation, screening
 from domain.event import Event
 from domain.events import GrantIssued, MinReaderRaised, PricesPublished
 from domain.folding import evolve
+from domain.license_events import (
+    OF_LICENSE,
+    LeaseRenewed,
+    LicenseIssued,
+    LicenseValidated,
+    PolicyPublished,
+    SeatLeased,
+    SeatReturned,
+)
+from domain.license_life import Template
+from domain.license_use import lease_of
+from domain.registry_events import OF_MODEL, ExportListPublished
 from domain.usage_events import UsageParked, UsageReleased
 
 
@@ -13,8 +27,9 @@ def apply(
 ) -> tuple[int, int | None, str]:
     """Evolve what an event concerns; return stream version, customer sequence, currency."""
     if customer is None:
-        return _apply_to_ledger(draft, event, command), None, ""
-    balance = evolve(draft.balance(customer), event, now)
+        return _apply_to_ledger(draft, event, now, command), None, ""
+    before = draft.balance(customer)
+    balance = evolve(before, event, now)
     draft.balances[customer] = balance
     version = balance.own_version
     name: str | None = getattr(event, "reservation", None)
@@ -23,11 +38,25 @@ def apply(
         assert state is not None
         draft.reservations[name] = state
         version = state.version
-    elif isinstance(event, GrantIssued):
+    elif isinstance(event, GrantIssued | LicenseValidated | SeatLeased):
         version = 1
+    elif isinstance(event, OF_LICENSE):
+        version = _apply_to_license(draft, event, now)
+    elif isinstance(event, LeaseRenewed | SeatReturned):
+        lease = lease_of(before.uses.get(event.license), event.lease)
+        assert lease is not None
+        version = lease.version + 1
     elif isinstance(event, UsageParked | UsageReleased):
         version = _apply_to_parked(draft, event, command)
     return version, balance.sequence, balance.customer.currency if balance.customer else ""
+
+
+def _apply_to_license(draft: Draft, event: Any, now: int) -> int:
+    known = None if isinstance(event, LicenseIssued) else draft.license(event.license)
+    state = license.evolve(known, event, now)
+    assert state is not None
+    draft.licenses[event.license] = state
+    return state.version
 
 
 def _apply_to_parked(draft: Draft, event: UsageParked | UsageReleased, command: str) -> int:
@@ -38,11 +67,21 @@ def _apply_to_parked(draft: Draft, event: UsageParked | UsageReleased, command: 
     return state.version
 
 
-def _apply_to_ledger(draft: Draft, event: Event, command: str) -> int:
+def _apply_to_ledger(draft: Draft, event: Event, now: int, command: str) -> int:
     if isinstance(event, UsageParked):
         return _apply_to_parked(draft, event, command)
     if isinstance(event, PricesPublished):
         draft.books[event.book] = pricebook.evolve(draft.book(event.book), event)
+        return event.version
+    if isinstance(event, OF_MODEL):
+        model = registry.evolve(draft.model(event.model), event, now)
+        draft.models[event.model] = model
+        return model.version
+    if isinstance(event, ExportListPublished):
+        draft.exports = screening.evolve(draft.export_list(), event)
+        return event.version
+    if isinstance(event, PolicyPublished):
+        draft.templates[event.name] = Template(event.name, event.version, event.policy)
         return event.version
     assert isinstance(event, MinReaderRaised)
     draft.ledger_version += 1

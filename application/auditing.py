@@ -83,6 +83,18 @@ class Recomputation(Protocol):
     def book_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each price book's state."""
 
+    def export_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the state of the export list, once there is one."""
+
+    def license_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each licence's state."""
+
+    def policy_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each published template's state."""
+
+    def model_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each registered model's state."""
+
     def reservation_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each open reservation's state."""
 
@@ -148,6 +160,8 @@ class _Audit:
             event = entry.event
             if event is not None and (kind := event.command_kind()):
                 keys.append(((kind, event.command_scope(), entry.row[7]), entry.row[0]))
+            if event is not None:
+                keys.extend((key, entry.row[0]) for key in event.other_ids())
         missing = self._reader.unanswered(keys)
         for position in missing:
             self._findings.note(position, "command_ids", "the id of this event's command", None)
@@ -229,6 +243,10 @@ class _Audit:
         pairs = (
             ("customer", other.customer_states(), ledger.customer_states()),
             ("price book", other.book_states(), ledger.book_states()),
+            ("export list", other.export_states(), ledger.export_states()),
+            ("model", other.model_states(), ledger.model_states()),
+            ("policy", other.policy_states(), ledger.policy_states()),
+            ("license", other.license_states(), ledger.license_states()),
             ("reservation", other.reservation_states(), ledger.reservation_states()),
         )
         for kind, expected, found in pairs:

@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 from tollbook.errors import Conflict, TollbookError, Unavailable, Unknown
 
-from application.deciding import Plan, make_plan
+from application.deciding import Plan
+from application.draft import Undo
 from application.jobs import Job
+from application.planning import make_plan
 from application.ports import (
     Clock,
     ClockRefusedError,
@@ -27,7 +29,7 @@ from application.ports import (
     StoreFailedError,
     TakenError,
 )
-from application.world import Undo, World, catch_up
+from application.world import World, catch_up
 
 logger = logging.getLogger("tollbook.executor")
 

@@ -1,12 +1,10 @@
 """Deciding a batch: one command after another on a draft of the world, nothing written yet."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
-
 from tollbook.errors import Refused, TollbookError
 
 from application.answers import Answer, first_difference, id_reused
 from application.applying import apply
+from application.draft import Draft
 from application.handlers import (
     TakenResourceError,
     already_exists,
@@ -17,13 +15,23 @@ from application.handlers import (
 from application.jobs import Item, Job
 from application.moments import CHARGES
 from application.ports import Batch, EventStore, Key, Rider
-from application.world import Draft, World
+from application.world import World
 from domain.balance import Balance, due
 from domain.command import Command
 from domain.commands import CreateCustomer, IssueGrant, Reserve
 from domain.event import Event, Recorded
+from domain.license_commands import IssueLicense, LeaseSeat, ValidateLicense
+from domain.license_events import KEY_KIND
 from domain.outcomes import Decision, Refusal
 from domain.usage_events import UsageParked
+
+_CREATED: dict[type[Command], str] = {
+    IssueGrant: "grant",
+    IssueLicense: "license",
+    LeaseSeat: "lease",
+    ValidateLicense: "validation",
+}
+"""Commands that begin a stream of their own id, and how its name begins."""
 
 
 class Plan:
@@ -179,8 +187,7 @@ class Plan:
             balance = self.draft.balance(customer)
         decision = self._decision(balance, command, now)
         if isinstance(decision, Refusal):
-            assert customer is not None
-            if balance.customer is None:  # nobody to record it for: the id stays free
+            if customer is None or balance.customer is None:  # nobody to record it for: id free
                 raise Refused(decision.detail, code=decision.code, **decision.facts)
             decision = (refused(command, customer, key, decision),)
         if balance.customer is None and not isinstance(command, CreateCustomer):
@@ -222,8 +229,14 @@ class Plan:
         """Ask the store whether the resource that a command would create is there already."""
         if isinstance(command, CreateCustomer):
             return self.draft.reservation(command.id) is not None
-        if isinstance(command, IssueGrant):
-            stream = f"grant-{command.id}"
+        key_hash = getattr(command, "key_hash", None)
+        if key_hash is not None:  # of a licence's key: by chance never, by malice perhaps
+            key = (KEY_KIND, "", key_hash)
+            if key in self.ids or self._store.taken([key]):
+                return True
+        prefix = _CREATED.get(type(command))
+        if prefix is not None:
+            stream = f"{prefix}-{command.id}"
             if any(recorded.stream == stream for recorded in self.events):
                 return True
             return next(iter(self._store.stream_events(stream, self.base)), None) is not None
@@ -261,39 +274,6 @@ class Plan:
         self.events.append(recorded)
         if key is not None:
             self.ids[key] = position
+        for other in event.other_ids():
+            self.ids[other] = position
         return Answer(command.id, recorded, currency)
-
-
-def make_plan(
-    world: World,
-    store: EventStore,
-    recent: dict[Key, int],
-    clock: Callable[[], int],
-    jobs: Iterable[Job],
-    careful: bool,
-) -> Plan:
-    """Decide a batch of jobs; when a resource turns out to exist, decide again with care."""
-    jobs = list(jobs)
-    for care in (careful, True):
-        plan = Plan(world, store, recent, clock())
-        plan.careful = care
-        if care:
-            recent.update(store.taken(_keys(plan.draft, jobs)))
-        try:
-            for job in jobs:
-                plan.add(job)
-        except TakenResourceError:
-            continue
-        return plan
-    raise AssertionError("with care, a resource that exists is refused, not raised")
-
-
-def _keys(draft: Draft, jobs: Iterable[Job]) -> list[Key]:
-    keys: list[Any] = []
-    for job in jobs:
-        for item in job.items:
-            try:
-                keys.append(item.command.key(customer_of(draft, item.command) or ""))
-            except TollbookError:
-                continue
-    return keys

@@ -10,16 +10,23 @@ from typing import Any
 
 from tollbook import canonical
 
-from domain import pricebook, reservation
+from domain import license, pricebook, registry, reservation, screening
 from domain.balance import Balance
 from domain.event import Event, Recorded
 from domain.events import MinReaderRaised, PricesPublished, ReservationReleased, ReservationSettled
 from domain.folding import evolve
+from domain.license import License
+from domain.license_events import OF_LICENSE, PolicyPublished
+from domain.license_life import Template
+from domain.license_state import license_to_wire, template_to_wire
 from domain.pricebook import PriceBook
+from domain.registry import Model, model_to_wire
+from domain.registry_events import OF_MODEL, ExportListPublished
 from domain.reservation import Reservation
+from domain.screening import ExportList, export_list_to_wire
 from domain.state import balance_to_wire, book_to_wire, reservation_to_wire
 
-STATE_FORMAT = "tollbook/state/2"
+STATE_FORMAT = "tollbook/state/3"
 
 STATE_LINE_BYTES_MAX = 256 * 2**20
 """The longest line of the state format: one customer with all open holds."""
@@ -28,13 +35,17 @@ _NOBODY = Balance()
 
 
 class FoldedLedger:
-    """The state of a ledger after some events: balances, open reservations, price books."""
+    """The state of a ledger after some events: balances, open reservations, what all share."""
 
     def __init__(self) -> None:
         """Start before the first event."""
         self.balances: dict[str, Balance] = {}
         self.reservations: dict[str, Reservation] = {}
         self.books: dict[str, PriceBook] = {}
+        self.exports = ExportList()
+        self.models: dict[str, Model] = {}
+        self.templates: dict[str, Template] = {}
+        self.licenses: dict[str, License] = {}
         self.min_reader = 0
         self.position = 0
         self.recorded_at = 0
@@ -52,9 +63,27 @@ class FoldedLedger:
             name: str | None = getattr(event, "reservation", None)
             if name is not None:
                 self._fold_reservation(name, event, at, command)
-        elif isinstance(event, PricesPublished):
+            if isinstance(event, OF_LICENSE):
+                self._fold_license(event, at)
+        else:
+            self._fold_of_ledger(event, at)
+
+    def _fold_license(self, event: Any, at: int) -> None:
+        state = license.evolve(self.licenses.get(event.license), event, at)
+        if state is not None:
+            self.licenses[event.license] = state
+
+    def _fold_of_ledger(self, event: Event, at: int) -> None:
+        if isinstance(event, PricesPublished):
             book = self.books.get(event.book) or PriceBook(event.book)
             self.books[event.book] = pricebook.evolve(book, event)
+        elif isinstance(event, OF_MODEL):
+            model = self.models.get(event.model) or registry.unregistered(event.model)
+            self.models[event.model] = registry.evolve(model, event, at)
+        elif isinstance(event, PolicyPublished):
+            self.templates[event.name] = Template(event.name, event.version, event.policy)
+        elif isinstance(event, ExportListPublished):
+            self.exports = screening.evolve(self.exports, event)
         elif isinstance(event, MinReaderRaised):
             self.min_reader = max(self.min_reader, event.reader)
 
@@ -78,6 +107,26 @@ class FoldedLedger:
         for name in sorted(self.books):
             yield name, book_to_wire(self.books[name])
 
+    def export_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the export list as docs/formats/state.md writes it, once there is one."""
+        if self.exports.version:
+            yield "0", export_list_to_wire(self.exports)
+
+    def model_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each registered model as docs/formats/state.md writes it, in order of name."""
+        for name in sorted(self.models):
+            yield name, model_to_wire(self.models[name])
+
+    def policy_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each published template as docs/formats/state.md writes it, in order of name."""
+        for name in sorted(self.templates):
+            yield name, template_to_wire(self.templates[name])
+
+    def license_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each licence as docs/formats/state.md writes it, in order of id."""
+        for name in sorted(self.licenses):
+            yield name, license_to_wire(self.licenses[name])
+
     def reservation_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each open reservation as docs/formats/state.md writes it, in order of id."""
         for name in sorted(self.reservations):
@@ -87,12 +136,14 @@ class FoldedLedger:
 def state_lines(ledger: FoldedLedger) -> Iterator[bytes]:
     """Yield the lines of the state format, each canonical JSON and a newline."""
     yield head_line(ledger.position, ledger.min_reader)
-    for _, line in (*book_lines(ledger), *customer_lines(ledger), *reservation_lines(ledger)):
+    of_all = (*book_lines(ledger), *catalogue_lines(ledger))
+    of_customers = (*customer_lines(ledger), *license_lines(ledger), *reservation_lines(ledger))
+    for _, line in (*of_all, *of_customers):
         yield line
 
 
 Lines = Iterator[tuple[str, bytes]]
-"""(id, line) in order of id."""
+"""(id, line), each kind in order of id."""
 
 
 def head_line(position: int, min_reader: int) -> bytes:
@@ -105,9 +156,21 @@ def book_lines(ledger: FoldedLedger) -> Lines:
     return _lines("book", ledger.book_states())
 
 
+def catalogue_lines(ledger: FoldedLedger) -> Lines:
+    """Yield the lines of what else belongs to no customer: export list, models, policies."""
+    yield from _lines("export_list", ledger.export_states())
+    yield from _lines("model", ledger.model_states())
+    yield from _lines("policy", ledger.policy_states())
+
+
 def customer_lines(ledger: FoldedLedger) -> Lines:
     """Yield the lines of the customers."""
     return _lines("customer", ledger.customer_states())
+
+
+def license_lines(ledger: FoldedLedger) -> Lines:
+    """Yield the lines of the licences."""
+    return _lines("license", ledger.license_states())
 
 
 def reservation_lines(ledger: FoldedLedger) -> Lines:

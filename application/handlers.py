@@ -5,9 +5,17 @@ from typing import Any
 
 from tollbook.errors import Invalid, NotFound
 
+from application.draft import Draft
+from application.license_handlers import (
+    LICENSE_RULES,
+    ON_LICENSES,
+    has_license,
+    license_of,
+    licensed,
+)
 from application.ports import Key
-from application.world import READER, Draft
-from domain import pricebook
+from application.world import READER
+from domain import pricebook, registry, screening
 from domain.balance import Balance, check_currency, decide_grant
 from domain.capping import decide_caps
 from domain.command import Command, in_key_order
@@ -30,7 +38,10 @@ from domain.commands import (
 )
 from domain.customer import decide_change, decide_create
 from domain.events import CommandRefused, MinReaderRaised
+from domain.facts import Facts
 from domain.fraud import decide_unblock
+from domain.license_commands import IssueLicense, PublishPolicy
+from domain.licensing import Licensed
 from domain.outcomes import Decision, Refusal
 from domain.parking import (
     ParkedUsage,
@@ -40,11 +51,19 @@ from domain.parking import (
     parked_record,
 )
 from domain.pricebook import PriceBook
+from domain.registry_commands import (
+    PublishExportList,
+    RegisterModel,
+    ReleaseModelVersion,
+    YankModelVersion,
+)
 from domain.reservation import Reservation
 from domain.reserving import decide_extend, decide_release, decide_reserve
 from domain.settling import decide_settle
 
-_NAMING_CUSTOMERS = (Reserve, IssueGrant, ChargeUsage, ChangeCustomer, Unblock, SetCaps)
+_NAMING_CUSTOMERS = (
+    *(Reserve, IssueGrant, ChargeUsage, ChangeCustomer, Unblock, SetCaps, IssueLicense),
+)
 """Commands that say which customer they concern."""
 
 
@@ -55,12 +74,14 @@ class TakenResourceError(Exception):
 def customer_of(draft: Draft, command: Any) -> str | None:
     """Return the customer a command concerns, or None when it concerns the ledger itself.
 
-    Raises NotFound when it names a reservation that does not exist.
+    Raises NotFound when it names a reservation or a licence that does not exist.
     """
     if isinstance(command, _NAMING_CUSTOMERS):
         return command.customer
     if isinstance(command, Settle | Extend | Release):
         return _reservation(draft, command.reservation).customer
+    if isinstance(command, ON_LICENSES):
+        return license_of(draft, command.license).customer
     if isinstance(command, ReleaseUsage):
         return _parked(draft, command).customer
     if isinstance(command, CreateCustomer):
@@ -98,9 +119,19 @@ def decide(draft: Draft, balance: Balance, command: Command, now: int) -> Decisi
 
 
 def _reserve(draft: Draft, balance: Balance, command: Reserve, now: int) -> Decision:
+    under = _licensed(draft, balance, command.license, command.model, command.facts)
     if draft.reservation_in_memory(command.id) is not None or command.id in draft.balances:
         raise TakenResourceError
-    return decide_reserve(balance, _book(draft, balance), command, now)
+    return decide_reserve(balance, _book(draft, balance), command, now, under)
+
+
+def _licensed(
+    draft: Draft, balance: Balance, name: str | None, model: str, facts: Facts | None = None
+) -> Licensed | None:
+    if name is None:
+        return None
+    assert balance.customer is not None
+    return licensed(draft, balance, license_of(draft, name, balance.customer.id), model, facts)
 
 
 def _settle(draft: Draft, balance: Balance, command: Settle, now: int) -> Decision:
@@ -110,7 +141,8 @@ def _settle(draft: Draft, balance: Balance, command: Settle, now: int) -> Decisi
 
 def _extend(draft: Draft, balance: Balance, command: Extend, now: int) -> Decision:
     reservation = _reservation(draft, command.reservation)
-    return decide_extend(balance, reservation, _book(draft, balance), command, now)
+    under = _licensed(draft, balance, reservation.license, reservation.model)
+    return decide_extend(balance, reservation, _book(draft, balance), command, now, under)
 
 
 def _release(draft: Draft, balance: Balance, command: Release, _now: int) -> Decision:
@@ -119,7 +151,9 @@ def _release(draft: Draft, balance: Balance, command: Release, _now: int) -> Dec
 
 def _usage(draft: Draft, balance: Balance, command: ChargeUsage, now: int) -> Decision:
     reservation = _named(draft, command)
-    return decide_usage(balance, reservation, _book(draft, balance), command, now)
+    known = has_license(draft, command.license, command.customer)
+    book = _book(draft, balance)
+    return decide_usage(balance, reservation, book, command, now, has_license=known)
 
 
 def _named(draft: Draft, record: ChargeUsage) -> Reservation | None:
@@ -132,8 +166,10 @@ def _park(_draft: Draft, _balance: Balance, command: ParkUsage, _now: int) -> De
 
 def _release_usage(draft: Draft, balance: Balance, command: ReleaseUsage, now: int) -> Decision:
     parked = _parked(draft, command)
-    reservation = _named(draft, parked_record(parked))
-    return decide_release_usage(balance, parked, reservation, _book(draft, balance), now)
+    record = parked_record(parked)
+    known = has_license(draft, record.license, record.customer)
+    reservation, book = _named(draft, record), _book(draft, balance)
+    return decide_release_usage(balance, parked, reservation, book, now, has_license=known)
 
 
 def _unblock(_draft: Draft, balance: Balance, command: Unblock, _now: int) -> Decision:
@@ -163,6 +199,26 @@ def _publish(draft: Draft, _balance: Balance, command: PublishPrices, now: int) 
     return pricebook.decide_publish(draft.book(command.book.id), command, now)
 
 
+def _register(draft: Draft, _balance: Balance, command: RegisterModel, _now: int) -> Decision:
+    return registry.decide_register(draft.model(command.model), command)
+
+
+def _model_version(
+    draft: Draft, _balance: Balance, command: ReleaseModelVersion, now: int
+) -> Decision:
+    return registry.decide_release(draft.model(command.model), command, now)
+
+
+def _yank(draft: Draft, _balance: Balance, command: YankModelVersion, _now: int) -> Decision:
+    return registry.decide_yank(draft.model(command.model), command)
+
+
+def _export_list(
+    draft: Draft, _balance: Balance, command: PublishExportList, _now: int
+) -> Decision:
+    return screening.decide_publish(draft.export_list(), command)
+
+
 def _raise_reader(_draft: Draft, _balance: Balance, command: RaiseMinReader, _now: int) -> Decision:
     if command.reader > READER:
         raise Invalid.because(
@@ -186,11 +242,18 @@ _RULES: dict[type[Command], Callable[[Draft, Balance, Any, int], Decision]] = {
     Unblock: _unblock,
     SetCaps: _set_caps,
     RaiseMinReader: _raise_reader,
+    RegisterModel: _register,
+    ReleaseModelVersion: _model_version,
+    YankModelVersion: _yank,
+    PublishExportList: _export_list,
+    **LICENSE_RULES,
 }
 
 _FOR_NOBODY = (
     *(CreateCustomer, PublishPrices, RaiseMinReader),
     *(ChargeUsage, ParkUsage, ReleaseUsage),
+    *(RegisterModel, ReleaseModelVersion, YankModelVersion, PublishExportList),
+    PublishPolicy,
 )
 """Commands that need no customer who exists; usage that names nobody is parked."""
 

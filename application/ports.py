@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
+from tollbook.tokens import SigningKey
+
 from domain.balance import Balance
 from domain.event import Recorded
 
@@ -115,8 +117,22 @@ class EventStore(Protocol):
     def stream_events(self, stream: str, position: int) -> Iterator[Recorded]:
         """Yield a stream's events up to a position."""
 
+    def customers_events(
+        self, after: Sequence[tuple[str, int]], position: int
+    ) -> Iterator[Recorded]:
+        """Yield events of many customers, each from after a sequence number, up to a position.
+
+        Each customer's come in order, and the customers in any.
+        """
+
+    def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
+        """Yield the events of many streams up to a position, each stream's in order."""
+
     def snapshot(self, customer: str) -> Snapshot | None:
         """Return the customer's newest usable snapshot."""
+
+    def snapshots(self, customers: Sequence[str]) -> dict[str, Snapshot]:
+        """Return the newest usable snapshots of those customers that have one."""
 
     def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         """Keep these snapshots in place of older ones."""
@@ -143,3 +159,20 @@ class Vault(Protocol):
 
     def open(self, customer: str, field: str, sealed: str) -> str | None:
         """Return the text, or None when the customer's key was destroyed."""
+
+
+class LicenseSecrets(Protocol):
+    """Hashes what is secret about licences, and signs for the ledger; raises Unavailable."""
+
+    @property
+    def signing_key(self) -> SigningKey:
+        """The key that signs leases and decisions now."""
+
+    def public_keys(self) -> list[bytes]:
+        """Return the raw public keys whose tokens hold, the newest first."""
+
+    def key_hash(self, text: str) -> str:
+        """Return the keyed hash of a licence key; raises Invalid for text that is none."""
+
+    def component_hash(self, license_id: str, name: str, value: str) -> str:
+        """Return the keyed hash of a hardware component of a machine."""

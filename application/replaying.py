@@ -15,9 +15,11 @@ from tollbook.times import format_instant, parse_instant
 from application.folded import (
     FoldedLedger,
     book_lines,
+    catalogue_lines,
     customer_lines,
     hash_lines,
     head_line,
+    license_lines,
     reservation_lines,
 )
 from domain.event import Event
@@ -90,7 +92,9 @@ class FoldedShare(NamedTuple):
     """What a share came to: (id, line) pairs of the state format, each kind in order of id."""
 
     books: list[tuple[str, bytes]]
+    catalogue: list[tuple[str, bytes]]
     customers: list[tuple[str, bytes]]
+    licenses: list[tuple[str, bytes]]
     reservations: list[tuple[str, bytes]]
     min_reader: int
 
@@ -98,7 +102,7 @@ class FoldedShare(NamedTuple):
 def fold_share(
     reader: ReplayReader, last: int, share: Share, progress: Progress | None = None
 ) -> FoldedShare:
-    """Fold a share of the customers, and all price books, up to a position."""
+    """Fold a share of the customers, and what belongs to none, up to a position."""
     ledger = FoldedLedger()
     for chunk in reader.facts(last, share):
         for event, customer, command, at in chunk:
@@ -107,7 +111,9 @@ def fold_share(
             progress(len(chunk))
     return FoldedShare(
         list(book_lines(ledger)),
+        list(catalogue_lines(ledger)),
         list(customer_lines(ledger)),
+        list(license_lines(ledger)),
         list(reservation_lines(ledger)),
         ledger.min_reader,
     )
@@ -135,13 +141,16 @@ def replay(
         recorded_at = chunk[-1][1]
     shares = [fold_share(reader, last, Share(), progress)] if wait is None else wait()
     customers = list(merge(*(share.customers for share in shares)))
+    licenses = list(merge(*(share.licenses for share in shares)))
     reservations = list(merge(*(share.reservations for share in shares)))
-    books = shares[0].books
+    books, catalogue = shares[0].books, shares[0].catalogue
     return ReplayReport(
         position=last,
         recorded_at=recorded_at,
         root=tree.root().hex(),
-        state_hash=_hash(last, shares[0].min_reader, (books, customers, reservations)),
+        state_hash=_hash(
+            last, shares[0].min_reader, (books, catalogue, customers, licenses, reservations)
+        ),
         customers=len(customers),
         price_books=len(books),
         open_reservations=len(reservations),

@@ -6,8 +6,8 @@ from tollbook.errors import NotFound, Unavailable
 
 from application.answers import Answer
 from application.executor import Executor
+from application.loading import load_balance, load_book, load_parked, load_reservation
 from application.ports import ConnectionLostError, EventStore, Vault
-from application.world import load_balance, load_book, load_parked, load_reservation
 from domain import capping
 from domain.balance import Balance, BalanceView, view
 from domain.commands import PublishPrices, parse

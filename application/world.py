@@ -1,25 +1,39 @@
-"""The state in memory: aggregates as of one position, and a batch's changes on top of it.
+"""The state in memory: aggregates as of one position, which may be forgotten at any time.
 
-Memory is only a cache of a position. A draft lies over the world while a batch is decided. The
-world advances by it when the batch is sent, so that the next one can be decided meanwhile; if the
-batch was not committed, the world goes back to the position before it. Nobody is answered, and
-nothing is read, from here before the commit.
+Memory is only a cache of a position. The changes of a batch that is being decided lie over it, in
+`application.draft`. Nobody is answered, and nothing is read, from here before the commit.
 """
 
 from typing import Any
 
 from tollbook.errors import Unavailable
 
+from application.loading import (
+    load_balance,
+    load_book,
+    load_export_list,
+    load_license,
+    load_model,
+    load_parked,
+    load_reservation,
+    load_template,
+)
 from application.moments import Moments
 from application.ports import EventStore
-from domain import parking, pricebook, reservation
+from domain import pricebook, registry, reservation, screening
 from domain.balance import Balance
 from domain.event import Event, Recorded
 from domain.events import MinReaderRaised, PricesPublished
 from domain.folding import evolve
+from domain.license import License
+from domain.license_events import OF_LICENSE, PolicyPublished
+from domain.license_life import Template
 from domain.parking import ParkedUsage
 from domain.pricebook import PriceBook
+from domain.registry import Model
+from domain.registry_events import OF_MODEL, ExportListPublished
 from domain.reservation import Reservation
+from domain.screening import ExportList
 from domain.usage_events import UsageParked, UsageReleased
 
 READER = 1
@@ -28,6 +42,8 @@ READER = 1
 BALANCES_MAX = 50_000
 RESERVATIONS_MAX = 50_000
 PARKED_MAX = 5_000
+MODELS_MAX = 5_000
+LICENSES_MAX = 50_000
 """How many aggregates stay in memory; the rest is loaded again when needed."""
 
 
@@ -44,6 +60,10 @@ class World:
         self.reservations: dict[str, Reservation | None] = {}
         self.books: dict[str, PriceBook] = {}
         self.parked: dict[str, ParkedUsage] = {}
+        self.models: dict[str, Model] = {}
+        self.exports: ExportList | None = None
+        self.licenses: dict[str, License] = {}
+        self.templates: dict[str, Template] = {}
         self.ledger_version = 0
         self.reset()
 
@@ -63,6 +83,10 @@ class World:
         self.reservations.clear()
         self.books.clear()
         self.parked.clear()
+        self.models.clear()
+        self.licenses.clear()
+        self.templates.clear()
+        self.exports = None
 
     def balance(self, customer: str) -> Balance:
         """Return a customer's balance; an unknown customer has an empty one."""
@@ -98,6 +122,37 @@ class World:
                 self.parked[name] = found
         return found
 
+    def model(self, name: str) -> Model:
+        """Return a model of the registry; one that nobody has registered has no versions."""
+        found = self.models.get(name)
+        if found is None:
+            found = self.models[name] = load_model(self._store, name, self.position)
+        return found
+
+    def export_list(self) -> ExportList:
+        """Return the export list in force."""
+        if self.exports is None:
+            self.exports = load_export_list(self._store, self.position)
+        return self.exports
+
+    def license(self, name: str) -> License | None:
+        """Return a licence, or None when there is none by that id."""
+        found = self.licenses.get(name)
+        if found is None:
+            found = load_license(self._store, name, self.position)
+            if found is not None:
+                self.licenses[name] = found
+        return found
+
+    def template(self, name: str) -> Template | None:
+        """Return the newest version of a policy template, or None when there is none."""
+        found = self.templates.get(name)
+        if found is None:
+            found = load_template(self._store, name, self.position)
+            if found is not None:
+                self.templates[name] = found
+        return found
+
     def apply(self, recorded: Recorded) -> None:
         """Apply an event that another writer appended, to what is in memory."""
         event = recorded.event
@@ -117,6 +172,16 @@ class World:
             self.ledger_version = recorded.stream_version
         if isinstance(event, UsageParked | UsageReleased):
             self.parked.pop(event.parked, None)  # seldom met again: loaded when it is
+        if isinstance(event, OF_MODEL):
+            model = self.models.get(event.model)
+            if model is not None and recorded.stream_version == model.version + 1:
+                self.models[event.model] = registry.evolve(model, event, recorded.recorded_at)
+        if isinstance(event, OF_LICENSE):
+            self.licenses.pop(event.license, None)  # seldom changed: loaded when it is needed
+        if isinstance(event, PolicyPublished):
+            self.templates.pop(event.name, None)
+        if isinstance(event, ExportListPublished) and self.exports is not None:
+            self.exports = screening.evolve(self.exports, event)
         self.position = recorded.position
         self.recorded_at = max(self.recorded_at, recorded.recorded_at)
 
@@ -134,6 +199,8 @@ class World:
         _trim(self.balances, BALANCES_MAX)
         _trim(self.reservations, RESERVATIONS_MAX)
         _trim(self.parked, PARKED_MAX)
+        _trim(self.models, MODELS_MAX)
+        _trim(self.licenses, LICENSES_MAX)
 
 
 def _trim(cache: dict[str, Any], most: int) -> None:
@@ -163,96 +230,6 @@ def catch_up(world: World, store: EventStore) -> None:
         first = False
 
 
-class Draft:
-    """A batch's view of the world: its own changes first, then what is committed."""
-
-    def __init__(self, world: World) -> None:
-        """Start without changes."""
-        self._world = world
-        self.balances: dict[str, Balance] = {}
-        self.reservations: dict[str, Reservation | None] = {}
-        self.books: dict[str, PriceBook] = {}
-        self.parked: dict[str, ParkedUsage] = {}
-        self.position = world.position
-        self.recorded_at = world.recorded_at
-        self.ledger_version = world.ledger_version
-
-    def balance(self, customer: str) -> Balance:
-        """Return the balance as this batch has left it."""
-        found = self.balances.get(customer)
-        return self._world.balance(customer) if found is None else found
-
-    def reservation(self, name: str) -> Reservation | None:
-        """Return the reservation as this batch has left it."""
-        found = self.reservations.get(name)
-        return self._world.reservation(name) if found is None else found
-
-    def reservation_in_memory(self, name: str) -> Reservation | None:
-        """Return a reservation if it is in memory; never asks the store."""
-        return self.reservations.get(name) or self._world.reservations.get(name)
-
-    def copy(self) -> "Draft":
-        """Return a draft that can be gone back to when a group of commands fails."""
-        other = Draft(self._world)
-        other.balances = self.balances.copy()
-        other.reservations = self.reservations.copy()
-        other.books = self.books.copy()
-        other.parked = self.parked.copy()
-        other.position, other.recorded_at = self.position, self.recorded_at
-        other.ledger_version = self.ledger_version
-        return other
-
-    def book(self, name: str) -> PriceBook:
-        """Return the price book as this batch has left it."""
-        found = self.books.get(name)
-        return self._world.book(name) if found is None else found
-
-    def parked_usage(self, name: str) -> ParkedUsage | None:
-        """Return the parked usage record as this batch has left it."""
-        found = self.parked.get(name)
-        return self._world.parked_usage(name) if found is None else found
-
-    def advance(self) -> "Undo":
-        """Make this batch's changes the state that the next batch is decided on.
-
-        Returns what takes them back, should the batch turn out not to be committed.
-        """
-        world = self._world
-        undo = Undo(world, {name: _sequence(world, name) for name in self.balances})
-        world.balances.update(self.balances)
-        world.reservations.update(self.reservations)
-        world.books.update(self.books)
-        world.parked.update(self.parked)
-        world.position, world.recorded_at = self.position, self.recorded_at
-        world.ledger_version = self.ledger_version
-        world.trim()
-        return undo
-
-
-def _sequence(world: World, customer: str) -> int:
-    known = world.balances.get(customer)
-    return 0 if known is None else known.sequence
-
-
-class Undo:
-    """The way back to the position before a batch that was not committed."""
-
-    def __init__(self, world: World, sequences: dict[str, int]) -> None:
-        """Remember where the world stands, and each concerned customer's event number."""
-        self._world = world
-        self._marks = world.position, world.recorded_at, world.ledger_version
-        self.sequences = sequences
-
-    def take_back(self) -> None:
-        """Stand at the old position again, and forget all state.
-
-        What was loaded since then may hold other writers' events, so it is loaded anew.
-        """
-        world = self._world
-        world.forget()
-        world.position, world.recorded_at, world.ledger_version = self._marks
-
-
 def check_reader(event: Event) -> None:
     """Stop code that is too old for what may be written from this event on."""
     if isinstance(event, MinReaderRaised) and event.reader > READER:
@@ -261,38 +238,3 @@ def check_reader(event: Event) -> None:
             f"this one reads {READER}: upgrade it",
             reader=event.reader,
         )
-
-
-def load_balance(store: EventStore, customer: str, position: int) -> Balance:
-    """Fold a customer's events up to a position, from the newest usable snapshot on."""
-    balance = Balance()
-    snapshot = store.snapshot(customer)
-    if snapshot is not None and snapshot.position <= position:
-        balance = snapshot.balance
-    for recorded in store.customer_events(customer, balance.sequence, position):
-        balance = evolve(balance, recorded.event, recorded.recorded_at)
-    return balance
-
-
-def load_reservation(store: EventStore, name: str, position: int) -> Reservation | None:
-    """Fold a reservation's stream up to a position."""
-    state: Reservation | None = None
-    for recorded in store.stream_events(f"reservation-{name}", position):
-        state = reservation.evolve(state, recorded.event, recorded.recorded_at, recorded.command)
-    return state
-
-
-def load_parked(store: EventStore, name: str, position: int) -> ParkedUsage | None:
-    """Fold a parked usage record's stream up to a position."""
-    state: ParkedUsage | None = None
-    for recorded in store.stream_events(f"usage-{name}", position):
-        state = parking.evolve(state, recorded.event, recorded.position, recorded.command)
-    return state
-
-
-def load_book(store: EventStore, name: str, position: int) -> PriceBook:
-    """Fold a price book's stream up to a position."""
-    book = PriceBook(name)
-    for recorded in store.stream_events(f"prices-{name}", position):
-        book = pricebook.evolve(book, recorded.event)
-    return book

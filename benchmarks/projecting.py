@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import closing
 
 from adapters.event_store.store import PostgresEventStore
+from application.loading import load_balance
 from application.replaying import Target
-from application.world import load_balance
 from benchmarks.bench import Bench
 from benchmarks.long_ledger import BUSY, EVENTS_PER_CUSTOMER, LongLedger, long_ledger
 from domain.balance import view

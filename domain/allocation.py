@@ -46,24 +46,33 @@ def available(grants: Iterable[Grant], model: str, now: int) -> int:
 
 
 def draw(
-    grants: Iterable[Grant], model: str, now: int, amount: int, own: Mapping[str, int] | None = None
+    grants: Iterable[Grant],
+    model: str,
+    now: int,
+    amount: int,
+    own: Mapping[str, int] | None = None,
+    spare: int | None = None,
 ) -> tuple[Parts, int]:
     """Draw an amount along the burn order; return the parts and what no grant covered.
 
     `own` is what a hold of the caller's has in each grant already: it may be drawn even when the
-    grant has expired since, because money held before the expiry stays good for its hold.
+    grant has expired since, because money held before the expiry stays good for its hold. `spare`
+    is the most that may be drawn of free money in all; without it, that is all there is.
     """
     parts = []
     for grant in grants:
         if amount <= 0:
             break
-        usable = grant.free if grant.serves(model, now) else 0
-        if own:
-            usable += own.get(grant.id, 0)
-        taken = min(usable, amount)
+        has = own.get(grant.id, 0) if own else 0
+        free = grant.free if grant.serves(model, now) else 0
+        if spare is not None and free > spare:
+            free = spare
+        taken = min(has + free, amount)
         if taken > 0:
             parts.append((grant.id, taken))
             amount -= taken
+            if spare is not None and taken > has:
+                spare -= taken - has
     return tuple(parts), amount
 
 

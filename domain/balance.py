@@ -13,12 +13,13 @@ from tollbook.errors import Invalid
 from tollbook.times import format_instant
 
 from domain.activity import Activity
-from domain.allocation import NEVER, Grant
+from domain.allocation import NEVER, Grant, available
 from domain.commands import IssueGrant
 from domain.customer import Customer
 from domain.event import Event
 from domain.events import GrantIssued, GrantsExpired, HoldsExpired
 from domain.holds import Hold, Holds
+from domain.license_use import Uses
 from domain.metering import Meters
 from domain.values import AMOUNT_MAX
 
@@ -70,12 +71,33 @@ class Balance(NamedTuple):
     """When the account was unblocked last; 0 if it never was."""
     meters: Meters = ()
     """Caps, and what counts against them."""
+    uses: Uses = Uses()
+    """Licences with limits or leases, and what counts against them."""
+
+    def credit_left(self) -> int:
+        """Return the credit that is neither used nor held; below zero after a lowered limit."""
+        limit = self.customer.credit_limit if self.customer else 0
+        return limit - self.overdraft - self.credit_held
 
     def credit_room(self) -> int:
-        """Return how much of the credit limit is neither used nor held; never below zero."""
-        if self.customer is None:
-            return 0
-        return max(0, self.customer.credit_limit - self.overdraft - self.credit_held)
+        """Return how much credit can still be taken; never below zero."""
+        return max(0, self.credit_left())
+
+    def spare(self, now: int) -> int | None:
+        """Return the most that may be drawn of free money in grants; None for all of it.
+
+        Credit beyond a limit that was lowered since stands against the grants of every model, so
+        that nothing that is drawn makes the available money negative.
+        """
+        left = self.credit_left()
+        if left >= 0:
+            return None
+        return max(0, sum(grant.free for grant in self.grants if now < grant.expires_at) + left)
+
+    def reach(self, model: str, now: int) -> int:
+        """Return the most that a new hold for a model could take."""
+        usable, spare = available(self.grants, model, now), self.spare(now)
+        return (usable if spare is None else min(usable, spare)) + self.credit_room()
 
     def volume(self, model: str, period: str) -> int:
         """Return the tokens of a model charged in a billing period so far."""
@@ -104,9 +126,8 @@ def view(balance: Balance, now: int) -> BalanceView:
         lapsed += sum(part for name, part in hold.parts if _lapsed(balance, name, now))
     limit = balance.customer.credit_limit if balance.customer else 0
     breakage = balance.breakage + lapsed
-    available = balance.granted - balance.spent - breakage - held + limit
     return BalanceView(
-        available,
+        balance.granted - balance.spent - breakage - held + limit,
         held,
         balance.granted,
         balance.spent,

@@ -13,7 +13,16 @@ from tollbook.errors import Invalid
 
 from domain.cap import Caps
 from domain.command import CONFIG, Command, in_key_order, read
+from domain.facts import FactsBody
+from domain.license_commands import LICENSE_COMMANDS
+from domain.license_events import KeyHash
 from domain.pricebook_format import PriceBookBody
+from domain.registry_commands import (
+    PublishExportList,
+    RegisterModel,
+    ReleaseModelVersion,
+    YankModelVersion,
+)
 from domain.units import Usage
 from domain.values import (
     Amount,
@@ -99,6 +108,9 @@ class Reserve(Command):
     estimate: Usage
     ttl_seconds: int | None = Field(default=None, ge=1, le=TTL_MAX_SECONDS)
     license: Id | None = None
+    license_key: KeyHash | None = None
+    facts: FactsBody | None = None
+    request_hash: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
@@ -122,6 +134,8 @@ class Settle(Command):
     usage: Usage
     occurred_at: InstantIn | None = None
     final: bool = True
+    request_hash: Digest | None = None
+    response_hash: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
@@ -201,25 +215,29 @@ class RaiseMinReader(Command):
     reader: int = Field(ge=1, le=1_000_000)
 
 
-COMMANDS: dict[str, type[Command]] = {
-    kind.KIND: kind
-    for kind in (
-        CreateCustomer,
-        ChangeCustomer,
-        IssueGrant,
-        PublishPrices,
-        Reserve,
-        Extend,
-        Settle,
-        Release,
-        ChargeUsage,
-        ParkUsage,
-        ReleaseUsage,
-        Unblock,
-        SetCaps,
-        RaiseMinReader,
-    )
-}
+_KINDS: tuple[type[Command], ...] = (
+    CreateCustomer,
+    ChangeCustomer,
+    IssueGrant,
+    PublishPrices,
+    Reserve,
+    Extend,
+    Settle,
+    Release,
+    ChargeUsage,
+    ParkUsage,
+    ReleaseUsage,
+    Unblock,
+    SetCaps,
+    RaiseMinReader,
+    RegisterModel,
+    ReleaseModelVersion,
+    YankModelVersion,
+    PublishExportList,
+    *LICENSE_COMMANDS,
+)
+
+COMMANDS = {kind.KIND: kind for kind in _KINDS}
 _ADAPTERS = {kind: TypeAdapter(command) for kind, command in COMMANDS.items()}
 
 

@@ -41,6 +41,10 @@ class Event:
         """Return the kind under which the command's id is kept for ever."""
         return self.KIND
 
+    def other_ids(self) -> tuple[tuple[str, str, str], ...]:
+        """Return what this fact takes for ever besides its command's id: (kind, scope, id)."""
+        return ()
+
 
 class Recorded(NamedTuple):
     """An event with its envelope, as the ledger keeps it."""

@@ -7,8 +7,12 @@ given, so that the same id with another body can be refused by naming the field.
 from typing import Any, Literal
 
 from domain import guard_events as _guard_events  # noqa: F401 - defining events registers them
+from domain import license_events as _license_events  # noqa: F401 - defining events registers them
+from domain import registry_events as _registry_events  # noqa: F401 - registers them as well
 from domain import usage_events as _more_events  # noqa: F401 - defining events registers them
 from domain.event import Event, event
+from domain.facts import FactsBody
+from domain.license_events import KeyHash
 from domain.units import Usage
 from domain.values import Currency, Digest, GrantAmounts, Id, Instant, KeyText, Money, Name, Text
 
@@ -95,12 +99,17 @@ class ReservationHeld(Event):
 
     credit: Money
     customer: Id
+    decision: dict[str, Any] | None = None
+    """What the licence said: the policy's version, and what its limits leave."""
     estimate: Usage
     expires_at: Instant
+    facts: FactsBody | None = None
     grants: GrantAmounts
     held: Money
     license: Id | None = None
+    license_key: KeyHash | None = None
     model: Name
+    request_hash: Digest | None = None
     reservation: Id
     ttl_seconds: int | None = None
 
@@ -115,6 +124,7 @@ class ReservationExtended(Event):
 
     credit: Money
     customer: Id
+    decision: dict[str, Any] | None = None
     estimate: Usage | None = None
     expires_at: Instant
     grants: GrantAmounts
@@ -138,6 +148,8 @@ class ReservationSettled(Event):
     from_balance: Money
     grants: GrantAmounts
     license: Id | None = None
+    licensed: Id | None = None
+    """The reservation's licence, when the hold had run out and had given its units back."""
     model: Name
     occurred_at: Instant | None = None
     period: str

@@ -23,10 +23,11 @@ from domain.events import (
 )
 from domain.guard_events import AccountBlocked, AccountUnblocked, CapsSet
 from domain.holds import Hold
+from domain.license_folding import OF_USE, uses_after
 from domain.metering import Used, reheld, rezoned, set_up
 from domain.metering import counted as metered
 from domain.pricing import token_volume
-from domain.reservation import added, remaining
+from domain.reservation import expected, remaining
 
 Changes = dict[str, Any]
 """Fields of a balance and their new values."""
@@ -44,6 +45,10 @@ def evolve(balance: Balance, event: Event, at: int) -> Balance:
         meters = changes.get("meters", balance.meters)
         names = _reservations(event)
         changes["meters"] = reheld(meters, balance.holds, changes["holds"], names)
+    if kind in OF_USE:
+        uses = uses_after(balance, event, at, changes.get("holds", balance.holds))
+        if uses is not None:
+            changes["uses"] = uses
     changes["sequence"] = balance.sequence + 1
     if kind in _OWN:
         changes["own_version"] = balance.own_version + 1
@@ -60,9 +65,16 @@ def _with_earliest_expiry(balance: Balance) -> Balance:
     return balance._replace(next_expiry=earliest_expiry(balance))
 
 
-def _held(balance: Balance, event: ReservationHeld) -> Changes:
+def _held(balance: Balance, event: ReservationHeld, at: int) -> Changes:
     hold = Hold(
-        event.held, event.expires_at, event.grants, event.credit, event.model, event.estimate
+        event.held,
+        event.expires_at,
+        event.grants,
+        event.credit,
+        event.model,
+        event.estimate,
+        event.license,
+        at if event.license is not None else 0,
     )
     return {
         "grants": _set_aside(balance.grants, event.grants),
@@ -87,9 +99,15 @@ def _extended(balance: Balance, event: ReservationExtended) -> Changes:
         merged[name] = merged.get(name, 0) + part
     grants = _set_aside(balance.grants, event.grants)
     parts = tuple((grant.id, merged[grant.id]) for grant in grants if grant.id in merged)
-    estimate = added(hold.estimate, event.estimate or {})
+    estimate = expected(hold.estimate, event.estimate or {})
     credit = hold.credit + event.credit
-    larger = Hold(event.held, event.expires_at, parts, credit, hold.model, estimate)
+    larger = hold._replace(
+        amount=event.held,
+        expires_at=event.expires_at,
+        parts=parts,
+        credit=credit,
+        estimate=estimate,
+    )
     return {
         "grants": grants,
         "holds": balance.holds.put(event.reservation, larger),
@@ -123,7 +141,8 @@ def _partly_used(balance: Balance, event: ReservationSettled, hold: Hold) -> Cha
     credit = min(event.credit, hold.credit)
     amount = hold.amount - sum(used.values()) - credit
     estimate = remaining(hold.estimate, event.usage)
-    smaller = Hold(amount, hold.expires_at, kept, hold.credit - credit, hold.model, estimate)
+    credit_left = hold.credit - credit
+    smaller = hold._replace(amount=amount, parts=kept, credit=credit_left, estimate=estimate)
     return {
         "grants": moved(balance.grants, free, {name: -part for name, part in used.items()}),
         "holds": balance.holds.put(event.reservation, smaller),
@@ -211,7 +230,6 @@ _FOLDS: dict[type[Event], Callable[[Balance, Any], Changes]] = {
     GrantIssued: _granted,
     GrantsExpired: _grants_expired,
     HoldsExpired: _holds_expired,
-    ReservationHeld: _held,
     ReservationExtended: _extended,
     ReservationSettled: _settled,
     ReservationReleased: _released,
@@ -263,6 +281,7 @@ def _reservations(event: Any) -> list[str]:
 
 
 _TIMED: dict[type[Event], Callable[[Balance, Any, int], Changes]] = {
+    ReservationHeld: _held,
     ReservationSettled: _used,
     UsageCharged: _used,
     CustomerChanged: _rezoned,
@@ -270,7 +289,7 @@ _TIMED: dict[type[Event], Callable[[Balance, Any, int], Changes]] = {
     AccountUnblocked: _unblocked,
     CapsSet: _caps_set,
 }
-"""What else an event changes, where the time of its recording matters."""
+"""What an event changes where the time of its recording matters."""
 
 _OWN = frozenset(
     {

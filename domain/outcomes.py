@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 from tollbook.amounts import format_pico
 
+from domain.denials import DENIALS, LIFE_REFUSALS
 from domain.event import Event
 
 
@@ -34,7 +35,11 @@ REFUSALS = {
     "account_blocked": "the account is blocked after unusual use, until somebody unblocks it",
     "not_blocked": "the account is not blocked",
     "usage_capped": "what is used and held leaves no room for this under a usage cap",
+    "already_yanked": "the version of the model was yanked before",
     "volume_exceeded": "a billing period counts at most 2^53 - 1 tokens of a model",
+    "unknown_license": "the customer has no licence by the id that a usage record names",
+    **DENIALS,
+    **LIFE_REFUSALS,
 }
 """Every code under which a rule of this domain refuses, with its meaning."""
 

@@ -82,12 +82,14 @@ def decide_usage(
     book: PriceBook,
     command: ChargeUsage,
     now: int,
+    *,
+    has_license: bool = True,
 ) -> tuple[Event, ...]:
     """Charge a usage record, or park it with the rule that forbids it.
 
     `reservation` is the one that the record names, if it names one and there is one.
     """
-    decision = charged(balance, reservation, book, command, now)
+    decision = charged(balance, reservation, book, command, now, has_license=has_license)
     return (_parking(command, decision),) if isinstance(decision, Refusal) else decision
 
 
@@ -124,6 +126,8 @@ def decide_release_usage(
     reservation: Reservation | None,
     book: PriceBook,
     now: int,
+    *,
+    has_license: bool = True,
 ) -> Decision:
     """Charge a parked record after all, once; a record that no rule lets through stays parked."""
     if parked.status == "released":
@@ -134,7 +138,9 @@ def decide_release_usage(
             {"first_outcome": outcome, "parked": parked.id},
         )
     command = parked_record(parked)
-    decision = charged(balance, reservation, book, command, now, record=command.id)
+    decision = charged(
+        balance, reservation, book, command, now, command.id, has_license=has_license
+    )
     if isinstance(decision, Refusal):
         return decision
     charge = decision[0]

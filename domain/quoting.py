@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from domain.allocation import available
 from domain.balance import Balance, due
-from domain.commands import CONFIG, Reserve, parse, read
+from domain.command import CONFIG, read
+from domain.commands import Reserve, parse
 from domain.events import ReservationHeld
 from domain.folding import evolve
 from domain.outcomes import Refusal, money
@@ -72,7 +72,7 @@ def quote(balance: Balance, book: PriceBook, request: QuoteRequest, now: int) ->
         None if isinstance(price, Refusal) else price.version,
         book.id,
         held,
-        available(balance.grants, model, now) + balance.credit_room(),
+        balance.reach(model, now),
         why,
     )
 

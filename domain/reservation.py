@@ -35,6 +35,7 @@ class Reservation(NamedTuple):
     outcome: dict[str, Any] | None
     """What closed it, as later refusals name it."""
     version: int
+    license: str | None = None
 
 
 def remaining(estimate: Quantities, used: Quantities) -> Quantities:
@@ -49,6 +50,13 @@ def added(one: Quantities, other: Quantities) -> Quantities:
     if not one:
         return other
     return {unit: one.get(unit, 0) + other.get(unit, 0) for unit in sorted({*one, *other})}
+
+
+def expected(estimate: Quantities, more: Quantities) -> Quantities:
+    """Return what a hold counts on after more was added; it is one request unless it said more."""
+    if "requests" in more and "requests" not in estimate:
+        estimate = {**estimate, "requests": 1}
+    return added(estimate, more)
 
 
 def evolve(
@@ -68,6 +76,7 @@ def evolve(
             "open",
             None,
             1,
+            event.license,
         )
     if reservation is None:
         return None
@@ -105,4 +114,5 @@ def _settled(reservation: Reservation, event: ReservationSettled, command: str) 
         "settled" if event.final else "open",
         outcome,
         reservation.version + 1,
+        reservation.license,
     )

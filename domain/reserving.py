@@ -1,5 +1,7 @@
 """The rules of a hold: how large, how long, and whether there is money for it (A6, A8, A9)."""
 
+from typing import Any
+
 from tollbook.times import format_instant
 
 from domain.allocation import draw
@@ -9,6 +11,7 @@ from domain.commands import TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS, Extend, Releas
 from domain.customer import Customer
 from domain.events import ReservationExtended, ReservationHeld, ReservationReleased
 from domain.fraud import stopped
+from domain.licensing import Ask, Licensed, admitted, extended
 from domain.outcomes import Decision, Refusal, money
 from domain.periods import billing_period
 from domain.pricebook import PriceBook
@@ -80,10 +83,9 @@ def funded(
     balance: Balance, customer: Customer, model: str, now: int, amount: int
 ) -> tuple[tuple[tuple[str, int], ...], int] | Refusal:
     """Draw an amount from grants, then from the credit limit; refuse when it does not reach."""
-    parts, uncovered = draw(balance.grants, model, now, amount)
-    room = balance.credit_room() if uncovered else 0
-    if uncovered > room:
-        have = amount - uncovered + room
+    parts, uncovered = draw(balance.grants, model, now, amount, spare=balance.spare(now))
+    if uncovered and uncovered > balance.credit_room():
+        have = balance.reach(model, now)
         currency = customer.currency
         return Refusal(
             "insufficient_balance",
@@ -94,13 +96,25 @@ def funded(
     return parts, uncovered
 
 
-def decide_reserve(balance: Balance, book: PriceBook, command: Reserve, now: int) -> Decision:
-    """Hold the worst price of the estimate until the hold expires, or say what is missing."""
+def decide_reserve(
+    balance: Balance,
+    book: PriceBook,
+    command: Reserve,
+    now: int,
+    licensed: Licensed | None = None,
+) -> Decision:
+    """Hold the worst price of the estimate until the hold expires, or say what is missing.
+
+    `licensed` is the licence that the command names, if it names one: it is decided here too.
+    """
     customer = balance.customer
     assert customer is not None
     blocked = stopped(balance)
     if blocked is not None:
         return blocked
+    admission = None if licensed is None else _admission(licensed, command, now)
+    if isinstance(admission, Refusal):
+        return admission
     expires_at = now + (command.ttl_seconds or TTL_DEFAULT_SECONDS) * SECOND
     held = required(balance, book, command.model, command.estimate, now, expires_at)
     if isinstance(held, Refusal):
@@ -115,20 +129,34 @@ def decide_reserve(balance: Balance, book: PriceBook, command: Reserve, now: int
         ReservationHeld(
             credit=drawn[1],
             customer=command.customer,
+            decision=admission,
             estimate=command.estimate,
             expires_at=expires_at,
+            facts=command.facts,
             grants=drawn[0],
             held=held,
             license=command.license,
+            license_key=command.license_key,
             model=command.model,
+            request_hash=command.request_hash,
             reservation=command.id,
             ttl_seconds=command.ttl_seconds,
         ),
     )
 
 
+def _admission(licensed: Licensed, command: Reserve, now: int) -> dict[str, Any] | Refusal:
+    ask = Ask(command.model, command.estimate, command.facts, command.license_key)
+    return admitted(licensed, ask, now, channel="api")
+
+
 def decide_extend(
-    balance: Balance, reservation: Reservation, book: PriceBook, command: Extend, now: int
+    balance: Balance,
+    reservation: Reservation,
+    book: PriceBook,
+    command: Extend,
+    now: int,
+    licensed: Licensed | None = None,
 ) -> Decision:
     """Add units or time to an open hold; it never shrinks and never ends earlier."""
     customer = balance.customer
@@ -142,11 +170,12 @@ def decide_extend(
     blocked = stopped(balance)
     if blocked is not None:
         return blocked
-    expires_at = reservation.expires_at
-    if command.ttl_seconds is not None:
-        latest = reservation.opened_at + EXTENDED_MAX
-        expires_at = max(expires_at, min(now + command.ttl_seconds * SECOND, latest))
-    estimate = added(remaining(reservation.estimate, reservation.used), command.estimate or {})
+    more_units = command.estimate or {}
+    admission = None if licensed is None else extended(licensed, reservation.model, more_units, now)
+    if isinstance(admission, Refusal):
+        return admission
+    expires_at = _later_end(reservation, command.ttl_seconds, now)
+    estimate = added(remaining(reservation.estimate, reservation.used), more_units)
     needed = required(balance, book, reservation.model, estimate, now, expires_at)
     if isinstance(needed, Refusal):
         return needed
@@ -162,6 +191,7 @@ def decide_extend(
         ReservationExtended(
             credit=drawn[1],
             customer=customer.id,
+            decision=admission,
             estimate=command.estimate,
             expires_at=expires_at,
             grants=drawn[0],
@@ -170,6 +200,13 @@ def decide_extend(
             ttl_seconds=command.ttl_seconds,
         ),
     )
+
+
+def _later_end(reservation: Reservation, ttl_seconds: int | None, now: int) -> int:
+    if ttl_seconds is None:
+        return reservation.expires_at
+    latest = reservation.opened_at + EXTENDED_MAX
+    return max(reservation.expires_at, min(now + ttl_seconds * SECOND, latest))
 
 
 def decide_release(balance: Balance, reservation: Reservation, command: Release) -> Decision:

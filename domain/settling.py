@@ -77,21 +77,16 @@ def paid(
     """Say who pays an amount, in burn order.
 
     A final settlement gives its hold back first and then draws from everything available; a part
-    uses up its own hold before it draws on anything else. Credit comes last.
+    uses up its own hold before it draws on anything else. Credit comes last. What the hold has
+    stays good for it, also when its grant has expired or the credit limit was lowered since.
     """
-    room = balance.credit_room()
-    if hold is None:
-        grants, uncovered = draw(balance.grants, model, now, amount)
-        credit = min(uncovered, room)
-        return Paid(grants, credit, uncovered - credit)
-    own = dict(hold.parts)
-    if final:
-        grants, uncovered = draw(balance.grants, model, now, amount, own)
-    else:
+    if hold is not None and not final:
         grants, uncovered = _own_first(balance, model, now, amount, hold)
-    limit = balance.customer.credit_limit if balance.customer else 0
-    free = limit - balance.overdraft - balance.credit_held
-    credit = min(uncovered, max(free + hold.credit, hold.credit))
+    else:
+        own = dict(hold.parts) if hold else None
+        grants, uncovered = draw(balance.grants, model, now, amount, own, balance.spare(now))
+    own_credit = hold.credit if hold else 0
+    credit = min(uncovered, balance.credit_room() + own_credit)
     return Paid(grants, credit, uncovered - credit)
 
 
@@ -106,7 +101,7 @@ def _own_first(
             own[name] = taken
             amount -= taken
     beyond = max(0, amount - hold.credit)
-    rest, uncovered = draw(balance.grants, model, now, beyond)
+    rest, uncovered = draw(balance.grants, model, now, beyond, spare=balance.spare(now))
     drawn = {name: own.get(name, 0) for name in own}
     for name, part in rest:
         drawn[name] = drawn.get(name, 0) + part
@@ -131,7 +126,15 @@ def decide_settle(
             f"({format_instant(now)}), within 5 s",
         )
     return settled(
-        balance, reservation, book, command.usage, now, command.occurred_at, command.final
+        balance,
+        reservation,
+        book,
+        command.usage,
+        now,
+        command.occurred_at,
+        command.final,
+        request_hash=command.request_hash,
+        response_hash=command.response_hash,
     )
 
 
@@ -152,7 +155,7 @@ def settled(
 ) -> tuple[ReservationSettled] | Refusal:
     """Return the charge of usage on an open reservation, or why it has no price.
 
-    `record` is what a usage record adds to the fact.
+    `record` is what the command adds to the fact: hashes, and the marks of a usage record.
     """
     customer = balance.customer
     assert customer is not None
@@ -170,6 +173,7 @@ def settled(
             final=final,
             from_balance=price.amount - who.receivable,
             grants=who.grants,
+            licensed=reservation.license if hold is None else None,
             model=reservation.model,
             occurred_at=occurred_at,
             period=price.period,

@@ -1,6 +1,6 @@
 """The state format: how a balance is written for snapshots and for the state hash.
 
-Format `tollbook/state/2` is documented in docs/formats/state.md. It holds stored facts only,
+Format `tollbook/state/3` is documented in docs/formats/state.md. It holds stored facts only,
 never anything that depends on when it is read.
 """
 
@@ -18,8 +18,9 @@ from domain.pricebook import PriceBook
 from domain.pricing import ModelPrices
 from domain.reservation import Reservation
 from domain.units import Quantities
+from domain.use_state import uses_from_wire, uses_to_wire
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Raised when the format or the meaning of a stored state changes; old snapshots are dropped."""
 
 _TOTALS = ("held", "credit_held", "overdraft", "granted", "breakage", "spent", "receivable")
@@ -31,22 +32,28 @@ def balance_to_wire(balance: Balance) -> dict[str, Any]:
     return {
         "customer": None if customer is None else _customer_to_wire(customer),
         "grants": [_grant_to_wire(grant) for grant in balance.grants],
-        "holds": {
-            name: {
-                "amount": format_pico(hold.amount),
-                "credit": format_pico(hold.credit),
-                "estimate": _quantities_to_wire(hold.estimate),
-                "expires_at": format_instant(hold.expires_at),
-                "model": hold.model,
-                "parts": [[part, format_pico(amount)] for part, amount in hold.parts],
-            }
-            for name, hold in sorted(balance.holds.items())
-        },
+        "holds": {name: _hold_to_wire(hold) for name, hold in sorted(balance.holds.items())},
+        "licenses": uses_to_wire(balance.uses),
         "own_version": balance.own_version,
         "sequence": balance.sequence,
         "volumes": {name: str(balance.volumes[name]) for name in sorted(balance.volumes)},
         **{name: format_pico(getattr(balance, name)) for name in _TOTALS},
         **guards_to_wire(balance),
+    }
+
+
+def _hold_to_wire(hold: Hold) -> dict[str, Any]:
+    licensed: dict[str, Any] = {}
+    if hold.license is not None:
+        licensed = {"license": hold.license, "opened_at": format_instant(hold.opened_at)}
+    return {
+        "amount": format_pico(hold.amount),
+        "credit": format_pico(hold.credit),
+        "estimate": _quantities_to_wire(hold.estimate),
+        "expires_at": format_instant(hold.expires_at),
+        "model": hold.model,
+        "parts": [[part, format_pico(amount)] for part, amount in hold.parts],
+        **licensed,
     }
 
 
@@ -70,18 +77,7 @@ def balance_from_wire(wire: dict[str, Any]) -> Balance:
     """Read what `balance_to_wire` wrote."""
     holds = Holds()
     for name, hold in wire["holds"].items():
-        parts = tuple((part, parse_pico(amount)) for part, amount in hold["parts"])
-        holds = holds.put(
-            name,
-            Hold(
-                parse_pico(hold["amount"]),
-                parse_instant(hold["expires_at"]),
-                parts,
-                parse_pico(hold["credit"]),
-                hold["model"],
-                {unit: int(units) for unit, units in hold["estimate"].items()},
-            ),
-        )
+        holds = holds.put(name, _hold_from_wire(hold))
     terms = wire["customer"]
     customer = None
     if terms is not None:
@@ -94,10 +90,24 @@ def balance_from_wire(wire: dict[str, Any]) -> Balance:
         volumes={name: int(tokens) for name, tokens in wire["volumes"].items()},
         sequence=wire["sequence"],
         own_version=wire["own_version"],
+        uses=uses_from_wire(wire["licenses"]),
         **totals,
         **guards_from_wire(wire, holds),
     )
     return balance._replace(next_expiry=earliest_expiry(balance))
+
+
+def _hold_from_wire(wire: dict[str, Any]) -> Hold:
+    return Hold(
+        parse_pico(wire["amount"]),
+        parse_instant(wire["expires_at"]),
+        tuple((part, parse_pico(amount)) for part, amount in wire["parts"]),
+        parse_pico(wire["credit"]),
+        wire["model"],
+        {unit: int(units) for unit, units in wire["estimate"].items()},
+        wire.get("license"),
+        parse_instant(wire["opened_at"]) if "opened_at" in wire else 0,
+    )
 
 
 def _grant_from_wire(wire: dict[str, Any]) -> Grant:
@@ -119,6 +129,7 @@ def reservation_to_wire(reservation: Reservation) -> dict[str, Any]:
         "customer": reservation.customer,
         "estimate": _quantities_to_wire(reservation.estimate),
         "expires_at": format_instant(reservation.expires_at),
+        "license": reservation.license,
         "model": reservation.model,
         "opened_at": format_instant(reservation.opened_at),
         "used": _quantities_to_wire(reservation.used),

@@ -60,17 +60,18 @@ def quantities_from_wire(value: object) -> Quantities:
     Unknown unit names are kept (pricing refuses them by name, so that they are recorded);
     anything that is not a quantity raises ValueError.
     """
-    if type(value) is not dict or not all(type(unit) is str for unit in value):
+    if type(value) is not dict:
+        raise ValueError("must be an object of unit names to quantities")
+    for unit, quantity in value.items():
+        if not (unit in COUNTED and type(quantity) is int and 0 <= quantity <= QUANTITY_MAX):
+            break
+    else:
+        return dict(sorted(value.items()))  # the usual case: known counts
+    if not all(type(unit) is str for unit in value):
         raise ValueError("must be an object of unit names to quantities")
     if len(value) > UNITS_MAX:
         raise ValueError(f"must name at most {UNITS_MAX} units")
-    in_order = {unit: value[unit] for unit in sorted(value)}
-    for unit, quantity in in_order.items():
-        if not (type(quantity) is int and unit in COUNTED and 0 <= quantity <= QUANTITY_MAX):
-            break
-    else:
-        return in_order  # the usual case: known counts
-    return {unit: _checked(unit, quantity) for unit, quantity in in_order.items()}
+    return {unit: _checked(unit, value[unit]) for unit in sorted(value)}
 
 
 def _checked(unit: str, value: object) -> int:

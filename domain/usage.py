@@ -25,14 +25,20 @@ def charged(
     command: ChargeUsage,
     now: int,
     record: str | None = None,
+    *,
+    has_license: bool = True,
 ) -> tuple[ReservationSettled | UsageCharged] | Refusal:
     """Return the charge of a usage record, or the rule that forbids it.
 
-    `record` marks the charge of a record that had been parked.
+    `record` marks the charge of a record that had been parked. `has_license` says whether the
+    licence that it names, if it names one, is one of the customer's.
     """
     if balance.customer is None:
         name = command.customer
         return Refusal("unknown_customer", f"there is no customer {name}", {"customer": name})
+    if not has_license:
+        detail = f"{command.customer} has no licence {command.license}"
+        return Refusal("unknown_license", detail, {"license": command.license})
     try:
         if command.reservation is None:
             return _direct(balance, book, command, now, record)
@@ -61,6 +67,9 @@ def _on_reservation(
         return refusal
     if reservation.model != command.model:
         return _mismatch(reservation, "model", f"model {reservation.model}")
+    if command.license not in (None, reservation.license):
+        own = reservation.license
+        return _mismatch(reservation, "license", f"licence {own}" if own else "no licence")
     refusal = _out_of_range(command.occurred_at, *may_occur(reservation, now))
     if refusal is not None:
         return refusal

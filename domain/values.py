@@ -34,6 +34,7 @@ SECOND = 1_000_000
 
 ID_PATTERN = r"^[A-Za-z0-9._:-]{1,128}$"
 NAME_PATTERN = r"^[A-Za-z0-9._:/@+-]{1,128}$"
+VERSION_PATTERN = r"^(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){2}([+-][0-9A-Za-z.+-]{1,64})?$"
 
 _ID = re.compile(ID_PATTERN.removesuffix("$") + r"\Z")
 _NUL_OR_SURROGATE = re.compile("[\x00\ud800-\udfff]")
@@ -56,11 +57,10 @@ def _wire_money_in(value: object) -> int:
         raise ValueError("must be a decimal string with at most 12 places, never a JSON number")
     if value == "0.000000000000":
         return 0
-    if value[-13:-12] == ".":  # all 12 places, as we write it ourselves: worth a short cut
-        whole = value[:-13]
-        digits = whole + value[-12:]
-        shortest = 0 < len(whole) <= 26 and (whole[0] != "0" or whole == "0")
-        if shortest and digits.isdecimal() and digits.isascii():
+    if value[-13:-12] == "." and 13 < len(value) <= 39 and (value[0] != "0" or value[1] == "."):
+        # All 12 places, as we write it ourselves: worth a short cut.
+        digits = value.replace(".", "", 1)
+        if digits.isdecimal() and digits.isascii():
             return int(digits)
     try:
         return parse_pico(value)
@@ -106,7 +106,8 @@ def check_key_text(field: str, text: object) -> None:
         raise Invalid.because(field, ascii(text), str(error).removeprefix("must be ")) from None
 
 
-def _free_text(value: object) -> str:
+def free_text(value: object) -> str:
+    """Accept any text of at most 1,000 characters that the database can keep."""
     if type(value) is not str or len(value) > 1000 or _NUL_OR_SURROGATE.search(value):
         raise ValueError("must be a string of at most 1,000 characters without U+0000")
     return value
@@ -167,7 +168,7 @@ KeyText = Annotated[
 ]
 Text = Annotated[
     str,
-    PlainValidator(_free_text),
+    PlainValidator(free_text),
     WithJsonSchema({"type": "string", "maxLength": 1000, "pattern": r"^[^\u0000]*$"}),
 ]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -175,6 +176,9 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 ParkedId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 """The id of a parked usage record."""
+
+VersionName = Annotated[str, StringConstraints(pattern=VERSION_PATTERN)]
+"""A version of a model, for example 4.1.0 or 4.1.0-rc.1."""
 
 Sealed = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/=]{0,8192}$")]
 """A personal field in its sealed form: base64 of what the vault made."""

@@ -14,9 +14,11 @@ from adapters.embedded_postgres.cluster import PROJECTOR_ROLE
 from adapters.embedded_postgres.errors import ServerUnavailable, WrongDirectory
 from adapters.embedded_postgres.server import is_ledger_dir, join
 from adapters.event_store.store import PostgresEventStore
+from adapters.license_secrets import LicenseSecrets
 from adapters.postgres import Connection, connect, migrate
 from adapters.vault import KeyVault, make_master_key, read_master_key
 from application.executor import Executor
+from application.license_desk import LicenseDesk
 from application.ports import Clock
 from application.tollbook import Tollbook
 from entrypoints.settings import Settings
@@ -31,6 +33,8 @@ class Database:
     owner_url: str
     app_url: str
     master_key: bytes | None
+    signing_epochs: tuple[int, int] = (1, 1)
+    """The epoch of the key that signs, and the oldest one whose tokens hold."""
 
 
 @contextmanager
@@ -40,10 +44,11 @@ def open_database(settings: Settings, *, create: bool = True) -> Iterator[Databa
     Migrations have run when the block starts; an embedded server stops after the block when this
     process is the last one to use it.
     """
+    epochs = settings.signing_epoch, settings.signing_epoch_oldest
     if settings.database is not None:
         key = read_master_key(settings.master_key_file) if settings.master_key_file else None
         _migrate(settings.database)
-        yield Database(settings.database, settings.database, key)
+        yield Database(settings.database, settings.database, key, epochs)
         return
     assert settings.data is not None
     if not create and not is_ledger_dir(settings.data):
@@ -62,7 +67,7 @@ def open_database(settings: Settings, *, create: bool = True) -> Iterator[Databa
             if key_file
             else make_master_key(server.data_dir / "master.key")
         )
-        yield Database(server.owner_url, server.app_url, key)
+        yield Database(server.owner_url, server.app_url, key, epochs)
     finally:
         server.leave()
 
@@ -108,6 +113,13 @@ def tollbook_on(
             yield Tollbook(executor, reading, KeyVault(reading.run, database.master_key))
         finally:
             executor.close()
+
+
+def license_desk(database: Database, store: PostgresEventStore) -> LicenseDesk:
+    """Return the desk of a ledger's licences; their secrets ask the store whose ledger it is."""
+    epoch, oldest = database.signing_epochs
+    secrets = LicenseSecrets(store.run, database.master_key, epoch=epoch, oldest_epoch=oldest)
+    return LicenseDesk(secrets)
 
 
 @contextmanager

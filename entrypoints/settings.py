@@ -22,6 +22,10 @@ class Settings:
     """The URL of a PostgreSQL server, version 15 or newer."""
     master_key_file: Path | None = None
     """Holds the key that wraps customers' keys; an embedded ledger makes its own."""
+    signing_epoch: int = 1
+    """Which of the keys that the master key gives signs leases and decisions."""
+    signing_epoch_oldest: int = 1
+    """The first of them whose tokens still hold."""
 
     def __post_init__(self) -> None:
         """Refuse to guess between two ledgers, or none."""
@@ -35,7 +39,8 @@ def settings_from(
     """Build settings from the options of a command; the environment fills what they leave open.
 
     `TOLLBOOK_DATABASE` and `TOLLBOOK_DATA` name the ledger, `TOLLBOOK_MASTER_KEY_FILE` the key.
-    `TOLLBOOK_DATABASE_FILE` is a file with the URL, for one that holds a password.
+    `TOLLBOOK_DATABASE_FILE` is a file with the URL, for one that holds a password;
+    `TOLLBOOK_SIGNING_EPOCH` and `TOLLBOOK_SIGNING_EPOCH_OLDEST` choose the keys that sign.
     """
     if data is None and database is None:
         database = environment.get("TOLLBOOK_DATABASE") or _from_file(environment)
@@ -45,7 +50,20 @@ def settings_from(
         data=Path(data) if data else None,
         database=database,
         master_key_file=Path(key_file) if key_file else None,
+        signing_epoch=_epoch(environment, "TOLLBOOK_SIGNING_EPOCH"),
+        signing_epoch_oldest=_epoch(environment, "TOLLBOOK_SIGNING_EPOCH_OLDEST"),
     )
+
+
+def _epoch(environment: Mapping[str, str], name: str) -> int:
+    text = environment.get(name)
+    return _whole(name, text) if text else 1
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(SETTING_MAX)):
+        raise Invalid.because(name, text, "a whole number")
+    return int(text)
 
 
 def _from_file(environment: Mapping[str, str]) -> str | None:
@@ -120,9 +138,7 @@ def serve_settings_from(environment: Mapping[str, str] = os.environ) -> ServeSet
         if not text:
             continue
         if isinstance(each.default, int):
-            if not (text.isascii() and text.isdigit()) or len(text) > len(str(SETTING_MAX)):
-                raise Invalid.because(name, text, "a whole number")
-            given[each.name] = int(text)
+            given[each.name] = _whole(name, text)
         else:
             given[each.name] = text
     return ServeSettings(**given)

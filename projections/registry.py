@@ -7,10 +7,14 @@ from domain.state import STATE_VERSION
 from projections import checkpoint, states, transparency_log
 from projections.balances import Balances
 from projections.charges import Charges
+from projections.decisions import Decisions
+from projections.devices import Devices
 from projections.journal import Journal
+from projections.licenses import Licenses
 from projections.model import ReadModel
 from projections.parked import ParkedUsage
 from projections.reservations import Reservations
+from projections.seats import Seats
 from projections.usage import Usage
 
 Models = Sequence[ReadModel]
@@ -22,6 +26,10 @@ MODELS: tuple[type[ReadModel], ...] = (
     Usage,
     Journal,
     ParkedUsage,
+    Licenses,
+    Devices,
+    Seats,
+    Decisions,
 )
 """In the order in which they are written."""
 

@@ -38,7 +38,9 @@ WHERE NOT EXISTS (SELECT FROM command_ids AS kept WHERE kept.id = wanted.id
 _STRAY = """
 SELECT kept.position, kept.kind, kept.scope, kept.id FROM command_ids AS kept
 LEFT JOIN events ON events.position = kept.position
-WHERE events.command IS DISTINCT FROM kept.id ORDER BY kept.position LIMIT %s
+WHERE CASE kept.kind WHEN 'license_key' THEN events.data::json->>'key_hash'
+    ELSE events.command END IS DISTINCT FROM kept.id
+ORDER BY kept.position LIMIT %s
 """
 
 _SNAPSHOTS = f"""

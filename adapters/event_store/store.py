@@ -11,7 +11,7 @@ from eventsourcing.persistence import EventStore as LibraryEventStore
 from adapters.event_store import appending
 from adapters.event_store.application_recorder import LedgerApplicationRecorder
 from adapters.event_store.mapper import ROW_COLUMNS, LedgerMapper, encode, leaf_hash, recorded_from
-from adapters.event_store.recorder import SnapshotMapper, SnapshotRecorder
+from adapters.event_store.recorder import SnapshotMapper, SnapshotRecorder, many_snapshots
 from adapters.postgres import Connection, connect
 from application.ports import (
     Batch,
@@ -35,6 +35,18 @@ APPLICATION_ROLE = "tollbook_app"
 _ROWS = f"SELECT {ROW_COLUMNS} FROM events WHERE position"  # noqa: S608 - our own names
 _SINCE = f"{_ROWS} > %s ORDER BY position LIMIT %s"
 _AT = f"{_ROWS} = ANY(%s)"
+_OF_STREAMS = (
+    f"SELECT {ROW_COLUMNS} FROM events "  # noqa: S608 - our own names
+    "WHERE stream = ANY(%s) AND position <= %s ORDER BY stream, stream_version"
+)
+# A lateral probe per customer: whatever the planner thinks of their number, it never scans.
+_OF_CUSTOMERS = (
+    "SELECT found.* "  # noqa: S608 - our own names
+    "FROM unnest(%s::text[], %s::bigint[]) AS wanted (customer, after) "
+    f"CROSS JOIN LATERAL (SELECT {ROW_COLUMNS} FROM events "
+    "WHERE events.customer = wanted.customer AND events.customer_sequence > wanted.after "
+    "AND events.position <= %s ORDER BY events.customer_sequence) AS found"
+)
 _TAKEN = (
     "SELECT c.kind, c.scope, c.id, c.position "
     "FROM unnest(%s::text[], %s::text[], %s::text[]) AS k(kind, scope, id) "
@@ -209,6 +221,19 @@ class PostgresEventStore:
                 return
             yield recorded
 
+    def customers_events(
+        self, after: Sequence[tuple[str, int]], position: int
+    ) -> Iterator[Recorded]:
+        """Yield events of many customers, each from after a sequence number, up to a position."""
+        names, numbers = [name for name, _ in after], [number for _, number in after]
+        for row in self.run(_OF_CUSTOMERS, (names, numbers, position)):
+            yield recorded_from(row)
+
+    def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
+        """Yield the events of many streams up to a position, each stream's in order."""
+        for row in self.run(_OF_STREAMS, (list(streams), position)):
+            yield recorded_from(row)
+
     def _library(self, axis: str, after: int | None, last: int | None = None) -> Iterator[Any]:
         return self._events.get(axis, gt=after, lte=last)
 
@@ -218,6 +243,10 @@ class PostgresEventStore:
             iter(self._snapshots.get(f"balance-{customer}", desc=True, limit=1)), None
         )
         return found if isinstance(found, Snapshot) else None
+
+    def snapshots(self, customers: Sequence[str]) -> dict[str, Snapshot]:
+        """Return the newest usable snapshots of those customers that have one."""
+        return many_snapshots(self.run, customers)
 
     def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         """Keep these snapshots in place of older ones."""

@@ -104,16 +104,20 @@ def _demo(folder: Path, rows: "list[Row]", customers: int) -> "Result":
 def _reserve_and_settle(
     database: "Database", rows: "list[Row]", customers: int, advance: Callable[[int], None]
 ) -> "Result":
-    from entrypoints.bootstrap import tollbook_on
-    from entrypoints.demo import job
+    from entrypoints.bootstrap import license_desk, tollbook_on
+    from entrypoints.cli.acting import reading
+    from entrypoints.demo import job, licenses
     from entrypoints.demo.summary import Result
     from entrypoints.demo.trace import duration_seconds
 
     with tollbook_on(database, "trace") as tollbook:
-        job.set_up(tollbook, customers, rows[0].at)
+        desk = license_desk(database, reading(tollbook))
+        job.set_up(tollbook, desk, customers, rows[0].at)
         started = time.monotonic()
         outcome = job.run(tollbook, rows, customers, advance)
         seconds = time.monotonic() - started
+        first = job.customer_id(0)
+        revoked = licenses.revoke_one(tollbook, desk, first, job.MODEL, rows[-1].at)
         balances = {name: tollbook.balance(name) for name in outcome.customers}
         blocked = [name for name in balances if tollbook.balance_state(name).block is not None]
         position = tollbook.executor.position
@@ -129,6 +133,7 @@ def _reserve_and_settle(
         seconds,
         duration_seconds(rows),
         "",
+        revoked,
         None,
     )
 

@@ -24,11 +24,11 @@ docs/cli.md`.
   fails, that is the problem document, with a stable `code`. Notes and bars go to standard error.
 - Where a command needs a ledger: `--data DIR` is an embedded one, `--database URL` one on a
   PostgreSQL server. Without either, `TOLLBOOK_DATABASE` and `TOLLBOOK_DATA` are looked at.
-  Several processes may use one ledger, `tollbook serve` among them. `prices publish` and
-  `customers create` make the ledger of a `--data DIR` that is new.
+  Several processes may use one ledger, `tollbook serve` among them. `prices publish`,
+  `customers create` and `models register` make the ledger of a `--data DIR` that is new.
 - Amounts are rounded to the currency's minor unit for people, and exact in `--json`.
 - Lists bring the read models up to date first, so they show everything up to the position that
-  they name. Prices, balances and `customers show` are read from the log itself.
+  they name. Prices, models, balances and `customers show` are read from the log itself.
 
 | exit code | meaning |
 |--|--|

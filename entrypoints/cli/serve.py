@@ -1,4 +1,4 @@
-"""`tollbook serve`: the HTTP API and the projector in one process, by default embedded."""
+"""`tollbook serve`: the HTTP API, the projector and housekeeping in one process."""
 
 import argparse
 import ipaddress
@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from adapters.api_keys import ApiKeys
     from adapters.event_store.store import PostgresEventStore
     from entrypoints.bootstrap import open_database, tollbook_on
+    from entrypoints.housekeeping import Housekeeping
     from entrypoints.http.logs import Logging
     from entrypoints.http.server import Parts, listen, url_of
     from entrypoints.http.server import run as run_server
@@ -72,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
         store = stack.enter_context(closing(PostgresEventStore(database.app_url)))
         keys = ApiKeys(store.run, database.master_key)
         tollbook = stack.enter_context(tollbook_on(database))
+        stack.callback(Housekeeping(tollbook, database).stop)
         following = None
         if not args.no_projector:
             following = Following(database)

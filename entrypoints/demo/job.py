@@ -1,10 +1,11 @@
-"""The main job: for every inference reserve, then settle what was used, at the trace's own time."""
+"""The main job: for every inference validate, reserve and settle, at the trace's own time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from application.answers import Answer
 from application.jobs import Item
+from application.license_desk import LicenseDesk
 from application.tollbook import Tollbook
 from domain.command import Command
 from domain.commands import CreateCustomer, IssueGrant, PublishPrices, Reserve, Settle
@@ -12,6 +13,7 @@ from domain.events import ReservationSettled
 from domain.pricebook import publication_id
 from domain.pricebook_format import PriceBookBody
 from domain.values import PICO
+from entrypoints.demo import licenses
 from entrypoints.demo.trace import Row
 
 MODEL = "gpt4-equivalent"
@@ -53,6 +55,8 @@ class Outcome:
     """What the job counted in all."""
 
     settled: int = 0
+    validated: int = 0
+    """Inferences that their licences admitted."""
     refused: int = 0
     customers: dict[str, Tally] = field(default_factory=dict)
     refusals: dict[str, int] = field(default_factory=dict)
@@ -63,8 +67,8 @@ def customer_id(number: int) -> str:
     return f"cust-{number:03d}"
 
 
-def set_up(tollbook: Tollbook, customers: int, at: int) -> None:
-    """Publish the price book and give every customer one paid grant."""
+def set_up(tollbook: Tollbook, desk: LicenseDesk, customers: int, at: int) -> None:
+    """Publish the price book and give every customer one paid grant and a licence."""
     book = PriceBookBody.model_validate(BOOK)
     name = publication_id(book.id, book.effective_from)
     _carry_out(tollbook, [PublishPrices(id=name, book=book)], at)
@@ -76,6 +80,8 @@ def set_up(tollbook: Tollbook, customers: int, at: int) -> None:
         commands.append(CreateCustomer(id=customer, name_sealed=sealed, currency=CURRENCY))
         grant = f"grant-{number:03d}"
         commands.append(IssueGrant(id=grant, customer=customer, amount=GRANT, kind="paid"))
+    names = [customer_id(number) for number in range(customers)]
+    commands.extend(licenses.commands(tollbook, desk, names))
     _carry_out(tollbook, commands, at)
 
 
@@ -104,13 +110,21 @@ def run(
 def _inference(row: Row, customers: int) -> Iterator[Item]:
     usage = {"input_tokens": row.input_tokens, "output_tokens": row.output_tokens}
     name = f"inf-{row.number:08d}"
-    customer = customer_id(row.number % customers)
-    reserve = Reserve(id=name, customer=customer, model=MODEL, estimate=usage)
+    number = row.number % customers
+    reserve = Reserve(
+        id=name,
+        customer=customer_id(number),
+        model=MODEL,
+        estimate=usage,
+        license=licenses.license_id(number),
+    )
     yield Item(reserve, ACTOR, correlation=name, at=row.at)
     yield Item(Settle(id=name, reservation=name, usage=usage), ACTOR, correlation=name, at=row.at)
 
 
 def _count(outcome: Outcome, row: Row, customer: str, reserved: Answer, settled: Answer) -> None:
+    if reserved.done:
+        outcome.validated += 1
     if not reserved.done or not settled.done:
         code = settled.code if reserved.done else reserved.code
         outcome.refused += 1

@@ -9,6 +9,7 @@ from domain.balance import BalanceView
 from domain.money import display
 from domain.outcomes import money
 from entrypoints.demo.job import CURRENCY, Outcome
+from entrypoints.demo.licenses import Revoked
 
 
 class Result(NamedTuple):
@@ -27,6 +28,7 @@ class Result(NamedTuple):
     """How long reserving and settling took on the wall clock."""
     trace_seconds: int
     source: str
+    revoked: Revoked
     data: str | None
     """The folder that keeps the ledger, or None when it was a temporary one."""
 
@@ -49,6 +51,11 @@ def document(result: Result) -> dict[str, Any]:
                 "balance": money(result.balances[name].available, CURRENCY),
             }
             for name, tally in outcome.customers.items()
+        },
+        "licenses": {
+            "issued": len(outcome.customers) + 1,
+            "validated": outcome.validated,
+            "revoked": result.revoked._asdict(),
         },
         "position": result.position,
         "state_hash": result.state_hash,
@@ -73,6 +80,7 @@ def show(result: Result, console: Console) -> None:
     lines = (
         ("Source", result.source),
         ("Inferences", f"{result.inferences:,}: {outcome.settled:,} settled{refused}{blocked}"),
+        ("Licences", _license_line(result)),
         ("Tokens", f"{tokens_in:,} in, {tokens_out:,} out"),
         ("Charged", f"{display(charged, CURRENCY)}, exactly {money(charged, CURRENCY)['amount']}"),
         (
@@ -107,6 +115,14 @@ def _table(result: Result) -> Table:
     if len(tallies) > 25:
         table.add_row(f"... and {len(tallies) - 25:,} more", "", "", "", "")
     return table
+
+
+def _license_line(result: Result) -> str:
+    revoked = result.revoked
+    return (
+        f"{result.outcome.validated:,} inferences validated with {len(result.outcome.customers):,} "
+        f"licences; {revoked.license}: {revoked.before}, then revoked: {revoked.after}"
+    )
 
 
 def _audit_line(audit: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from entrypoints.http.forms import (
     MONEY,
     PAID,
     TEXT,
+    TEXTS,
     TIME,
     WHOLE,
     maybe,
@@ -14,6 +15,7 @@ from entrypoints.http.forms import (
     some,
     thing,
 )
+from entrypoints.http.license_schemas import DECIDED
 from entrypoints.http.problems import CODES
 from entrypoints.http.roles import ROLES
 from entrypoints.http.schemas import Schema, ref
@@ -26,12 +28,15 @@ COMMANDED: dict[str, Schema] = {
             "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
         }
     ),
-    "Hold": thing({**_DONE, "held": MONEY, "expires_at": TIME}),
+    "Hold": thing({**_DONE, "held": MONEY, "expires_at": TIME}, **DECIDED),
     "Settlement": thing({**_DONE, **PAID, "released": MONEY}),
     "Released": thing({**_DONE, "released": MONEY}),
     "CustomerDone": thing({**_DONE, "customer": ID}),
     "GrantIssued": thing({**_DONE, "amount": MONEY, "overdraft_repaid": MONEY}),
     "CapsDone": thing({**_DONE, "customer": ID, "caps": some(ANY_OBJECT)}),
+    "ModelDone": thing({**_DONE, "model": TEXT}),
+    "ModelVersionDone": thing({**_DONE, "model": TEXT, "version": TEXT}),
+    "ExportListDone": thing({**_DONE, "version": WHOLE, "countries": TEXTS}),
     "PricesPublished": thing({**_DONE, "version": WHOLE, "effective_from": TIME}),
     # Once the record was released, the same id gets what the release answered.
     "Parked": thing({**_DONE, "parked": TEXT}, why=ANY_OBJECT, **PAID, released=MONEY),

@@ -42,6 +42,7 @@ _GRANT = {
     "free": MONEY,
     "held": MONEY,
 }
+_MODEL = {"model": TEXT, "position": WHOLE, "registered_at": TIME}
 _USAGE: Schema = {
     "type": "object",
     "properties": {unit: {"type": ["integer", "string"]} for unit in sorted(UNITS)},
@@ -223,6 +224,48 @@ READ: dict[str, Schema] = {
                 "position": WHOLE,
             }
         )
+    ),
+    "Models": page(
+        thing(
+            {
+                **_MODEL,
+                "versions": WHOLE,
+                "yanked": WHOLE,
+                "newest": maybe(TEXT),
+                "newest_at": maybe(TIME),
+            }
+        )
+    ),
+    "Model": thing(
+        {
+            **_MODEL,
+            "provenance_hash": TEXT,
+            "versions": some(
+                thing(
+                    {
+                        "version": TEXT,
+                        "released_at": TIME,
+                        "digest": maybe(TEXT),
+                        "yanked_at": maybe(TIME),
+                        "reason": maybe(TEXT),
+                        "provenance": some(
+                            thing(
+                                {"name": TEXT, "standing": {"enum": ["declared", "verified"]}},
+                                digest=TEXT,
+                                value=TEXT,
+                            )
+                        ),
+                    }
+                )
+            ),
+        }
+    ),
+    "ExportList": thing(
+        {"version": WHOLE, "countries": TEXTS},
+        note=TEXT,
+        position=WHOLE,
+        recorded_at=TIME,
+        actor=TEXT,
     ),
     "Projections": thing(
         {

@@ -16,13 +16,18 @@ from entrypoints.http.service import Service
 def build_app(service: Service) -> ASGIApp:
     """Return the application; the service belongs to the event loop that will run it."""
     paths: list[BaseRoute] = [
-        PathRoute(path, endpoint=Endpoint(service, methods))
+        PathRoute(_pattern(path), endpoint=Endpoint(service, methods))
         for path, methods in by_path(ROUTES).items()
     ]
     app: ASGIApp = Router(paths, redirect_slashes=False, default=_no_such_path)
     for wrap in reversed(service.middlewares):
         app = wrap(app)
     return app
+
+
+def _pattern(path: str) -> str:
+    """Return the router's pattern of a path; a model's name may hold slashes."""
+    return path.replace("{model}", "{model:path}")
 
 
 def by_path(routes: Iterable[Route]) -> dict[str, dict[str, Route]]:

@@ -4,7 +4,7 @@ An id is the caller's, in the body or in the header `Idempotency-Key`, or one th
 Once a command is on its way, a caller that goes away undoes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -38,6 +38,25 @@ PREFIXES = {
     "unblock": "unb",
     "set_caps": "cap",
     "raise_min_reader": "min",
+    "register_model": "mdl",
+    "release_model_version": "ver",
+    "yank_model_version": "ynk",
+    "publish_export_list": "exp",
+    "issue_license": "lic",
+    "activate_license": "dev",
+    "deactivate_license": "dea",
+    "renew_license": "rnw",
+    "upgrade_license": "upg",
+    "suspend_license": "sus",
+    "reinstate_license": "rei",
+    "revoke_license": "rev",
+    "expire_license": "xpr",
+    "rotate_license_key": "rot",
+    "validate_license": "val",
+    "lease_seat": "lea",
+    "renew_lease": "rls",
+    "return_lease": "ret",
+    "publish_policy": "pol",
 }
 """How the ids begin that are made here, by kind of command."""
 
@@ -52,18 +71,15 @@ SEALED_KINDS = ("create_customer", "change_customer")
 """The kinds of commands that carry a personal field."""
 
 
-def command(kind: str, field: str | None = None) -> Handler:
+def command(kind: str, *fields: str) -> Handler:
     """Return the handler of a route that carries out one kind of command.
 
-    `field` is the command's field that the path gives, under the same name.
+    `fields` are those of the command that the path gives, under the same names.
     """
 
     async def handle(call: Call) -> Response:
-        body = await read_object(call.request)
-        given = {} if field is None else {field: call.path[field]}
-        if field is not None and field in body:
-            raise Invalid.because(field, body[field], "absent: the path says it")
-        body = {**body, **given, "id": command_id(call.request, body, PREFIXES[kind])}
+        body = with_path(call, await read_object(call.request), fields)
+        body["id"] = command_id(call.request, body, PREFIXES[kind])
         if kind in SEALED_KINDS:
             body = await call.service.readers.read(sealed, kind, body)
         item = Item(parsed(kind, body), call.actor, call.correlation)
@@ -71,6 +87,14 @@ def command(kind: str, field: str | None = None) -> Handler:
         return answered(call, answer)
 
     return handle
+
+
+def with_path(call: Call, body: dict[str, Any], fields: Iterable[str]) -> dict[str, Any]:
+    """Put the fields that the path gives into a body, which must not have them as well."""
+    for field in fields:
+        if field in body:
+            raise Invalid.because(field, body[field], "absent: the path says it")
+    return {**body, **{field: call.path[field] for field in fields}}
 
 
 def command_id(request: Request, body: dict[str, Any], prefix: str) -> Any:

@@ -6,8 +6,8 @@ from starlette.responses import Response
 from tollbook.errors import NotFound
 from tollbook.times import format_instant
 
+from application.loading import load_balance
 from application.replaying import Target, parse_target
-from application.world import load_balance
 from domain import capping
 from domain.allocation import NEVER, Grant
 from domain.balance import Balance, view

@@ -8,6 +8,7 @@ from tollbook.errors import Invalid, NotFound
 from tollbook.times import format_instant
 
 from adapters.event_store.event_page import event_page
+from application.license_desk import LicenseDesk, Prepared
 from domain.events import PricesPublished
 from domain.values import is_id
 from entrypoints.http.bodies import read_object
@@ -80,13 +81,13 @@ async def listed_commands(call: Call) -> Response:
     """Return the outcome of one command by its id, or a page of the commands decided so far."""
     query = dict(call.query)
     if "id" in query:
-        return reply(await call.service.readers.read(_outcome, query))
+        return reply(await call.service.readers.read(_outcome, query, call.service.desk))
     if "source" in query:
         raise Invalid.because("id", None, "given together with source")
     return reply(await call.service.readers.read(_commands, query))
 
 
-def _outcome(reader: Reader, query: Query) -> dict[str, Any]:
+def _outcome(reader: Reader, query: Query, desk: LicenseDesk) -> dict[str, Any]:
     given = [name for name in ("customer", "source") if name in query]
     for name in query.keys() - {"id", "kind", "customer", "source"}:
         raise Invalid.because(name, query[name], "absent where one command is asked for")
@@ -98,7 +99,8 @@ def _outcome(reader: Reader, query: Query) -> dict[str, Any]:
     answer = reader.ledger.outcome(query["kind"], scope, query["id"])
     problem = answer.problem()
     if problem is None:
-        return {"status": "done", **answer.result()}
+        added = desk.complete(Prepared(query["kind"], {}), answer, reader.store)
+        return {"status": "done", **answer.result(), **added}
     assert answer.recorded is not None
     told = {**problem.problem(), "position": answer.recorded.position}
     return {**told, "id": answer.id, "status": "refused"}

@@ -5,7 +5,7 @@ and harms no other, unless all or none of them are wanted.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from starlette.responses import Response
 from tollbook.client.ids import new_id
@@ -13,6 +13,7 @@ from tollbook.errors import Invalid, Refused, TollbookError, Unavailable, Unknow
 
 from application.answers import Answer
 from application.jobs import Item
+from application.license_desk import Prepared
 from application.usage_intake import usage_command, usage_result
 from domain.command import Command
 from domain.commands import COMMANDS
@@ -25,6 +26,7 @@ from entrypoints.http.commanding import (
     publication,
     sealed_all,
 )
+from entrypoints.http.license_many import AtDesk, complete_all, prepare_all, sign_all
 from entrypoints.http.problems import BadRequest, Forbidden
 from entrypoints.http.roles import COMMAND_ROLES
 from entrypoints.http.routing import Call, reply
@@ -45,19 +47,24 @@ async def commands(call: Call) -> Response:
         call.service.limits.spend(call.who, 0)
         raise
     call.service.limits.spend(call.who, len(wanted))
-    found = [_parsed(call, each) for each in await _sealed(call, wanted)]
+    bodies = await _sealed(call, wanted)
+    prepared = await prepare_all(call, bodies)
+    found = [_parsed(call, *each) for each in zip(bodies, prepared, strict=True)]
     items = [
         Item(each, call.actor, call.correlation) for each in found if isinstance(each, Command)
     ]
     if atomic and len(items) < len(found):
         return reply({"results": _aborted(wanted, found)})
     answers = iter(await _submitted(call, items, atomic=atomic))
+    answered = [None if isinstance(each, TollbookError) else next(answers) for each in found]
+    added = await complete_all(call, list(zip(prepared, answered, strict=True)))
     results = [
-        _problem(_name_of(body), each)
-        if isinstance(each, TollbookError)
-        else _result(next(answers))
-        for body, each in zip(wanted, found, strict=True)
+        {**_result(answer), **more}
+        if answer is not None
+        else _problem(_name_of(body), cast(TollbookError, each))
+        for body, each, answer, more in zip(wanted, found, answered, added, strict=True)
     ]
+    await sign_all(call, wanted, prepared, results)
     return reply({"results": results})
 
 
@@ -93,11 +100,14 @@ async def _sealed(call: Call, wanted: list[Result]) -> list[Any]:
     return await call.service.readers.read(sealed_all, wanted)
 
 
-def _parsed(call: Call, body: Any) -> Command | TollbookError:
+def _parsed(call: Call, body: Any, prepared: AtDesk) -> Command | TollbookError:
     """Read one command, or return what is wrong with it."""
-    if isinstance(body, TollbookError):
-        return body
+    for each in (body, prepared):
+        if isinstance(each, TollbookError):
+            return each
     fields = dict(body)
+    if isinstance(prepared, Prepared):
+        fields = {"kind": prepared.kind, **prepared.body}
     kind = fields.pop("kind", None)
     if type(kind) is not str or kind not in COMMANDS:
         return Invalid.because("kind", kind, f"one of {', '.join(COMMANDS)}")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from starlette.responses import Response
 from tollbook.errors import Invalid, Refused, TollbookError, Unavailable
 
+from domain.denials import DENIALS, LIFE_REFUSALS
 from domain.outcomes import REFUSALS
 
 logger = logging.getLogger("tollbook.http")
@@ -101,7 +102,10 @@ _REFUSED_WITH = {
     "account_blocked": 403,
     "not_blocked": 409,
     "usage_capped": 403,
+    "already_yanked": 409,
     "volume_exceeded": 409,
+    "unknown_license": 422,
+    **dict.fromkeys((*DENIALS, *LIFE_REFUSALS), 403),
 }
 
 _REFUSED_OTHERWISE = 409

@@ -7,7 +7,7 @@ from tollbook.errors import NotFound
 from tollbook.times import format_instant
 
 from application.answers import outcome_of
-from application.world import load_reservation
+from application.loading import load_reservation
 from domain.reservation import Reservation
 from domain.units import quantities_to_wire
 from domain.values import is_id

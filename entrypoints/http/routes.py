@@ -5,9 +5,11 @@ most often stands first, because paths are tried in this order.
 """
 
 from entrypoints.http import monitoring
+from entrypoints.http.license_routes import LICENSES
 from entrypoints.http.routes_customers import CUSTOMERS
 from entrypoints.http.routes_inference import INFERENCE, MANY
 from entrypoints.http.routes_ledger import KEYS, LEDGER
+from entrypoints.http.routes_models import MODELS
 from entrypoints.http.routing import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -15,6 +17,8 @@ ROUTES: tuple[Route, ...] = (
     *MANY,
     *CUSTOMERS,
     *LEDGER,
+    *LICENSES,
+    *MODELS,
     *KEYS,
     *monitoring.ROUTES,
 )

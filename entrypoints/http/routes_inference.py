@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from domain.denials import DENIALS
 from entrypoints.http import lists, many, reservations
 from entrypoints.http.bodies import CLOUD_EVENT, CLOUD_EVENTS, JSON
 from entrypoints.http.commanding import command
+from entrypoints.http.license_commanding import licensed
 from entrypoints.http.parameters import (
     AFTER_POSITION,
     CUSTOMER,
@@ -37,7 +39,7 @@ INFERENCE = (
         method="POST",
         path="/v1/reservations",
         summary="Hold the money for one inference",
-        handler=command("reserve"),
+        handler=licensed("reserve"),
         roles=OPERATING,
         body="ReserveBody",
         example={
@@ -52,7 +54,7 @@ INFERENCE = (
         creates=True,
         codes=(
             *("insufficient_balance", "account_blocked", "usage_capped", "already_exists"),
-            *("not_found", *PRICES),
+            *("not_found", *PRICES, *(code for code in DENIALS if code != "license_seats_taken")),
         ),
     ),
     Route(
@@ -82,6 +84,7 @@ INFERENCE = (
         codes=(
             *("not_found", "already_settled", "already_released", "expired"),
             *("insufficient_balance", "account_blocked", "usage_capped", *PRICES),
+            *("license_revoked", "license_suspended", "license_expired", "license_limit_reached"),
         ),
     ),
     Route(

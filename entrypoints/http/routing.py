@@ -185,18 +185,28 @@ def answered(call: Call, answer: Answer, name: str | None = None) -> Response:
 
     `name` is where below this path the new resource is read, when that is not the command's id.
     """
-    repeated = {"Idempotency-Replayed": "true"} if answer.repeated else {}
     problem = answer.problem()
     if problem is not None:
-        return problem_response(_told(problem, answer), repeated)
-    document = answer.result()
+        return problem_response(told(problem, answer), replayed(answer))
+    return done(call, answer, answer.result(), name)
+
+
+def done(
+    call: Call, answer: Answer, document: Mapping[str, Any], name: str | None = None
+) -> Response:
+    """Return the answer of a command that was carried out, as this document."""
     if not call.route.creates or answer.repeated:
-        return reply(document, 200, repeated)
+        return reply(document, 200, replayed(answer))
     where = f"{call.request.scope['path']}/{name or answer.id}"
     return reply(document, 201, {"Location": where})
 
 
-def _told(problem: TollbookError, answer: Answer) -> TollbookError:
+def replayed(answer: Answer) -> dict[str, str]:
+    """Return the header that says of a repetition that it is one."""
+    return {"Idempotency-Replayed": "true"} if answer.repeated else {}
+
+
+def told(problem: TollbookError, answer: Answer) -> TollbookError:
     """Add where a refusal stands to its facts."""
     if answer.recorded is not None:
         problem.facts = {"id": answer.id, "position": answer.recorded.position, **problem.facts}

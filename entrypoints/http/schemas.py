@@ -10,11 +10,14 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from domain.commands import COMMANDS
+from domain.facts import FactsBody
+from domain.policy_schema import OVERRIDES_SCHEMA, POLICY_SCHEMA
 from domain.pricebook_format import PriceBookBody
 from domain.quoting import QuoteRequest
 from domain.units import Usage
 from entrypoints.http.commanding import MONEY_FIELDS
 from entrypoints.http.key_routes import KEY_REQUEST
+from entrypoints.http.license_forms import DRY_RUN, at_the_desk, in_clear
 from entrypoints.http.many import ITEMS_MAX
 
 Schema = dict[str, Any]
@@ -32,6 +35,13 @@ _ANY_OBJECT = {"type": "object", "description": "Anything else is answered as re
 """Items are answered one by one, so one of another form does not make the whole body wrong."""
 
 _USAGE = TypeAdapter(Usage).json_schema()
+_FACTS = TypeAdapter(FactsBody).json_schema()
+_SAID_OFTEN = {
+    "Usage": _USAGE,
+    "Facts": _FACTS,
+    "PolicyBody": POLICY_SCHEMA,
+    "OverridesBody": OVERRIDES_SCHEMA,
+}
 
 _BODIES = {
     "CreateCustomerBody": ("create_customer", ()),
@@ -45,6 +55,26 @@ _BODIES = {
     "ReleaseUsageBody": ("release_usage", ("parked",)),
     "UnblockBody": ("unblock", ("customer",)),
     "SetCapsBody": ("set_caps", ("customer",)),
+    "RegisterModelBody": ("register_model", ()),
+    "ReleaseModelVersionBody": ("release_model_version", ("model",)),
+    "YankModelVersionBody": ("yank_model_version", ("model", "version")),
+    "PublishExportListBody": ("publish_export_list", ()),
+    "IssueLicenseBody": ("issue_license", ()),
+    "ActivateLicenseBody": ("activate_license", ("license",)),
+    "DeactivateLicenseBody": ("deactivate_license", ("license", "device")),
+    "RenewLicenseBody": ("renew_license", ("license",)),
+    "UpgradeLicenseBody": ("upgrade_license", ("license",)),
+    "SuspendLicenseBody": ("suspend_license", ("license",)),
+    "ReinstateLicenseBody": ("reinstate_license", ("license",)),
+    "RevokeLicenseBody": ("revoke_license", ("license",)),
+    "ExpireLicenseBody": ("expire_license", ("license",)),
+    "RotateLicenseKeyBody": ("rotate_license_key", ("license",)),
+    "ValidateLicenseBody": ("validate_license", ("license",)),
+    "ValidateByKeyBody": ("validate_license", ()),
+    "LeaseSeatBody": ("lease_seat", ("license",)),
+    "RenewLeaseBody": ("renew_lease", ("license", "lease")),
+    "ReturnLeaseBody": ("return_lease", ("license", "lease")),
+    "PublishPolicyBody": ("publish_policy", ()),
 }
 
 
@@ -58,6 +88,9 @@ def bodies() -> dict[str, Schema]:
     found: dict[str, Schema] = {}
     for name, (kind, without) in _BODIES.items():
         found[name] = _command_schema(kind, without, found)
+    for name in ("ValidateLicenseBody", "ValidateByKeyBody"):
+        found[name]["properties"]["dry_run"] = DRY_RUN
+    found["ValidateByKeyBody"]["required"].append("license_key")
     found["PriceBookBody"] = _of(TypeAdapter(PriceBookBody), found)
     found["QuoteRequest"] = _of(TypeAdapter(QuoteRequest), found)
     found["KeyRequest"] = _of(KEY_REQUEST, found)
@@ -69,8 +102,8 @@ def bodies() -> dict[str, Schema]:
         "items": {"anyOf": [ref("UsageRecord"), {"description": "Answered as refused."}]},
         "maxItems": ITEMS_MAX,
     }
-    found["Usage"] = _USAGE
-    return found
+    found["Facts"] = in_clear(_FACTS)
+    return {**found, **{name: _SAID_OFTEN[name] for name in _SAID_OFTEN if name != "Facts"}}
 
 
 def _of(adapter: TypeAdapter[Any], found: dict[str, Schema]) -> Schema:
@@ -84,8 +117,10 @@ def _of(adapter: TypeAdapter[Any], found: dict[str, Schema]) -> Schema:
 def _plain(schema: Any) -> Any:
     """Drop the titles that only repeat the names of fields, and name what is said often."""
     if isinstance(schema, dict):
-        if {name: part for name, part in schema.items() if name != "title"} == _USAGE:
-            return ref("Usage")
+        bare = {name: part for name, part in schema.items() if name != "title"}
+        for name, often in _SAID_OFTEN.items():
+            if bare == often:
+                return ref(name)
         return {
             name: _plain(part)
             for name, part in schema.items()
@@ -121,9 +156,10 @@ def _command_schema(kind: str, without: tuple[str, ...], found: dict[str, Schema
         required = ["name" if name == "name_sealed" else name for name in required]
     for name in _AMOUNTS & fields.keys():
         fields[name] = {"anyOf": [fields[name], _MONEY_IN]}
+    schema = at_the_desk(kind, {**schema, "required": required})
     for name in without:
-        del fields[name]
-    schema["required"] = [name for name in required if name not in without]
+        del schema["properties"][name]
+    schema["required"] = [name for name in schema["required"] if name not in without]
     if not schema["required"]:
         del schema["required"]
     return schema

@@ -18,7 +18,7 @@ from tollbook.errors import Unavailable
 from adapters.api_keys import ApiKeys
 from adapters.event_store.store import PostgresEventStore
 from application.tollbook import Tollbook
-from entrypoints.bootstrap import Database
+from entrypoints.bootstrap import Database, license_desk
 from entrypoints.http import tracing
 from entrypoints.http.app import build_app
 from entrypoints.http.health import Health
@@ -151,6 +151,7 @@ async def service_of(parts: Parts) -> AsyncIterator[Service]:
                 closing(Health(probing.run, metrics, parts.projector_lives))
             ),
             keys=parts.keys,
+            desk=license_desk(parts.database, probing),
             limits=RateLimits(parts.settings),
             middlewares=tuple(middlewares),
         )

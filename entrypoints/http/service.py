@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from adapters.api_keys import ApiKeys
+from application.license_desk import LicenseDesk
 from application.tollbook import Tollbook
 from entrypoints.http.readers import Readers
 from entrypoints.http.submitting import Submitter
@@ -82,6 +83,7 @@ class Service:
     health: Health
     keys: ApiKeys
     """Blocking, so called in the threads of the readers."""
+    desk: LicenseDesk
     limits: Limits = field(default_factory=NoLimits)
     middlewares: tuple[Callable[[Any], Any], ...] = ()
     """Pure ASGI middlewares, each made from the app that it wraps; the first is the outermost."""

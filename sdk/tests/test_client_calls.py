@@ -6,7 +6,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tollbook.client import UsageRecord, customer_calls, inference_calls, record_calls
+from tollbook.client import (
+    UsageRecord,
+    customer_calls,
+    inference_calls,
+    license_calls,
+    record_calls,
+)
 from tollbook.client.calls import Call
 from tollbook.errors import Invalid
 
@@ -75,7 +81,72 @@ CALLS: list[tuple[Call[Any], str, str, Any]] = [
         "/v1/reservations",
         {"id": "r-1", "customer": "ada", "model": "small", "estimate": USAGE, "ttl_seconds": 60},
     ),
+    (
+        inference_calls.reserve(
+            "ada", "small", USAGE, id="r-2", license_key="k", facts={"region": "eu"}, nonce="n"
+        ),
+        "POST",
+        "/v1/reservations",
+        {
+            "id": "r-2",
+            "customer": "ada",
+            "model": "small",
+            "estimate": USAGE,
+            "license_key": "k",
+            "facts": {"region": "eu"},
+            "nonce": "n",
+        },
+    ),
     (inference_calls.reservation("r-1"), "GET", "/v1/reservations/r-1", None),
+    (
+        license_calls.issue_license("l-1", customer="ada", template="free", expires_at=NOON),
+        "POST",
+        "/v1/licenses",
+        {
+            "id": "l-1",
+            "customer": "ada",
+            "template": "free",
+            "expires_at": "2026-01-02T12:00:00.000000Z",
+        },
+    ),
+    (license_calls.license("l-1"), "GET", "/v1/licenses/l-1", None),
+    (
+        license_calls.validate("small", license="l-1", usage=USAGE, id="v-1"),
+        "POST",
+        "/v1/licenses/l-1/validate",
+        {"id": "v-1", "model": "small", "usage": USAGE},
+    ),
+    (
+        license_calls.validate("small", license_key="k", id="v-2"),
+        "POST",
+        "/v1/licenses/validate",
+        {"id": "v-2", "model": "small", "license_key": "k"},
+    ),
+    (
+        license_calls.try_validation("small", license="l-1"),
+        "POST",
+        "/v1/licenses/l-1/validate",
+        {"model": "small", "dry_run": True},
+    ),
+    (
+        license_calls.lease("l-1", "small", "0a", borrow_seconds=60, id="s-1"),
+        "POST",
+        "/v1/licenses/l-1/leases",
+        {"id": "s-1", "model": "small", "holder": "0a", "borrow_seconds": 60},
+    ),
+    (
+        license_calls.renew_lease("l-1", "s-1", id="rls-1", facts={"region": "eu"}),
+        "POST",
+        "/v1/licenses/l-1/leases/s-1/renew",
+        {"id": "rls-1", "facts": {"region": "eu"}},
+    ),
+    (
+        license_calls.return_lease("l-1", "s-1", id="ret-1"),
+        "POST",
+        "/v1/licenses/l-1/leases/s-1/return",
+        {"id": "ret-1"},
+    ),
+    (license_calls.signing_keys().page(None), "GET", "/v1/license-keys", None),
     (
         inference_calls.extend("r-1", ttl_seconds=9, id="e-1"),
         "POST",

@@ -14,8 +14,11 @@ from tollbook.client import (
     CommandResult,
     Event,
     Hold,
+    LeaseGranted,
     Settlement,
+    Trial,
     UsageResult,
+    Validation,
 )
 
 USAGE = {"input_tokens": 3}
@@ -29,6 +32,9 @@ def blocking_types(client: Client) -> None:
     assert_type(client.usage([]), list[UsageResult])
     assert_type(client.commands([], atomic=True), list[CommandResult])
     assert_type(client.events(), Iterator[Event])
+    assert_type(client.validate("small", license="lic-1"), Validation)
+    assert_type(client.try_validation("small", license="lic-1"), Trial)
+    assert_type(client.lease("lic-1", "small", "0a" * 32), LeaseGranted)
     assert_type(client.inference("ada", "small", USAGE), BlockingInference)
     client.reserve("ada", "small", {"input_tokens": 0.5})  # type: ignore[dict-item]
     client.reserve("ada", model="small")  # type: ignore[call-arg]

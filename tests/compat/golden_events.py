@@ -13,13 +13,11 @@ from tollbook import canonical
 
 from adapters.event_store.mapper import decode, leaf_hash
 from domain.event import EVENT_TYPES, Recorded
+from tests.compat.example_values import DECISION, FACTS, NOON, NOON_US, TEXT, USAGE
+from tests.compat.license_examples import LICENSE_EXAMPLES
 
 FOLDER = Path(__file__).parent / "events"
 
-NOON = "2024-05-10T12:00:00.000001Z"
-NOON_US = 1_715_342_400_000_001
-TEXT = 'any text: " \\ / é 漢 🧾 \u007f \u2028'
-USAGE = {"compute_units": "0.000001", "gpu_seconds": "1.5", "input_tokens": 374, "requests": 1}
 PARTS = [["grant-1", "0.000037500000"], ["grant-2", "1.000000000000"]]
 TIER = {"cached_input": "2.5", "input": "10", "output": "30", "up_to": 1_000_000}
 MODEL: dict[str, Any] = {
@@ -150,6 +148,20 @@ EXAMPLES: dict[tuple[str, int], dict[str, Any]] = {
         ],
         "customer": "cust-1",
     },
+    ("model_registered", 1): {"model": "org/model@1"},
+    ("model_version_released", 1): {
+        "digest": "0a" * 32,
+        "model": "org/model@1",
+        "provenance": [
+            {"digest": "f9" * 32, "name": "ml_bom", "standing": "verified", "value": TEXT},
+            {"digest": "0a" * 32, "name": "ml_bom.weights", "standing": "verified"},
+            {"name": "certification", "standing": "declared", "value": TEXT},
+        ],
+        "released_at": NOON,
+        "version": "4.1.0-rc.1+build.7",
+    },
+    ("model_version_yanked", 1): {"model": "org/model@1", "reason": TEXT, "version": "4.1.0"},
+    ("export_list_published", 1): {"countries": ["KP", "SY"], "note": TEXT, "version": 2},
     ("command_refused", 1): {
         "body": {"customer": "cust-1", "estimate": {"requests": 1}, "model": "none"},
         "code": "unknown_model",
@@ -159,7 +171,28 @@ EXAMPLES: dict[tuple[str, int], dict[str, Any]] = {
         "kind": "reserve",
         "scope": "cust-1",
     },
+    **LICENSE_EXAMPLES,
 }
+
+LICENSED = "license"
+ADDED: dict[tuple[str, int, str], dict[str, Any]] = {
+    ("reservation_held", 1, LICENSED): {
+        **EXAMPLES["reservation_held", 1],
+        "decision": DECISION,
+        "facts": FACTS,
+        "license_key": "0a" * 16,
+        "request_hash": "f9" * 32,
+    },
+    ("reservation_extended", 1, LICENSED): {**_HELD, "decision": DECISION},
+    ("reservation_settled", 1, LICENSED): {
+        **EXAMPLES["reservation_settled", 1],
+        "licensed": "lic-1",
+    },
+}
+"""(event, version, what came): fields that came after the version's first file was written.
+
+They may be absent, so the version is the same; the first file holds them not, and stays.
+"""
 
 
 class Golden(NamedTuple):
@@ -175,9 +208,21 @@ class Golden(NamedTuple):
         return Recorded._make([*self.envelope, decode(name, version, self.data)])
 
 
-def path_of(name: str, version: int) -> Path:
-    """Return the file of an event and version."""
-    return FOLDER / f"{name}.{version}.json"
+def path_of(name: str, version: int, added: str = "") -> Path:
+    """Return the file of an event and version, or of what was added to them later."""
+    return FOLDER / (f"{name}.{version}.{added}.json" if added else f"{name}.{version}.json")
+
+
+def paths_of(name: str, version: int) -> list[Path]:
+    """Return every file of an event and version."""
+    later = [path_of(*key) for key in ADDED if key[:2] == (name, version)]
+    return [path_of(name, version), *later]
+
+
+def key_of(path: Path) -> tuple[str, int]:
+    """Return the event and version that a file is of."""
+    name, version, *_ = path.stem.split(".")
+    return name, int(version)
 
 
 def read(path: Path) -> list[Golden]:
@@ -185,8 +230,10 @@ def read(path: Path) -> list[Golden]:
     return [Golden(**each) for each in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def make(name: str, version: int) -> list[Golden]:
+def make(name: str, version: int, added: str = "") -> list[Golden]:
     """Store an event's example with all its fields, and without those that may be absent."""
+    if added:
+        return [_store(name, version, ADDED[name, version, added])]
     cls: Any = EVENT_TYPES[name, version]
     full = EXAMPLES[name, version]
     optional = {
@@ -220,7 +267,8 @@ def _store(name: str, version: int, payload: dict[str, Any]) -> Golden:
 
 def write_missing() -> list[Path]:
     """Write the files that are not there yet and return their paths."""
-    missing = [(path_of(*key), key) for key in EVENT_TYPES if not path_of(*key).exists()]
+    keys = [*((*key, "") for key in EVENT_TYPES), *ADDED]
+    missing = [(path_of(*key), key) for key in keys if not path_of(*key).exists()]
     for path, key in missing:
         golden = [each._asdict() for each in make(*key)]
         path.write_text(json.dumps(golden, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -19,9 +19,10 @@ def test_the_published_schema_is_that_of_the_code(key: tuple[str, int]) -> None:
 def test_stored_payloads_have_the_fields_of_their_schema(key: tuple[str, int]) -> None:
     schema = json.loads(event_schemas.path_of(*key).read_text(encoding="utf-8"))
     assert schema["additionalProperties"] is False
-    for golden in golden_events.read(golden_events.path_of(*key)):
-        present = json.loads(golden.data).keys()
-        assert set(schema["required"]) <= present <= schema["properties"].keys()
+    for path in golden_events.paths_of(*key):
+        for golden in golden_events.read(path):
+            present = json.loads(golden.data).keys()
+            assert set(schema["required"]) <= present <= schema["properties"].keys()
 
 
 def test_no_schema_is_of_an_event_that_is_gone() -> None:

@@ -27,12 +27,22 @@ STORED = [
 
 
 def test_every_event_has_a_golden_file() -> None:
-    missing = [key for key in EVENT_TYPES if not golden_events.path_of(*key).exists()]
+    paths = [path for key in EVENT_TYPES for path in golden_events.paths_of(*key)]
+    missing = [path.name for path in paths if not path.exists()]
     assert missing == [], "write an example and run: python -m tests.compat.golden_events"
 
 
+@pytest.mark.parametrize("key", EVENT_TYPES)
+def test_every_field_stands_in_a_golden_file(key: tuple[str, int]) -> None:
+    stored = [
+        golden for path in golden_events.paths_of(*key) for golden in golden_events.read(path)
+    ]
+    present = {field for golden in stored for field in json.loads(golden.data)}
+    assert present == {field.name for field in fields(EVENT_TYPES[key])}  # type: ignore[arg-type]
+
+
 def test_every_golden_file_is_of_an_event_that_is_still_read() -> None:
-    keys = {(path.stem.rpartition(".")[0], int(path.stem[-1])) for path in FOLDER.glob("*.json")}
+    keys = {golden_events.key_of(path) for path in FOLDER.glob("*.json")}
     assert keys - EVENT_TYPES.keys() - STEPS.keys() == set()
 
 

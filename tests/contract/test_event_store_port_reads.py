@@ -95,6 +95,30 @@ def test_an_id_with_a_colon_is_one_id(store: EventStore) -> None:
     assert list(store.customer_events("a", 0, 1)) == NOTHING
 
 
+def test_events_of_many_customers_come_in_order_from_where_each_was_left(
+    store: EventStore, events: list[Recorded]
+) -> None:
+    wanted = [("odd", 1), ("even", 0), ("nobody", 0)]
+    found = list(store.customers_events(wanted, 5))
+    by_customer = {
+        name: [each for each in found if each.customer == name] for name in ("odd", "even")
+    }
+    assert by_customer == {"odd": [events[2], events[4]], "even": [events[1], events[3]]}
+    assert len(found) == 4
+    assert list(store.customers_events([], 5)) == NOTHING
+
+
+def test_events_of_many_streams_come_each_in_order(
+    store: EventStore, events: list[Recorded]
+) -> None:
+    odd, even = events[0].stream, events[1].stream
+    found = list(store.streams_events([even, odd, even, "license-none"], 4))
+    assert [each for each in found if each.stream == odd] == [events[0], events[2]]
+    assert [each for each in found if each.stream == even] == [events[1], events[3]]
+    assert len(found) == 4
+    assert list(store.streams_events([], 4)) == NOTHING
+
+
 def a_balance(sequence: int = 2) -> Balance:
     """Return the balance of a customer with a grant, as if after so many events."""
     created = CustomerCreated(
@@ -124,6 +148,9 @@ def test_a_snapshot_comes_back_as_it_was(store: EventStore) -> None:
     store.save_snapshots([Snapshot(a_balance(), 9)])
     assert store.snapshot("cust-1") == Snapshot(a_balance(), 9)
     assert store.snapshot("cust-2") is None
+    many = store.snapshots(["cust-2", "cust-1"])
+    assert many == {"cust-1": Snapshot(a_balance(), 9)}
+    assert store.snapshots([]) == {}
 
 
 def test_the_newer_snapshot_stays(store: EventStore) -> None:
@@ -138,6 +165,7 @@ def test_a_snapshot_with_another_state_version_is_dropped_and_replaced(
     store.save_snapshots([Snapshot(a_balance(5), 15)])
     database.query("UPDATE snapshots SET state_version = 999, data = 'not even JSON'")
     assert store.snapshot("cust-1") is None
+    assert store.snapshots(["cust-1"]) == {}
     store.save_snapshots([Snapshot(a_balance(3), 13)])
     assert store.snapshot("cust-1") == Snapshot(a_balance(3), 13)
 

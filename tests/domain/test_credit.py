@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tollbook.errors import Invalid
 
-from domain.commands import ChangeCustomer
+from domain.commands import ChangeCustomer, Extend
 from tests.domain.account import CUSTOMER, Account, parts, reserve_command
 from tests.domain.examples import NOON, SECOND, usd
 
@@ -82,12 +82,132 @@ def test_lowering_the_limit_below_its_use_stops_new_holds_only() -> None:
     assert (settled.credit, settled.receivable) == (usd(4), usd(1)), "what was held stays good"
 
 
-def test_a_lowered_limit_does_not_stop_a_grant_from_paying() -> None:
+def beyond_its_limit(*granted: int) -> Account:
+    """Return an account with 3 USD of credit beyond its limit, and grants that came later."""
     account = Account(credit_limit=usd(10))
     account.use({"requests": 3})
     account.change(credit_limit=0)
-    account.grant("promo", 2, kind="promotional")
-    assert account.reserve("r", requests=2).grants == parts(("promo", 2))
+    for number, amount in enumerate(granted):
+        account.grant(f"g{number}", amount, kind="promotional", priority=number)
+    return account
+
+
+TAKEN_BEYOND_THE_LIMIT = pytest.mark.parametrize(
+    ("granted", "reach"),
+    [((2,), 0), ((3,), 0), ((4,), 1), ((2, 2), 1), ((1, 8), 6)],
+)
+"""Grants that came after the limit was lowered to 3 USD below its use, and what they can give."""
+
+
+@TAKEN_BEYOND_THE_LIMIT
+def test_a_hold_takes_of_grants_what_credit_beyond_the_limit_leaves(
+    granted: tuple[int, ...], reach: int
+) -> None:
+    account = beyond_its_limit(*granted)
+    refusal = account.refusal(reserve_command("r1", requests=reach + 1))
+    assert refusal.facts["available"] == {"amount": f"{reach}.000000000000", "currency": "USD"}
+    assert account.reserve("r2", requests=reach).credit == 0
+    assert account.view().available == usd(sum(granted) - 3 - reach)
+
+
+@TAKEN_BEYOND_THE_LIMIT
+def test_usage_takes_of_grants_what_credit_beyond_the_limit_leaves(
+    granted: tuple[int, ...], reach: int
+) -> None:
+    account = beyond_its_limit(*granted)
+    charged = account.use({"requests": 9})
+    assert (charged.from_balance, charged.credit) == (usd(reach), 0)
+    assert charged.receivable == usd(9 - reach)
+    assert account.view().available == usd(sum(granted) - 3 - reach)
+
+
+@TAKEN_BEYOND_THE_LIMIT
+def test_an_extension_takes_of_grants_what_credit_beyond_the_limit_leaves(
+    granted: tuple[int, ...], reach: int
+) -> None:
+    account = Account(credit_limit=usd(10))
+    account.reserve("r", requests=3)
+    account.change(credit_limit=0)
+    for number, amount in enumerate(granted):
+        account.grant(f"g{number}", amount)
+    assert account.extend("r", ttl_seconds=600).held == usd(3), "time alone takes nothing"
+    too_much = Extend(id="e", reservation="r", estimate={"requests": reach + 1})
+    assert account.refusal(too_much).facts["available"]["amount"] == f"{reach}.000000000000"
+    assert account.extend("r", estimate={"requests": reach}).held == usd(3 + reach)
+
+
+def test_grants_burn_in_their_order_up_to_what_credit_beyond_the_limit_leaves() -> None:
+    account = beyond_its_limit(2, 8)
+    assert account.reserve("r", requests=7).grants == parts(("g0", 2), ("g1", 5))
+
+
+def test_money_of_other_models_stands_against_credit_beyond_the_limit_too() -> None:
+    account = beyond_its_limit(2)
+    account.grant("other", 3, kind="promotional", models=("something-else",))
+    assert account.view().available == usd(2)
+    assert account.reserve("r", requests=2).grants == parts(("g0", 2))
+
+
+@pytest.mark.parametrize("final", [True, False])
+@pytest.mark.parametrize(
+    ("granted", "used", "late", "credit", "receivable"),
+    [(2, 3, 0, 1, 0), (2, 4, 0, 2, 0), (2, 6, 0, 2, 2), (5, 6, 1, 2, 1), (7, 7, 3, 2, 0)],
+)
+def test_what_a_hold_has_stays_good_for_it_beyond_the_limit(
+    granted: int, used: int, late: int, credit: int, receivable: int, final: bool
+) -> None:
+    """It has 2 of a grant and 2 of credit; 2 more are used, so 4 are beyond a limit of nothing."""
+    account = Account(credit_limit=usd(10))
+    account.grant("early", 2, priority=1)
+    account.reserve("r", requests=4)
+    account.use({"requests": 2})
+    account.change(credit_limit=0)
+    account.grant("late", granted, kind="promotional", priority=9)
+    before = account.view().available
+    settled = account.settle("r", {"requests": used}, final=final)
+    drawn = [("early", 2), ("late", late)] if late else [("early", 2)]
+    assert settled.grants == parts(*drawn)
+    assert (settled.credit, settled.receivable) == (usd(credit), usd(receivable))
+    assert account.view().available >= min(0, before)
+
+
+def test_only_what_is_not_the_holds_own_counts_against_credit_beyond_the_limit() -> None:
+    """The hold has 2 of the early grant, 10 are free, and 5 of credit are beyond the limit."""
+    account = Account(credit_limit=usd(5))
+    account.use({"requests": 5})
+    account.grant("early", 3, kind="promotional", priority=1)
+    account.reserve("r", requests=2)
+    account.change(credit_limit=0)
+    account.grant("late", 9, kind="promotional", priority=2)
+    settled = account.settle("r", {"requests": 8})
+    assert settled.grants == parts(("early", 3), ("late", 4))
+    assert (settled.receivable, account.view().available) == (usd(1), 0)
+
+
+def test_a_hold_that_ran_out_has_nothing_of_its_own_beyond_the_limit() -> None:
+    account = Account(credit_limit=usd(10))
+    account.use({"requests": 3})
+    account.reserve("r", requests=4)
+    account.change(credit_limit=0)
+    account.grant("g", 5, kind="promotional")
+    account.now += 300 * SECOND
+    settled = account.settle("r", {"requests": 4})
+    assert (settled.from_balance, settled.receivable) == (usd(2), usd(2))
+    assert account.view().available == 0
+
+
+def test_money_of_an_ended_grant_pays_before_others_lose_what_the_limit_wants() -> None:
+    """Its own hold may use it; in its place nothing is drawn that would sink the balance."""
+    account = Account(credit_limit=usd(10))
+    account.grant("ends", 5, expires_at=NOON + SECOND, priority=9)
+    account.reserve("r", requests=5)
+    account.use({"requests": 5})
+    account.change(credit_limit=0)
+    account.grant("stays", 5, kind="promotional", priority=0)
+    account.now += 2 * SECOND
+    assert account.view().available == 0
+    assert account.settle("r", {"requests": 5}).grants == parts(("ends", 5))
+    assert account.view().available == 0
 
 
 @pytest.mark.parametrize(

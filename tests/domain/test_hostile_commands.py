@@ -13,93 +13,7 @@ from tollbook.errors import Invalid
 
 from domain.command import Command
 from domain.commands import COMMANDS, parse, wire_body
-from tests.domain.examples import ALWAYS, FOUNDING, REQUEST, version_of
-
-WHEN = "2026-03-10T12:00:00Z"
-
-FULL: dict[str, dict[str, Any]] = {
-    "create_customer": {
-        "id": "acme",
-        "name_sealed": "c2VhbGVk",
-        "currency": "USD",
-        "credit_limit": "5",
-        "time_zone": "Europe/Berlin",
-        "price_book": "default",
-        "plan": "standard",
-    },
-    "change_customer": {
-        "id": "c1",
-        "customer": "acme",
-        "name_sealed": "c2VhbGVk",
-        "credit_limit": "5",
-        "time_zone": "UTC",
-        "price_book": "default",
-        "plan": "standard",
-        "currency": "USD",
-    },
-    "issue_grant": {
-        "id": "g1",
-        "customer": "acme",
-        "amount": "10",
-        "kind": "paid",
-        "priority": 1,
-        "expires_at": WHEN,
-        "models": ["m"],
-        "currency": "USD",
-    },
-    "publish_prices": {"id": "default:1", "book": version_of(ALWAYS, FOUNDING, REQUEST)},
-    "reserve": {
-        "id": "r1",
-        "customer": "acme",
-        "model": "m",
-        "estimate": {"requests": 1, "gpu_seconds": "1.5"},
-        "ttl_seconds": 60,
-        "license": "lic",
-    },
-    "extend": {"id": "e1", "reservation": "r1", "estimate": {"requests": 1}, "ttl_seconds": 60},
-    "settle": {
-        "id": "s1",
-        "reservation": "r1",
-        "usage": {"requests": 1},
-        "occurred_at": WHEN,
-        "final": False,
-    },
-    "release": {"id": "l1", "reservation": "r1", "reason": "client went away"},
-    "usage": {
-        "id": "u1",
-        "source": "//gateway/1",
-        "customer": "acme",
-        "model": "m",
-        "usage": {"requests": 1},
-        "occurred_at": WHEN,
-        "reservation": "r1",
-        "license": "lic",
-        "request_hash": "0a" * 32,
-        "response_hash": "f9" * 32,
-    },
-    "park_usage": {
-        "id": "u2",
-        "source": "//gateway/1",
-        "customer": "acme",
-        "model": "m",
-        "usage": {"requests": 1},
-        "occurred_at": WHEN,
-        "reservation": "r1",
-        "license": "lic",
-        "request_hash": "0a" * 32,
-        "response_hash": "f9" * 32,
-        "reason": "it looks wrong",
-    },
-    "release_usage": {"id": "v1", "parked": "0a" * 16},
-    "unblock": {"id": "n1", "customer": "acme", "reason": "they called"},
-    "set_caps": {
-        "id": "k1",
-        "customer": "acme",
-        "caps": [{"id": "c", "unit": "requests", "limit": 5, "calendar": "day", "models": ["m"]}],
-    },
-    "raise_min_reader": {"id": "m1", "reader": 2},
-}
-"""For each kind of command, a body that names every field there is."""
+from tests.domain.full_commands import FULL
 
 HOSTILE: list[Any] = [
     *(True, False, 0.5, 1e300, float("nan"), float("inf"), -1, 2**63, 10**40, 10**5000),
@@ -114,6 +28,12 @@ FREE_TEXTS = {
     *(("usage", "source"), ("park_usage", "id"), ("park_usage", "source")),
     ("park_usage", "reason"),
     ("unblock", "reason"),
+    *(("register_model", "id"), ("release_model_version", "id"), ("yank_model_version", "id")),
+    *(("yank_model_version", "reason"), ("publish_export_list", "id")),
+    ("publish_export_list", "note"),
+    *(("issue_license", "reference"), ("renew_license", "reference")),
+    *(("suspend_license", "reason"), ("reinstate_license", "reason")),
+    ("revoke_license", "reason"),
 }
 """Fields that take any characters, up to a limit, that a database can keep."""
 
@@ -127,9 +47,9 @@ def is_good(kind: str, field: str, value: Any) -> bool:
     """Say whether one of the hostile values happens to be a good one for a field."""
     if field == "final":
         return isinstance(value, bool)
-    if field in {"estimate", "usage"}:
+    if field in {"estimate", "usage", "facts", "components", "overrides"}:
         return isinstance(value, dict) and not value
-    if field == "caps":
+    if field in {"caps", "provenance", "countries"}:
         return isinstance(value, list) and not value
     if not isinstance(value, str) or (kind, field) not in FREE_TEXTS:
         return False
@@ -184,12 +104,33 @@ REQUIRED = {
     "unblock": {"id", "customer", "reason"},
     "set_caps": {"id", "customer", "caps"},
     "raise_min_reader": {"id", "reader"},
+    "register_model": {"id", "model"},
+    "release_model_version": {"id", "model", "version"},
+    "yank_model_version": {"id", "model", "version", "reason"},
+    "publish_export_list": {"id", "countries"},
+    "issue_license": {"id", "customer", "template", "key_hash", "key_hint"},
+    "activate_license": {"id", "license"},
+    "deactivate_license": {"id", "license", "device"},
+    "renew_license": {"id", "license", "expires_at"},
+    "upgrade_license": {"id", "license"},
+    "suspend_license": {"id", "license", "reason"},
+    "reinstate_license": {"id", "license"},
+    "revoke_license": {"id", "license", "reason"},
+    "expire_license": {"id", "license"},
+    "rotate_license_key": {"id", "license", "key_hash", "key_hint"},
+    "validate_license": {"id", "license", "model"},
+    "lease_seat": {"id", "license", "model", "holder"},
+    "renew_lease": {"id", "license", "lease"},
+    "return_lease": {"id", "license", "lease"},
+    "publish_policy": {"id", "name", "policy"},
 }
 NEVER_NULL: defaultdict[str, set[str]] = defaultdict(
     set,
     create_customer={"credit_limit", "time_zone", "price_book", "plan"},
     issue_grant={"priority"},
     settle={"final"},
+    issue_license={"deployment"},
+    rotate_license_key={"overlap_seconds"},
 )
 """Fields that have a default which is not null."""
 

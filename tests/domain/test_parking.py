@@ -23,15 +23,16 @@ from tests.domain.examples import (
     usd,
     version_of,
 )
+from tests.domain.licensee import LICENSE, MODEL, Licensee
 
 HASH = "0a" * 32
 
 
-def funded() -> Account:
-    """Return an account with 10 USD and a reservation of 4 requests."""
+def funded(license: str | None = None) -> Account:
+    """Return an account with 10 USD and a reservation of 4 requests, under a licence if named."""
     account = Account(price_book(version_of(ALWAYS, REQUEST, EVERYTHING)))
     account.grant("g", 10)
-    account.reserve("r", requests=4)
+    account.reserve("r", requests=4, license=license)
     return account
 
 
@@ -51,7 +52,7 @@ def released(account: Account, parked: str) -> tuple[Any, UsageReleased]:
 
 
 def test_a_record_settles_its_reservation_for_good() -> None:
-    account = funded()
+    account = funded("lic")
     fact = record(account, license="lic", request_hash=HASH, response_hash="f9" * 32)
     assert isinstance(fact, ReservationSettled)
     assert (fact.charged, fact.released, fact.final) == (usd(3), usd(1), True)
@@ -75,15 +76,18 @@ def on_reservations_only(account: Account) -> None:
     account.change(plan="reserved_only")
 
 
+def mismatch(field: str) -> tuple[str, dict[str, Any]]:
+    """Return code and facts for a record that says other than its reservation in a field."""
+    return "reservation_mismatch", {"field": field, "reservation": "r"}
+
+
 PARKED: list[tuple[Any, dict[str, Any], str, dict[str, Any]]] = [
     (None, {"reservation": "r9"}, "unknown_reservation", {"reservation": "r9"}),
-    (
-        None,
-        {"customer": "other"},
-        "reservation_mismatch",
-        {"field": "customer", "reservation": "r"},
-    ),
-    (None, {"model": "everything"}, "reservation_mismatch", {"field": "model", "reservation": "r"}),
+    (None, {"customer": "other"}, *mismatch("customer")),
+    (None, {"model": "everything"}, *mismatch("model")),
+    (None, {"model": "everything", "license": "lic"}, *mismatch("model")),
+    (None, {"license": "lic"}, *mismatch("license")),
+    (None, {"license": "lic", "occurred_at": NOON + 5 * SECOND + 1}, *mismatch("license")),
     (None, {"usage": {"pages": 1}}, "unknown_unit", {"model": "per-request", "unit": "pages"}),
     (None, {"usage": {"wishes": 1}}, "unknown_unit", {"model": "per-request", "unit": "wishes"}),
     (
@@ -149,6 +153,37 @@ def test_what_a_rule_forbids_is_parked_with_the_reason_and_moves_no_money(
     assert fact.detail
     assert account.view() == seen
     assert account.balance.volumes.get("per-request/2026-03", 0) == 0
+
+
+def test_a_record_names_the_licence_of_its_reservation_or_none() -> None:
+    for named in ("lic", None):
+        charge = record(funded("lic"), license=named)
+        assert isinstance(charge, ReservationSettled)
+        assert charge.license == named
+    other = record(funded("lic"), license="lic-2")
+    assert isinstance(other, UsageParked)
+    assert (other.code, other.facts["field"]) == ("reservation_mismatch", "license")
+    assert other.detail == "reservation r is of licence lic"
+
+
+def test_a_record_of_a_licence_that_the_customer_has_not_is_parked_until_they_have_it() -> None:
+    account = Licensee()
+    body: dict[str, Any] = {
+        "usage": {"input_tokens": 1},
+        "model": MODEL,
+        "license": LICENSE,
+    }
+    parked = account.parking(**body)
+    assert (parked.code, parked.facts) == ("unknown_license", {"license": LICENSE})
+    on_reservation = account.parking(**body, reservation="r9")
+    assert on_reservation.code == "unknown_license", "it is looked for before the reservation"
+    refusal = account.release_usage(parked.parked)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.facts) == ("unknown_license", {"license": LICENSE})
+    account.issue()
+    charge, _ = released(account, parked.parked)
+    assert isinstance(charge, UsageCharged)
+    assert charge.license == LICENSE
 
 
 @pytest.mark.parametrize("offset", [-5 * SECOND, 0, 5 * SECOND])

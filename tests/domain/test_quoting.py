@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from tollbook.errors import Invalid
 
-from domain.commands import Command, Reserve
+from domain.command import Command
+from domain.commands import Reserve
 from domain.outcomes import Refusal
 from domain.quoting import quote, quote_request, quote_to_wire
 from tests.domain.account import CUSTOMER, Account
@@ -56,6 +57,18 @@ def test_a_quote_beyond_the_balance_says_what_is_missing() -> None:
     assert answer["why"]["code"] == "insufficient_balance"
     assert answer["required"] == answer["why"]["required"]
     assert answer["available"] == answer["why"]["available"]
+
+
+def test_a_quote_and_a_reservation_agree_on_credit_beyond_its_limit() -> None:
+    account = Account(price_book(version_of(ALWAYS, FOUNDING)), credit_limit=usd(1))
+    account.use({"input_tokens": 100_000}, model=GPT4)
+    account.change(credit_limit=usd("0.2"))
+    account.grant("late", "0.82", kind="promotional")
+    answer = asked(account)
+    assert (answer["would_admit"], answer["available"]["amount"]) == (False, "0.020000000000")
+    assert answer["available"] == answer["why"]["available"]
+    assert answer["required"]["amount"] == "0.025000000000"
+    assert asked(account, usage={"input_tokens": 2000, "output_tokens": 0})["would_admit"] is True
 
 
 @pytest.mark.parametrize(

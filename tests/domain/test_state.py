@@ -7,13 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tollbook import canonical
 
-from domain.activity import Activity, counted
-from domain.allocation import Grant, in_burn_order
-from domain.balance import Balance, Block, earliest_expiry
-from domain.cap import Cap
-from domain.customer import Customer
-from domain.holds import Hold, Holds
-from domain.metering import set_up
+from domain.allocation import Grant
+from domain.balance import Balance
+from domain.holds import Hold
+from domain.license_use import Count, Lease, Use
+from domain.policy import Limit
 from domain.pricebook import PriceBook, PriceVersion
 from domain.pricing import compile_model
 from domain.reservation import Reservation
@@ -23,86 +21,7 @@ from domain.state import (
     book_to_wire,
     reservation_to_wire,
 )
-
-ids = st.text("abcXYZ019._:-", min_size=1, max_size=12)
-amounts = st.integers(0, 10**27)
-instants = st.integers(0, 253_402_300_799_999_999)
-parts = st.lists(st.tuples(ids, amounts), max_size=3).map(tuple)
-
-grants = st.builds(
-    Grant,
-    ids,
-    st.sampled_from(["paid", "promotional"]),
-    st.integers(0, 1_000_000),
-    instants | st.just(2**62),
-    st.none() | st.lists(ids, min_size=1, max_size=3).map(tuple),
-    amounts,
-    amounts,
-)
-quantities = st.dictionaries(st.sampled_from(["requests", "gpu_seconds"]), st.integers(0, 2**60))
-holds = st.builds(Hold, amounts, instants, parts, amounts, ids, quantities)
-customers = st.builds(
-    Customer,
-    ids,
-    st.just("USD"),
-    amounts,
-    st.just("Europe/Berlin"),
-    ids,
-    st.just("standard"),
-    st.text("abc=", max_size=8),
-)
-uses = st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**18)), max_size=9)
-figures = st.integers(0, 2**53 - 1)
-blocks = st.builds(Block, instants, instants, figures, figures, figures)
-models = st.none() | st.lists(ids, min_size=1, max_size=2).map(tuple)
-limits = st.integers(0, 10**15)
-units = st.sampled_from(["requests", "gpu_seconds"])
-caps = st.builds(Cap, ids, units, limits, models, st.just("day"), st.none()) | st.builds(
-    Cap, ids, units, limits, models, st.none(), st.just(3600)
-)
-counts = st.lists(st.tuples(instants, st.integers(1, 2**70)), max_size=3).map(tuple)
-capped = st.lists(st.tuples(caps, counts), max_size=3, unique_by=lambda pair: pair[0].id)
-
-
-def put_in_order(held: list[tuple[str, Hold]]) -> Holds:
-    """Build a map of holds by putting one after another."""
-    every = Holds()
-    for name, hold in held:
-        every = every.put(name, hold)
-    return every
-
-
-@st.composite
-def balances(draw: st.DrawFn) -> Balance:
-    """Make any balance."""
-    totals = {
-        name: draw(amounts)
-        for name in (
-            *("held", "credit_held", "overdraft", "granted", "breakage", "spent", "receivable"),
-        )
-    }
-    held = put_in_order(draw(st.lists(st.tuples(ids, holds), max_size=4)))
-    limited = draw(capped)
-    activity = Activity()
-    for number, (at, requests) in enumerate(draw(uses), 1):
-        activity = counted(activity, at, requests, number)
-    balance = Balance(
-        customer=draw(st.none() | customers),
-        grants=in_burn_order(draw(st.lists(grants, max_size=4))),
-        holds=held,
-        activity=activity,
-        block=draw(st.none() | blocks),
-        cleared_at=draw(instants),
-        meters=set_up([cap for cap, _ in limited], (), held),
-        volumes=draw(st.dictionaries(ids, st.integers(0, 2**70), max_size=3)),
-        sequence=draw(st.integers(0, 2**40)),
-        own_version=draw(st.integers(0, 2**30)),
-        **totals,
-    )
-    metered = zip(balance.meters, limited, strict=True)
-    meters = tuple(meter._replace(used=used) for meter, (_, used) in metered)
-    balance = balance._replace(meters=meters)
-    return balance._replace(next_expiry=earliest_expiry(balance))
+from tests.domain.state_values import balances, holds, ids, put_in_order, used, uses
 
 
 @given(balances())
@@ -115,6 +34,13 @@ def test_a_balance_is_read_as_it_was_written(balance: Balance) -> None:
 def test_the_order_of_events_leaves_no_trace_in_the_holds(held: list[tuple[str, Hold]]) -> None:
     one = Balance(holds=put_in_order(held))
     other = Balance(holds=put_in_order(held[::-1]))
+    assert canonical.dumps(balance_to_wire(one)) == canonical.dumps(balance_to_wire(other))
+
+
+@given(uses)
+def test_the_order_of_events_leaves_no_trace_in_the_uses_of_licences(each: dict[str, Use]) -> None:
+    one = Balance(uses=used(each))
+    other = Balance(uses=used(dict(reversed(each.items()))))
     assert canonical.dumps(balance_to_wire(one)) == canonical.dumps(balance_to_wire(other))
 
 
@@ -133,6 +59,7 @@ def test_an_empty_balance_is_all_zeros() -> None:
         "customer": None,
         "grants": [],
         "holds": {},
+        "licenses": {},
         "own_version": 0,
         "sequence": 0,
         "volumes": {},
@@ -153,6 +80,66 @@ def test_a_grant_without_expiry_has_none() -> None:
     }
 
 
+def test_a_hold_says_its_licence_and_when_it_was_opened_only_if_it_has_one() -> None:
+    plain = Hold(7, 6, (("g", 5),), 2, "embed", {"pages": 2})
+    balance = Balance(holds=put_in_order([("r1", plain), ("r2", plain._replace(license="lic"))]))
+    balance = balance._replace(
+        holds=balance.holds.put("r3", plain._replace(license="lic", opened_at=5))
+    )
+    written = balance_to_wire(balance)["holds"]
+    assert written["r1"] == {
+        "amount": "0.000000000007",
+        "credit": "0.000000000002",
+        "estimate": {"pages": "2"},
+        "expires_at": "1970-01-01T00:00:00.000006Z",
+        "model": "embed",
+        "parts": [["g", "0.000000000005"]],
+    }
+    epoch, five = "1970-01-01T00:00:00.000000Z", "1970-01-01T00:00:00.000005Z"
+    assert written["r2"] == {**written["r1"], "license": "lic", "opened_at": epoch}
+    assert written["r3"] == {**written["r1"], "license": "lic", "opened_at": five}
+
+
+def test_what_is_used_of_a_licence_is_written_with_the_limit_as_its_policy_has_it() -> None:
+    compute = Limit("compute", "gpu_seconds", 1_500_000, "day", ("emb*",))
+    rate = Limit("rate", "requests", 10, "second", None)
+    lease = Lease("l1", "embed", "0a" * 32, 5, 6, True, 2)
+    use = Use((Count(compute, 5, 2**70), Count(rate)), (lease,))
+    assert balance_to_wire(Balance(uses=used({"lic": use})))["licenses"] == {
+        "lic": {
+            "counts": [
+                {
+                    "limit": {
+                        "id": "compute",
+                        "limit": "1.5",
+                        "models": ["emb*"],
+                        "per": "day",
+                        "unit": "gpu_seconds",
+                    },
+                    "start": "1970-01-01T00:00:00.000005Z",
+                    "units": "1180591620717411303424",
+                },
+                {
+                    "limit": {"id": "rate", "limit": 10, "per": "second", "unit": "requests"},
+                    "start": "1970-01-01T00:00:00.000000Z",
+                    "units": "0",
+                },
+            ],
+            "leases": [
+                {
+                    "borrowed": True,
+                    "expires_at": "1970-01-01T00:00:00.000006Z",
+                    "holder": "0a" * 32,
+                    "id": "l1",
+                    "leased_at": "1970-01-01T00:00:00.000005Z",
+                    "model": "embed",
+                    "version": 2,
+                }
+            ],
+        }
+    }
+
+
 def test_an_open_reservation_is_written_with_what_it_has_used() -> None:
     reservation = Reservation(
         id="r1",
@@ -167,16 +154,20 @@ def test_an_open_reservation_is_written_with_what_it_has_used() -> None:
         outcome=None,
         version=2,
     )
-    assert reservation_to_wire(reservation) == {
+    written = {
         "charged": "0.000000000007",
         "customer": "acme",
         "estimate": {"gpu_seconds": "1500000", "pages": "2"},
         "expires_at": "1970-01-01T00:00:00.000006Z",
+        "license": None,
         "model": "embed",
         "opened_at": "1970-01-01T00:00:00.000005Z",
         "used": {"gpu_seconds": "1"},
         "version": 2,
     }
+    assert reservation_to_wire(reservation) == written
+    licensed = reservation._replace(license="lic")
+    assert reservation_to_wire(licensed) == {**written, "license": "lic"}
 
 
 def test_a_price_book_is_written_by_what_its_prices_mean() -> None:

@@ -65,6 +65,8 @@ def test_two_demos_charge_the_same_and_both_are_clean() -> None:
     assert one["audit"]["ok"] and one["audit"]["differences"] == []
     assert (one["inferences"], one["settled"], one["refused"]) == (300, 300, 0)
     assert one["blocked"] == []
+    revoked = {"license": "lic-revoked", "before": "admitted", "after": "license_revoked"}
+    assert one["licenses"] == {"issued": 4, "validated": 300, "revoked": revoked}
     assert one["customers"] == other["customers"]
     assert one["charged"] == other["charged"]
     assert amount(one["charged"]) == sum(
@@ -122,6 +124,12 @@ def test_a_kept_ledger_serves_other_commands_and_its_server_is_gone(folder: Path
         "audit", "verify", "--data", str(folder), "--expect", expectation, "--json"
     )
     assert (code, json.loads(out)["ok"]) == (0, True)
+    code, out, _ = tollbook("license", "list", "--data", str(folder), "--json")
+    listed = json.loads(out)["licenses"]
+    assert (code, len(listed)) == (0, document["licenses"]["issued"])
+    assert sum(each["admitted"] for each in listed) == 50 + 1
+    (last,) = [each for each in listed if each["license"] == "lic-revoked"]
+    assert (last["status"], last["admitted"], last["denied"]) == ("revoked", 1, 1)
     code, out, _ = tollbook("audit", "replay", "--data", str(folder), "--json")
     assert json.loads(out)["state_hash"] == document["state_hash"]
     code, out, _ = tollbook("audit", "verify", "--data", str(folder), "--expect", f"3:{'0' * 64}")
@@ -158,7 +166,7 @@ def test_a_trace_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_the_summary_for_a_person_names_what_matters() -> None:
     code, out, err = tollbook("demo", "--limit", "20", "--customers", "2")
     assert code == 0, err
-    for word in ("cust-001", "20 settled", "Merkle root", "State hash", "clean"):
+    for word in ("cust-001", "20 settled", "license_revoked", "Merkle root", "State hash", "clean"):
         assert word in out
 
 

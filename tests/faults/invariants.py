@@ -10,7 +10,7 @@ from typing import Any
 
 from adapters.event_store.mapper import ROW_COLUMNS, leaf_hash
 from adapters.event_store.store import PostgresEventStore
-from application.world import load_balance
+from application.loading import load_balance
 from domain.balance import Balance
 from domain.event import Recorded
 from domain.folding import evolve

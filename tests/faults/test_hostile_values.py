@@ -109,6 +109,17 @@ FIELDS: dict[str, dict[str, Any]] = {
     "unblock": {"customer": "changing", "reason": "they called"},
     "set_caps": {"customer": "changing", "caps": [CAP]},
     "raise_min_reader": {"reader": 1},
+    "register_model": {},
+    "release_model_version": {
+        "version": "1.0.0",
+        "released_at": WHEN,
+        "digest": "0a" * 32,
+        "provenance": [{"name": "license", "value": "MIT"}],
+        "bom": '{"bomFormat":"CycloneDX","specVersion":"1.6","components":'
+        '[{"type":"machine-learning-model","name":"m"}]}',
+    },
+    "yank_model_version": {"version": "1.0.0", "reason": "bad"},
+    "publish_export_list": {"countries": ["KP"], "note": "today"},
 }
 """Every field of every command, but the ids that body_of makes."""
 
@@ -127,6 +138,14 @@ def body_of(ledger: Tollbook, kind: str) -> dict[str, Any]:
     if kind == "release_usage":
         record = {"id": name, **FIELDS["usage"], "license": "lic-1"}
         body["parked"] = ledger.run("park_usage", {**record, "reason": "odd"}).result()["parked"]
+    if kind == "register_model":
+        body["model"] = f"org/{name}"
+    if kind in {"release_model_version", "yank_model_version"}:
+        body["model"] = f"org/{name}"
+        ledger.run("register_model", {"id": f"for-{name}", "model": body["model"]}).result()
+    if kind == "yank_model_version":
+        released = {"id": f"of-{name}", "model": body["model"], "version": "1.0.0"}
+        ledger.run("release_model_version", released).result()
     if kind == "publish_prices":
         body["id"] = f"{name}:2020-01-01T00:00:00.000000Z"
         body["book"] = price_book(name)

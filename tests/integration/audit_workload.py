@@ -1,6 +1,7 @@
 """Random ledgers for the audit: every kind of command, on a clock that jumps over expiries."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from tollbook.errors import Invalid
@@ -11,6 +12,7 @@ from application.executor import Executor
 from application.jobs import Item
 from domain.commands import parse
 from domain.parking import parked_id
+from tests.integration.registry_workload import registry_command
 from tests.support.memory_store import MemoryEventStore
 
 SECOND = 1_000_000
@@ -50,11 +52,7 @@ class Workload:
 
     def run(self, steps: int) -> Rows:
         """Send commands in small batches and return all events."""
-        kinds = (
-            *(self._reserve, self._settle, self._extend, self._release, self._usage),
-            *(self._grant, self._change, self._publish, self._release_usage, self._newcomer),
-        )
-        weights = (34, 24, 8, 4, 14, 12, 3, 2, 8, 0.3)
+        kinds, weights = zip(*self._actions(), strict=True)
         waiting = [self._publish(), self._customer(), self._customer()]
         for step in range(steps):
             self._let_time_pass()
@@ -64,6 +62,16 @@ class Workload:
                 waiting = []
         self.executor.close()
         return rows_of(self.store)
+
+    def _actions(self) -> list[tuple[Callable[[], Item | None], float]]:
+        """Return what may be sent, with how often it is."""
+        kinds = (
+            *(self._reserve, self._settle, self._extend, self._release, self._usage),
+            *(self._grant, self._change, self._publish, self._release_usage, self._newcomer),
+            self._of_registry,
+        )
+        weights = (34, 24, 8, 4, 14, 12, 3, 2, 8, 0.3, 8)
+        return list(zip(kinds, weights, strict=True))
 
     def _let_time_pass(self) -> None:
         choice = self.random.random()
@@ -115,6 +123,11 @@ class Workload:
             "models": models,
         }
         return self._item("publish_prices", id=f"{name}:{effective_from}", book=book)
+
+    def _of_registry(self) -> Item | None:
+        """Send a command of the model registry or of the export list."""
+        kind, body = registry_command(self.random, self.now, MODELS)
+        return self._item(kind, id=self._id("registry"), **body)
 
     def _newcomer(self) -> Item | None:
         """Create a customer whom usage may have named already."""
@@ -191,7 +204,16 @@ class Workload:
             model=model,
             estimate=self._quantities(model),
             **body,
+            **self._licence_of_use(customer),
         )
+
+    def _licence_of_use(self, _customer: str) -> dict[str, Any]:
+        """Return what a reservation says of a licence: nothing here."""
+        return {}
+
+    def _licence_of_record(self, _customer: str) -> dict[str, Any]:
+        """Return what a usage record says of a licence: nothing here."""
+        return {}
 
     def _time_to_live(self) -> dict[str, Any]:
         if self.random.random() < 0.5:
@@ -249,6 +271,7 @@ class Workload:
             occurred_at=format_instant(self.now + chosen.choice(away)),
             **body,
             **reason,
+            **self._licence_of_record(customer),
         )
 
     def _release_usage(self) -> Item | None:

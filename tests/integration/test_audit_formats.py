@@ -13,8 +13,10 @@ from adapters.event_store.mapper import encode, leaf_hash, recorded_from
 from application.folded import FoldedLedger, state_hash, state_lines
 from domain.commands import parse
 from domain.event import EVENT_TYPES
+from domain.policy import policy_to_wire
 from domain.pricebook import PriceBook, decide_publish, evolve
 from domain.pricing import capped, charge, worst
+from domain.tiers import TEMPLATES
 from domain.units import quantities_from_wire
 
 FORMATS = Path(__file__).resolve().parents[2] / "docs" / "formats"
@@ -79,6 +81,15 @@ def test_the_recomputation_comes_to_the_state_of_the_page() -> None:
     assert differences == []
     assert dict(recomputation.customer_states()) == dict(ledger.customer_states())
     assert dict(recomputation.book_states()) == dict(ledger.book_states())
+    assert dict(recomputation.export_states()) == dict(ledger.export_states())
+    assert dict(recomputation.model_states()) == dict(ledger.model_states())
+    assert dict(recomputation.policy_states()) == dict(ledger.policy_states())
+    assert dict(recomputation.license_states()) == dict(ledger.license_states())
+
+
+def test_the_tiers_of_the_page_are_those_of_the_program() -> None:
+    page = json.loads(block("licenses.md", "json tiers"))
+    assert {name: policy_to_wire(policy) for name, policy in TEMPLATES.items()} == page
 
 
 def example() -> PriceBook:

@@ -9,8 +9,8 @@ from adapters.clock import DatabaseClock
 from adapters.event_store.store import PostgresEventStore
 from application.committing import Committer
 from application.jobs import Item, Job
+from application.loading import load_book, load_reservation
 from application.ports import Batch
-from application.world import load_book, load_reservation
 from domain.commands import parse
 from domain.pricebook import publication_id
 from tests.support.databases import TestDatabase

@@ -1,21 +1,18 @@
-"""The machine with guards: bursts that block, unblocking, caps; and an audit of every history."""
+"""The machine with guards: bursts that block, unblocking, caps."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from tollbook.recompute import Difference, Envelope, Recomputation
 
-from adapters.event_store.mapper import encode
 from application.executor import Executor
-from application.world import load_balance
+from application.loading import load_balance
 from domain.capping import view
-from domain.state import balance_to_wire
+from tests.model.credit_machine import CreditMachine
 from tests.model.guard_inputs import BACK, BEFORE, BURSTING, BURSTS, GAPS
 from tests.model.machine import LATENESS, WRITERS, Command
-from tests.model.priced_machine import PricedMachine
 from tests.model.wire import written
 
 
-class GuardedMachine(PricedMachine):
+class GuardedMachine(CreditMachine):
     """Drives a ledger whose accounts can be blocked and capped."""
 
     def _use(self, requests: int, back: int) -> Command:
@@ -87,23 +84,3 @@ class GuardedMachine(PricedMachine):
             ]
             seen = [(cap["id"], cap["used"], cap["held"]) for cap in view(folded, now)]
             assert seen == wanted, (name, seen, wanted)
-
-    def teardown(self) -> None:
-        """Recompute the whole ledger from its stored events, then drop it."""
-        try:
-            self.audit()
-        finally:
-            super().teardown()
-
-    def audit(self) -> None:
-        """See that the recomputation finds no difference and comes to the same states."""
-        found: list[Difference] = []
-        recomputation = Recomputation(found.append, whole=True)
-        position = self.reading.head().position
-        for recorded in self.reading.since(0, position):
-            row = Envelope(*recorded[:13], encode(recorded.event).decode())
-            recomputation.add(row)
-        recomputation.finish()
-        assert found == []
-        for name, state in recomputation.customer_states():
-            assert state == balance_to_wire(load_balance(self.reading, name, position)), name

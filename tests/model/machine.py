@@ -17,8 +17,8 @@ from adapters.clock import TraceClock
 from application.answers import Answer
 from application.executor import Executor
 from application.jobs import Item
+from application.loading import load_balance
 from application.ports import EventStore
-from application.world import load_balance
 from domain.balance import view
 from domain.commands import parse
 from tests.model.inputs import OPENING, START, Inputs, completed
@@ -51,6 +51,10 @@ class Backing(Protocol):
 class LedgerMachine(RuleBasedStateMachine):
     """Drives a ledger and the oracle side by side."""
 
+    INPUTS = Inputs
+    KINDS: tuple[str, ...] = EVERYTHING
+    """What is drawn when anything may happen."""
+
     def __init__(self, backing: Backing) -> None:
         super().__init__()
         self.backing = backing
@@ -80,8 +84,8 @@ class LedgerMachine(RuleBasedStateMachine):
         def fresh(prefix: str) -> str:
             return f"{prefix}{next(self._numbers)}"
 
-        inputs = Inputs(self.oracle.rules, self.now, fresh, wild=wild, collide=collide)
-        return data.draw(inputs.commands(kinds or EVERYTHING))
+        inputs = self.INPUTS(self.oracle.rules, self.now, fresh, wild=wild, collide=collide)
+        return data.draw(inputs.commands(kinds or self.KINDS))
 
     def any_open(self) -> bool:
         """Say whether a reservation has had no outcome yet."""

@@ -125,13 +125,17 @@ class Account:
         """Return the tokens of a model that were charged in a month."""
         return sum(count for name, when, count in self.volumes if (name, when) == (model, month))
 
+    def available(self, at: int) -> Fraction:
+        """Return what is neither spent nor held, of every grant and of the credit limit."""
+        alive = [grant for grant in self.grants if not grant.expired(at)]
+        return sum((self.unheld(grant, at) for grant in alive), ZERO) + self.room(at)
+
     def balance(self, at: int) -> dict[str, Fraction]:
         """Return the balance as people see it at an instant."""
-        alive = [grant for grant in self.grants if not grant.expired(at)]
         dead = [grant for grant in self.grants if grant.expired(at)]
         sources = [CREDIT, *(grant.id for grant in self.grants)]
         return {
-            "available": sum((self.unheld(grant, at) for grant in alive), ZERO) + self.room(at),
+            "available": self.available(at),
             "held": sum((self.held(source, at) for source in sources), ZERO),
             "granted": sum((grant.amount for grant in self.grants), ZERO),
             "spent": sum((amount for _, amount in self.debits), ZERO),
@@ -150,7 +154,7 @@ class Account:
     def reach(self, model: str, at: int) -> Fraction:
         """Return all that a new hold for a model could take."""
         grants = sum((self.free(grant, model, at) for grant in self.grants), ZERO)
-        return grants + max(ZERO, self.room(at))
+        return max(ZERO, min(grants + max(ZERO, self.room(at)), self.available(at)))
 
     def take(self, model: str, amount: Fraction, at: int) -> list[Part]:
         """Return the parts of an amount that is within reach: grants first, then credit."""
@@ -168,8 +172,10 @@ class Account:
         """Take a charge as far as money goes, book it, and return the parts in burn order.
 
         A final charge gives its hold back first, and what was held stays good for it; a part uses
-        what it holds before anything else.
+        what it holds before anything else. Whatever is not held for it is taken out of what is
+        available.
         """
+        floor = max(ZERO, self.available(at))
         taken: dict[str, Fraction] = {}
         if hold is not None and not final:
             for name in [*(grant.id for grant in self.burn_order()), CREDIT]:
@@ -182,13 +188,13 @@ class Account:
             self.debits.extend(own)
         given_back = hold if hold is not None and final else None
         for grant in self.burn_order():
-            usable = self.free(grant, model, at)
-            usable += given_back.left(grant.id) if given_back else 0
-            part = min(amount, usable)
+            mine = given_back.left(grant.id) if given_back else ZERO
+            part = min(amount, mine + min(self.free(grant, model, at), floor))
             if part > 0:
                 taken[grant.id] = taken.get(grant.id, ZERO) + part
                 self.debits.append((grant.id, part))
                 amount -= part
+                floor -= max(ZERO, part - mine)
         own_credit = given_back.left(CREDIT) if given_back else ZERO
         part = min(amount, max(self.room(at) + own_credit, own_credit))
         if part > 0:

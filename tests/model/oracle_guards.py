@@ -69,9 +69,11 @@ class Guards:
 
     def reserve(self, name: str, estimate: Body) -> None:
         """Expect an estimate, or more of one."""
+        is_new = name not in self.left
         left = self.left.setdefault(name, {})
         for unit, units in estimate.items():
-            left[unit] = left.get(unit, 0) + units
+            implied = 1 if unit == "requests" and not is_new else 0
+            left[unit] = left.get(unit, implied) + units
 
     def use(self, model: str, usage: Body, final: bool, at: int, name: str | None = None) -> None:
         """Count a charge."""

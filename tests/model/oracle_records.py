@@ -90,6 +90,8 @@ class UsageRules(Rules):
         """Charge a record on its reservation, or directly; `by` is the command that did it."""
         if account is None:
             raise refused("unknown_customer", customer=body["customer"])
+        if "license" in body and not self._has(account, body["license"]):
+            raise refused("unknown_license", license=body["license"])
         occurred_at = instant(body["occurred_at"])
         if "reservation" in body:
             return self._settle_record(account, body, by, now)
@@ -99,6 +101,10 @@ class UsageRules(Rules):
         if plan == "reserved_only":
             raise refused("plan_forbids", plan=plan)
         return self._charge(account, body["model"], body["usage"], occurred_at, now, None, True)
+
+    def _license_of(self, _reservation: str) -> str | None:
+        """Return the licence of a reservation; here none has one."""
+        return None
 
     def _settle_record(self, account: Account, body: Body, by: str, now: int) -> Body:
         name = body["reservation"]
@@ -111,6 +117,8 @@ class UsageRules(Rules):
         self._open(body)
         if hold.model != body["model"]:
             raise refused("reservation_mismatch", reservation=name, field="model")
+        if "license" in body and body["license"] != self._license_of(name):
+            raise refused("reservation_mismatch", reservation=name, field="license")
         occurred_at = instant(body["occurred_at"])
         if not hold.opened_at - TOLERANCE <= occurred_at <= now + TOLERANCE:
             raise out_of_range(occurred_at, now + TOLERANCE, hold.opened_at - TOLERANCE)

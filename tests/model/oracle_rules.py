@@ -136,19 +136,21 @@ class Rules:
             raise refused("already_exists", field="id", value=name)
         expires_at = now + body.get("ttl_seconds", TTL_SECONDS) * SECOND
         self._admit(account)
+        licensed = self._ask(account, body, now)
         needed = self._worst(account, model, body["estimate"], now, expires_at)
         self._leave_room(account, model, body["estimate"], now, new=True)
         parts = self._funds(account, model, needed, now)
         estimate = dict(body["estimate"])
         account.holds.append(Hold(name, model, estimate, now, expires_at, parts))
         account.guards.reserve(name, estimate)
-        return {"held": needed, "expires_at": written(expires_at)}
+        return {"held": needed, "expires_at": written(expires_at), **licensed}
 
     def _extend(self, account: Account, body: Body, now: int) -> Body:
         hold = self._open(body)
         if now >= hold.expires_at:
             raise refused("expired", reservation=hold.id, expired_at=written(hold.expires_at))
         self._admit(account)
+        licensed = self._ask(account, body, now, hold)
         expires_at = hold.expires_at
         if "ttl_seconds" in body:
             latest = hold.opened_at + LONGEST_SECONDS * SECOND
@@ -164,7 +166,7 @@ class Rules:
         account.guards.reserve(hold.id, body.get("estimate", {}))
         for unit, count in body.get("estimate", {}).items():
             hold.estimate[unit] = hold.estimate.get(unit, 0) + count
-        return {"held": hold.amount(), "expires_at": written(expires_at)}
+        return {"held": hold.amount(), "expires_at": written(expires_at), **licensed}
 
     def _settle(self, account: Account, body: Body, now: int) -> Body:
         hold = self._open(body)
@@ -186,6 +188,16 @@ class Rules:
         released = hold.amount() if hold.active(now) else ZERO
         hold.outcome = {"kind": "release", "id": body["id"], "released": released}
         return {"released": released}
+
+    # --- licences: here nobody has one --------------------------------------------------------
+
+    def _ask(self, account: Account, body: Body, now: int, hold: Hold | None = None) -> Body:
+        """Return what the licence of a reservation or of an open hold says, or refuse."""
+        return {}
+
+    def _has(self, account: Account, license: str) -> bool:
+        """Say whether a licence is the customer's."""
+        return False
 
     # --- guards -------------------------------------------------------------------------------
 

@@ -4,13 +4,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from tests.model import price_inputs
+from tests.model.audited_machine import AuditedMachine
 from tests.model.inputs import completed
-from tests.model.machine import WRITERS, LedgerMachine
+from tests.model.machine import WRITERS
 from tests.model.oracle_records import parked_id
 from tests.model.price_inputs import UNHEARD
 
 
-class PricedMachine(LedgerMachine):
+class PricedMachine(AuditedMachine):
     """Drives a ledger whose price books grow."""
 
     @rule(data=st.data(), writer=WRITERS, wild=st.booleans())

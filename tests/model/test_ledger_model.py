@@ -95,7 +95,8 @@ def test_the_ledger_agrees_with_the_oracle_on_postgresql(pytestconfig: pytest.Co
 
 ORACLE = (
     *("oracle", "oracle_rules", "oracle_records", "oracle_accounts", "oracle_prices", "wire"),
-    "oracle_guards",
+    *("oracle_guards", "oracle_licenses", "oracle_license_life", "oracle_licensing"),
+    "oracle_limits",
 )
 
 

@@ -10,9 +10,9 @@ from adapters.clock import TraceClock
 from application import moments as moments_module
 from application.executor import Executor
 from application.jobs import Item
+from application.loading import load_balance
 from application.moments import ALWAYS_KEPT, BUCKETS_MAX, Moments
 from application.ports import HeadMovedError
-from application.world import load_balance
 from domain.activity import MINUTE, Bucket
 from domain.commands import parse
 from domain.event import Recorded

@@ -170,6 +170,18 @@ class MemoryEventStore:
         """Yield a stream's events up to a position."""
         yield from self._upto(self._streams.get(stream, []), position)
 
+    def customers_events(
+        self, after: Sequence[tuple[str, int]], position: int
+    ) -> Iterator[Recorded]:
+        """Yield events of many customers, each from after a sequence number, up to a position."""
+        for customer, number in after:
+            yield from self.customer_events(customer, number, position)
+
+    def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
+        """Yield the events of many streams up to a position, each stream's in order."""
+        for stream in dict.fromkeys(streams):
+            yield from self.stream_events(stream, position)
+
     def _upto(self, positions: Sequence[int], last: int) -> Iterator[Recorded]:
         for position in positions:
             if position <= last:
@@ -179,6 +191,11 @@ class MemoryEventStore:
         """Return the customer's newest snapshot."""
         kept = self._snapshots.get(customer)
         return None if kept is None else Snapshot(balance_from_wire(dict(kept[0])), kept[1])
+
+    def snapshots(self, customers: Sequence[str]) -> dict[str, Snapshot]:
+        """Return the newest snapshots of those customers that have one."""
+        found = ((customer, self.snapshot(customer)) for customer in customers)
+        return {customer: snapshot for customer, snapshot in found if snapshot is not None}
 
     def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         """Keep these snapshots in place of older ones."""

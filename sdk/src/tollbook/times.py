@@ -24,6 +24,8 @@ _INSTANT_TEXT = re.compile(
     r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
 )
 
+_OWN_SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
+
 
 def format_instant(instant: int) -> str:
     """Write an instant in UTC with all its microseconds."""
@@ -34,6 +36,11 @@ def format_instant(instant: int) -> str:
 
 def parse_instant(text: object, field: str = "time") -> int:
     """Read an RFC 3339 time with any offset."""
+    if isinstance(text, str) and text[19:20] == "." and text[26:] == "Z":
+        # As we write it ourselves: worth a short cut.
+        second, micros = _own_second(text[:19]), text[20:26]
+        if second is not None and micros.isdecimal() and micros.isascii():
+            return second * SECOND + int(micros)
     match = _INSTANT_TEXT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise Invalid.because(field, text, INSTANT_RULE)
@@ -55,6 +62,18 @@ def parse_instant(text: object, field: str = "time") -> int:
 @lru_cache(maxsize=4096)
 def _write_second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@lru_cache(maxsize=4096)
+def _own_second(text: str) -> int | None:
+    """Read a second as we write it; None for any other form, and before 1970."""
+    if _OWN_SECOND.fullmatch(text) is None:
+        return None
+    try:
+        second = _read_second(f"{text}+00:00")
+    except ValueError:
+        return None
+    return second if second >= 0 else None
 
 
 @lru_cache(maxsize=4096)

@@ -8,6 +8,15 @@ a busy server or a cut connection never holds, charges or grants twice. It needs
 from tollbook.client.asynchronous import AsyncClient
 from tollbook.client.blocking import Client
 from tollbook.client.inferring import AsyncInference, BlockingInference
+from tollbook.client.license_results import (
+    LeaseGranted,
+    License,
+    LicenseIssued,
+    SeatReturned,
+    SigningKey,
+    Trial,
+    Validation,
+)
 from tollbook.client.money import Money
 from tollbook.client.record_calls import UsageRecord
 from tollbook.client.results import (
@@ -39,13 +48,20 @@ __all__ = [
     "Event",
     "GrantIssued",
     "Hold",
+    "LeaseGranted",
+    "License",
+    "LicenseIssued",
     "Money",
     "PriceVersion",
     "PricesPublished",
     "Quote",
     "Released",
     "Reservation",
+    "SeatReturned",
     "Settlement",
+    "SigningKey",
+    "Trial",
     "UsageRecord",
     "UsageResult",
+    "Validation",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from tollbook.client import customer_calls, inference_calls, record_calls
+from tollbook.client import customer_calls, inference_calls, license_calls, record_calls
 from tollbook.client.calls import Call, Pages
 from tollbook.client.inferring import BlockingInference
 from tollbook.client.methods import Method
@@ -67,6 +67,14 @@ class Client:
     settle = Method(inference_calls.settle, _one)
     release = Method(inference_calls.release, _one)
     inference = Method(inference_calls.reserve, BlockingInference)
+    issue_license = Method(license_calls.issue_license, _one)
+    license = Method(license_calls.license, _one)
+    validate = Method(license_calls.validate, _one)
+    try_validation = Method(license_calls.try_validation, _one)
+    lease = Method(license_calls.lease, _one)
+    renew_lease = Method(license_calls.renew_lease, _one)
+    return_lease = Method(license_calls.return_lease, _one)
+    signing_keys = Method(license_calls.signing_keys, _list)
     usage = Method(record_calls.usage, _chunks)
     commands = Method(record_calls.commands, _one)
     outcome = Method(record_calls.outcome, _one)

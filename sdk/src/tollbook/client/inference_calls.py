@@ -28,14 +28,26 @@ def reserve(
     id: str | None = None,
     ttl_seconds: int | None = None,
     license: str | None = None,
+    license_key: str | None = None,
+    facts: Mapping[str, Any] | None = None,
+    request_hash: str | None = None,
+    nonce: str | None = None,
 ) -> Call[Hold]:
-    """Hold the money for one inference; the id is the reservation's, and the command's as well."""
+    """Hold the money for one inference; the id is the reservation's, and the command's as well.
+
+    Under a licence, named or known by its key, both are decided in one step; what it says of
+    features, priority, pool and limits is in the answer's `raw`, and so is `signed` for a nonce.
+    """
     fields = {
         "customer": customer,
         "model": model,
         "estimate": usage_on_wire(estimate),
         "ttl_seconds": ttl_seconds,
         "license": license,
+        "license_key": license_key,
+        "facts": None if facts is None else dict(facts),
+        "request_hash": request_hash,
+        "nonce": nonce,
     }
     return command(Hold, named("reserve", id, "rsv"), "/v1/reservations", fields)
 
@@ -64,6 +76,8 @@ def settle(
     *,
     final: bool | None = None,
     occurred_at: TimeIn | None = None,
+    request_hash: str | None = None,
+    response_hash: str | None = None,
     id: str | None = None,
 ) -> Call[Settlement]:
     """Charge what was really used; the final settlement gives the rest of the hold back."""
@@ -71,6 +85,8 @@ def settle(
         "usage": usage_on_wire(usage),
         "final": final,
         "occurred_at": None if occurred_at is None else time_text(occurred_at, "occurred_at"),
+        "request_hash": request_hash,
+        "response_hash": response_hash,
     }
     return command(Settlement, named("settle", id, "stl"), _path(reservation, "settle"), fields)
 

@@ -16,6 +16,12 @@ from tollbook.client.calls import (
     query,
 )
 from tollbook.client.inference_calls import UsageIn, usage_on_wire
+from tollbook.client.license_results import (
+    LeaseGranted,
+    LicenseIssued,
+    SeatReturned,
+    Validation,
+)
 from tollbook.client.problems import NOTHING_DONE, error_of
 from tollbook.client.reading import Result, TimeIn, read, time_text
 from tollbook.client.results import (
@@ -51,6 +57,11 @@ ANSWERS: Mapping[str, type[Done]] = {
     "extend": Hold,
     "settle": Settlement,
     "release": Released,
+    "issue_license": LicenseIssued,
+    "validate_license": Validation,
+    "lease_seat": LeaseGranted,
+    "renew_lease": LeaseGranted,
+    "return_lease": SeatReturned,
 }
 """What each kind of command answers; one that is not known here answers a plain `Done`."""
 
@@ -62,6 +73,11 @@ PREFIXES = {
     "extend": "ext",
     "settle": "stl",
     "release": "rel",
+    "issue_license": "lic",
+    "validate_license": "val",
+    "lease_seat": "lea",
+    "renew_lease": "rls",
+    "return_lease": "ret",
 }
 
 

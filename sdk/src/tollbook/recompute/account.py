@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tollbook.recompute.caps import Cap
+from tollbook.recompute.license import License
+from tollbook.recompute.policies import Catalog
 from tollbook.recompute.prices import Book, Quantities
 from tollbook.recompute.timeline import Figures, Timeline
 
@@ -60,10 +62,18 @@ class Reservation:
     """A reservation that has no final outcome yet; its hold may have expired."""
 
     __slots__ = (
-        *("charged", "estimate", "expires_at", "left", "model", "opened_at", "used", "version"),
+        *("charged", "estimate", "expires_at", "left", "license", "model", "opened_at", "used"),
+        "version",
     )
 
-    def __init__(self, model: str, estimate: Quantities, opened_at: int, expires_at: int) -> None:
+    def __init__(
+        self,
+        model: str,
+        estimate: Quantities,
+        opened_at: int,
+        expires_at: int,
+        license: str | None = None,
+    ) -> None:
         """Open a reservation."""
         self.model = model
         self.estimate = estimate
@@ -72,6 +82,7 @@ class Reservation:
         """What caps still expect: the estimates, less what each part had used by then."""
         self.opened_at = opened_at
         self.expires_at = expires_at
+        self.license = license
         self.charged = 0
         self.version = 1
 
@@ -108,9 +119,13 @@ Draws = list[tuple[Grant, int]]
 class Account:
     """Everything about one customer that a number in an event can depend on."""
 
-    def __init__(self, name: str, books: dict[str, Book], parked: ParkedRecords) -> None:
+    def __init__(
+        self, name: str, books: dict[str, Book], parked: ParkedRecords, catalog: Catalog
+    ) -> None:
         """Start an account about which nothing is known yet."""
         self.id = name
+        self.catalog = catalog
+        self.licenses: dict[str, License] = {}
         self.books = books
         self.parked = parked
         self.releasing: dict[str, Any] | None = None
@@ -141,16 +156,23 @@ class Account:
         """Return a term of the customer; empty when it is not known."""
         return "" if self.terms is None else self.terms[name]
 
-    def move_caps(self, before: str, at: int) -> None:
+    def move_windows(self, before: str, at: int) -> None:
         """Follow a change of the time zone."""
         after = self.term("time_zone")
         if after != before:
             for cap in self.caps:
                 cap.move(at, before, after)
+            for license in self.licenses.values():
+                for count in license.counts:
+                    count.rezone(at, before, after)
 
     def credit_left(self) -> int:
         """Return what is left of the credit limit; below zero after the limit was lowered."""
         return self.credit_limit - self.overdraft - self.credit_held
+
+    def spare(self) -> int:
+        """Return the most that free grants may give: never more than the balance has."""
+        return max(0, self.balance())
 
     def balance(self) -> int:
         """Return the money that is available: free grants and the credit limit, less its use."""
@@ -165,21 +187,23 @@ class Account:
             self.due_from = min(self.due_from, grant.expires_at)
 
     def draw(
-        self, model: str, at: int, amount: int, own: Mapping[str, int] = NOTHING
+        self, model: str, at: int, amount: int, spare: int, own: Mapping[str, int] = NOTHING
     ) -> tuple[Draws, int]:
         """Say what each grant gives towards an amount, and what is left uncovered.
 
         `own` is what the charge's own hold has given back just now: it can be drawn even when
-        its grant has expired since.
+        its grant has expired since. All else that is drawn is `spare` at most.
         """
         draws: Draws = []
         for grant in self.grants:
             if not amount:
                 break
-            taken = min(amount, grant.usable(model, at) or own.get(grant.id, 0))
-            if taken > 0:
-                draws.append((grant, taken))
-                amount -= taken
+            mine = min(amount, own.get(grant.id, 0))
+            others = min(amount - mine, max(0, grant.usable(model, at) - mine), spare)
+            if mine or others:
+                draws.append((grant, mine + others))
+                amount -= mine + others
+                spare -= others
         return draws, amount
 
     def hold(self, reservation: str, hold: Hold) -> None:

@@ -3,10 +3,12 @@
 from typing import NamedTuple
 
 from tollbook.recompute.account import Account, Hold, Reservation
-from tollbook.recompute.fact import Fact
+from tollbook.recompute.fact import Fact, Place
 from tollbook.recompute.guarding import count_usage
 from tollbook.recompute.holding import less, total
-from tollbook.recompute.opening import Place, own_stream
+from tollbook.recompute.license_limits import Use
+from tollbook.recompute.license_use import count_settled, count_used
+from tollbook.recompute.opening import own_stream
 from tollbook.recompute.parking import DIRECT_USAGE_PLANS, TOLERANCE, check_record
 from tollbook.recompute.prices import Quantities, Unpriced, quantities, tokens_of
 from tollbook.recompute.quoting import price_of
@@ -38,6 +40,7 @@ def reservation_settled(account: Account, fact: Fact) -> Place:
         fact.differ("occurred_at", "between the reservation and the receipt", data["occurred_at"])
     amount = _charged(account, fact, reservation.model, usage, occurred_at)
     hold = account.holds.get(name)
+    _count_licensed(account, fact, reservation, usage, hold)
     if data["final"] is True:
         released = max(0, hold.amount - amount) if hold else 0
         payment = pay_for_good(account, name, reservation.model, fact.at, amount)
@@ -54,6 +57,21 @@ def reservation_settled(account: Account, fact: Fact) -> Place:
     return f"reservation-{name}", reservation.version
 
 
+def _count_licensed(
+    account: Account, fact: Fact, reservation: Reservation, usage: Quantities, hold: Hold | None
+) -> None:
+    """Count a settlement under the reservation's licence, which it names where the hold is gone."""
+    if fact.data.get("license", reservation.license) != reservation.license:
+        fact.differ("license", reservation.license, fact.data["license"])
+    use = Use(usage, final=fact.data["final"] is True)
+    fact.check("licensed", reservation.license if hold is None else None)
+    if hold is None:
+        count_used(account, fact.data.get("licensed"), reservation.model, use, fact.at)
+        return
+    after = None if use.final else less(reservation.left, usage)
+    count_settled(account, reservation, after, use, fact.at)
+
+
 def usage_charged(account: Account, fact: Fact) -> Place:
     """Charge usage that has no reservation."""
     data = fact.data
@@ -65,6 +83,11 @@ def usage_charged(account: Account, fact: Fact) -> Place:
         fact.differ("usage", "refused: plan_forbids", account.term("plan"))
     check_record(account, fact)
     amount = _charged(account, fact, data["model"], quantities(data["usage"]), occurred_at)
+    under = data.get("license")
+    if under is not None and under not in account.licenses:
+        fact.differ("license", f"a licence of {account.id}", under)
+    use = Use(quantities(data["usage"]), final=True)
+    count_used(account, under, data["model"], use, fact.at)
     payment = pay_for_good(account, "", data["model"], fact.at, amount)
     _check_payment(account, fact, amount, payment)
     return own_stream(account)
@@ -95,10 +118,11 @@ def pay_for_good(account: Account, reservation: str, model: str, at: int, amount
     """Give the hold back, then draw from everything available, then from credit.
 
     What the hold had stays usable for its own charge, even when its grant has expired or the
-    credit limit was lowered since.
+    credit limit was lowered since. All else comes out of what was available beside the hold.
     """
+    spare = account.spare()
     hold = account.give_back(reservation) or Hold(0, {}, 0)
-    draws, uncovered = account.draw(model, at, amount, hold.parts)
+    draws, uncovered = account.draw(model, at, amount, spare, hold.parts)
     credit = min(uncovered, max(0, account.credit_left(), hold.credit))
     account.debit(draws, credit)
     parts = {grant.id: taken for grant, taken in draws}
@@ -108,6 +132,7 @@ def pay_for_good(account: Account, reservation: str, model: str, at: int, amount
 
 def pay_in_part(account: Account, reservation: str, model: str, at: int, amount: int) -> Payment:
     """Use the hold's own grants, then its own credit, then free grants, then free credit."""
+    spare = account.spare()
     hold = account.give_back(reservation)
     if hold is None:
         return pay_for_good(account, reservation, model, at, amount)
@@ -121,7 +146,7 @@ def pay_in_part(account: Account, reservation: str, model: str, at: int, amount:
     own_credit = min(hold.credit, amount)
     account.overdraft += own_credit
     account.hold(reservation, Hold(hold.expires_at, kept, hold.credit - own_credit))
-    beyond, uncovered = account.draw(model, at, amount - own_credit)
+    beyond, uncovered = account.draw(model, at, amount - own_credit, spare)
     credit = min(uncovered, max(0, account.credit_left()))
     account.debit(beyond, credit)
     for grant, taken in beyond:

@@ -22,6 +22,9 @@ class Difference(NamedTuple):
 
 Differ = Callable[[Difference], None]
 
+Place = tuple[str, int]
+"""The stream in which an event belongs, and its version there."""
+
 SHOWN_MAX = 300
 
 
@@ -50,7 +53,7 @@ class Fact:
     def check(self, field: str, expected: object) -> None:
         """Compare a field of the payload, in value and in type."""
         found = self.data.get(field)
-        if found != expected or type(found) is not type(expected):
+        if not alike(found, expected):
             self.differ(field, expected, found)
 
     def check_money(self, field: str, amount: int) -> None:
@@ -75,6 +78,17 @@ class Fact:
             return parse_pico(self.data.get(field), field)
         except Invalid:
             return 0
+
+
+def alike(one: object, other: object) -> bool:
+    """Say whether two JSON values are the same, in every value and in every type."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    return one == other
 
 
 def shown(value: object) -> str:

@@ -4,8 +4,8 @@ from typing import Any
 
 from tollbook.recompute.account import Account
 from tollbook.recompute.caps import Cap
-from tollbook.recompute.fact import Fact
-from tollbook.recompute.opening import Place, own_stream
+from tollbook.recompute.fact import Fact, Place
+from tollbook.recompute.opening import own_stream
 from tollbook.recompute.prices import Quantities
 from tollbook.times import format_instant
 

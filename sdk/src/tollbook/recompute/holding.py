@@ -1,9 +1,10 @@
 """Checks of holds: how large, out of which grants, until when, and what goes back."""
 
 from tollbook.recompute.account import Account, Draws, Hold, Reservation
-from tollbook.recompute.fact import Fact
+from tollbook.recompute.fact import Fact, Place
 from tollbook.recompute.guarding import check_admitted
-from tollbook.recompute.opening import Place
+from tollbook.recompute.license_seats import check_held, check_more
+from tollbook.recompute.license_use import count_ended
 from tollbook.recompute.prices import Quantities, Unpriced, quantities
 from tollbook.recompute.quoting import hold_size
 from tollbook.times import SECOND, format_instant
@@ -21,6 +22,7 @@ def reservation_held(account: Account, fact: Fact) -> Place:
         fact.differ("command", name, fact.command)
     if name in account.reservations:
         fact.differ("reservation", "an id that is new", name)
+        count_ended(account, name, at)
         account.give_back(name)
     expires_at = at + data.get("ttl_seconds", TTL_DEFAULT_SECONDS) * SECOND
     fact.check("expires_at", format_instant(expires_at))
@@ -28,7 +30,9 @@ def reservation_held(account: Account, fact: Fact) -> Place:
     size = hold_size(account, model, estimate, at, expires_at)
     amount = _checked_size(fact, size)
     draws, credit = funded(account, fact, model, amount)
-    account.reservations[name] = Reservation(model, estimate, at, expires_at)
+    check_held(account, fact, estimate)
+    under = data.get("license")
+    account.reservations[name] = Reservation(model, estimate, at, expires_at, under)
     parts = {grant.id: taken for grant, taken in draws}
     account.hold(name, Hold(expires_at, parts, credit))
     return f"reservation-{name}", 1
@@ -44,7 +48,7 @@ def _checked_size(fact: Fact, size: int | Unpriced) -> int:
 
 def funded(account: Account, fact: Fact, model: str, amount: int) -> tuple[Draws, int]:
     """Check who gives the money for a hold, and that it was there to give."""
-    draws, uncovered = account.draw(model, fact.at, amount)
+    draws, uncovered = account.draw(model, fact.at, amount, account.spare())
     room = max(0, account.credit_left())
     if uncovered > room:
         fact.differ("credit", f"at most {room} of 10^-12", fact.data.get("credit"))
@@ -87,6 +91,7 @@ def reservation_extended(account: Account, fact: Fact) -> Place:
     fact.check("expires_at", format_instant(expires_at))
     gated = more if "estimate" in data else None
     check_admitted(account, fact, reservation.model, gated, new=False)
+    check_more(account, fact, reservation, more)
     size = hold_size(account, reservation.model, estimate, at, expires_at)
     if isinstance(size, int):
         size = max(size, hold.amount)
@@ -99,6 +104,8 @@ def reservation_extended(account: Account, fact: Fact) -> Place:
     parts = {grant.id: merged[grant.id] for grant in account.grants if grant.id in merged}
     account.hold(name, Hold(expires_at, parts, hold.credit + credit))
     reservation.estimate = total(reservation.estimate, more)
+    if "requests" in more:  # a reservation is one request, unless it said more
+        reservation.left = {"requests": 1, **reservation.left}
     reservation.left = total(reservation.left, more)
     reservation.expires_at = expires_at
     reservation.version += 1
@@ -117,6 +124,7 @@ def _not_extended(account: Account, fact: Fact, name: str) -> Place:
 def reservation_released(account: Account, fact: Fact) -> Place:
     """Give a hold back; after its expiry there is nothing left to give."""
     name = fact.data["reservation"]
+    count_ended(account, name, fact.at)
     reservation = account.reservations.pop(name, None)
     hold = account.give_back(name)
     account.sweep(() if hold is None else hold.parts)

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tollbook.errors import TollbookError
+from tollbook.recompute import licenses
 from tollbook.recompute.account import Account, ParkedRecords
 from tollbook.recompute.charging import reservation_settled, usage_charged
 from tollbook.recompute.envelope import Envelope, Event, envelope_of, payload
-from tollbook.recompute.fact import Differ, Difference, Fact, shown
+from tollbook.recompute.fact import Differ, Difference, Fact, Place, shown
 from tollbook.recompute.guarding import (
     account_blocked,
     account_unblocked,
@@ -19,8 +20,13 @@ from tollbook.recompute.holding import (
     reservation_held,
     reservation_released,
 )
+from tollbook.recompute.license_seats import (
+    lease_renewed,
+    license_validated,
+    seat_leased,
+    seat_returned,
+)
 from tollbook.recompute.opening import (
-    Place,
     check_nothing_is_due,
     customer_changed,
     customer_created,
@@ -29,8 +35,10 @@ from tollbook.recompute.opening import (
     holds_expired,
 )
 from tollbook.recompute.parking import usage_parked, usage_released
+from tollbook.recompute.policies import Catalog
 from tollbook.recompute.prices import Book
 from tollbook.recompute.refusing import command_refused
+from tollbook.recompute.registry import EVENTS, Registry
 from tollbook.recompute.state import account_state, book_state, reservation_state
 from tollbook.times import format_instant, parse_instant
 
@@ -51,6 +59,20 @@ RULES: dict[str, Callable[[Account, Fact], Place]] = {
     "account_unblocked": account_unblocked,
     "caps_set": caps_set,
     "command_refused": command_refused,
+    "license_issued": licenses.license_issued,
+    "license_activated": licenses.license_activated,
+    "license_deactivated": licenses.license_deactivated,
+    "license_renewed": licenses.license_renewed,
+    "license_upgraded": licenses.license_upgraded,
+    "license_suspended": licenses.license_suspended,
+    "license_reinstated": licenses.license_reinstated,
+    "license_revoked": licenses.license_revoked,
+    "license_expired": licenses.license_expired,
+    "license_key_rotated": licenses.license_key_rotated,
+    "license_validated": license_validated,
+    "seat_leased": seat_leased,
+    "lease_renewed": lease_renewed,
+    "seat_returned": seat_returned,
 }
 """What checks an event of a customer, by the name of the event; all are of version 1."""
 
@@ -58,7 +80,10 @@ _EXPIRIES = ("holds_expired", "grants_expired")
 _AFTER_A_CHARGE = ("usage_released", "account_blocked")
 """What one decision says after a charge, which may have given money back to an expired grant."""
 
-_OF_LEDGER = ("prices_published", "min_reader_raised", "usage_parked")
+_OF_LEDGER = (
+    *("prices_published", "min_reader_raised", "usage_parked", "policy_published"),
+    *EVENTS,
+)
 """The events that may stand in no customer's history."""
 
 _BROKEN = (
@@ -82,6 +107,8 @@ class Recomputation:
         self._whole = whole
         self.accounts: dict[str, Account] = {}
         self.books: dict[str, Book] = {}
+        self.registry = Registry()
+        self.catalog = Catalog(self.registry, whole=whole)
         self._parked = ParkedRecords(whole=whole)
         self.events = 0
         self.position = 0
@@ -124,7 +151,7 @@ class Recomputation:
         data = payload(data)
         account = self.accounts.get(customer)
         if account is None:
-            account = self.accounts[customer] = Account(customer, self.books, self._parked)
+            account = self.accounts[customer] = self._account(customer)
             if name != "customer_created":
                 self._report(position, "customer", "created before", customer)
         self._check_sequence(account, position, envelope.customer_sequence)
@@ -147,6 +174,9 @@ class Recomputation:
         if (stream, stream_version) != (place := rule(account, fact)):
             self._report(position, "stream", _spelt(place), _spelt((stream, stream_version)))
 
+    def _account(self, customer: str) -> Account:
+        return Account(customer, self.books, self._parked, self.catalog)
+
     def _check_sequence(self, account: Account, position: int, sequence: int | None) -> None:
         if sequence != account.sequence + 1:
             expected = f"{account.sequence + 1} of customer {account.id}"
@@ -167,6 +197,10 @@ class Recomputation:
             place = self._publish(fact)
         elif name == "usage_parked":
             place = self._park(fact)
+        elif name == "policy_published":
+            place = self.catalog.publish(fact)
+        elif name in EVENTS:
+            place = self.registry.add(fact)
         else:
             self._ledger_version += 1
             place = "ledger-0", self._ledger_version
@@ -178,7 +212,7 @@ class Recomputation:
         name = fact.data["customer"]
         if name in self.accounts:
             fact.differ("customer", "nobody", name)
-        return usage_parked(Account(name, self.books, self._parked), fact)
+        return usage_parked(self._account(name), fact)
 
     def _publish(self, fact: Fact) -> Place:
         """Check that a version is the next one and changes no price that was in force."""
@@ -212,6 +246,22 @@ class Recomputation:
         """Yield each price book in the form of docs/formats/state.md, in order of id."""
         for name in sorted(self.books):
             yield name, book_state(self.books[name])
+
+    def export_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the export list in the form of docs/formats/state.md, once there is one."""
+        yield from self.registry.export_states()
+
+    def license_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each licence in the form of docs/formats/state.md, in order of id."""
+        yield from licenses.license_states(self.accounts)
+
+    def policy_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each published template in the form of docs/formats/state.md, in order of name."""
+        yield from self.catalog.states()
+
+    def model_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each model in the form of docs/formats/state.md, in order of name."""
+        yield from self.registry.model_states()
 
     def reservation_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each open reservation in the form of docs/formats/state.md, in order of id."""

@@ -1,16 +1,14 @@
 """Checks of what opens accounts: customers and their terms, grants, what expires of them."""
 
 from tollbook.recompute.account import NEVER, Account, Grant
-from tollbook.recompute.fact import Fact
+from tollbook.recompute.fact import Fact, Place
+from tollbook.recompute.license_use import count_ended
 from tollbook.times import parse_instant
 
 HOLDS_PER_EVENT = 500
 """How many expired holds one event names at most."""
 
 _TERMS = ("currency", "name_sealed", "plan", "price_book", "time_zone")
-
-Place = tuple[str, int]
-"""The stream in which an event belongs, and its version there."""
 
 
 def own_stream(account: Account) -> Place:
@@ -35,7 +33,7 @@ def customer_changed(account: Account, fact: Fact) -> Place:
     if account.terms is not None:
         before = account.term("time_zone")
         account.terms |= {name: fact.data[name] for name in _TERMS if name in fact.data}
-        account.move_caps(before, fact.at)
+        account.move_windows(before, fact.at)
     if "credit_limit" in fact.data:
         account.credit_limit = fact.money("credit_limit")
     return own_stream(account)
@@ -74,6 +72,7 @@ def holds_expired(account: Account, fact: Fact) -> Place:
     if not names:
         fact.differ("holds", "a hold that has expired", "none")
     for name in names:
+        count_ended(account, name, fact.at)
         hold = account.give_back(name)
         account.sweep(() if hold is None else hold.parts)
     return own_stream(account)

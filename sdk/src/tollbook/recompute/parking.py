@@ -4,8 +4,7 @@ import hashlib
 from typing import Any
 
 from tollbook.recompute.account import Account, ParkedRecord, Reservation
-from tollbook.recompute.fact import Fact
-from tollbook.recompute.opening import Place
+from tollbook.recompute.fact import Fact, Place
 from tollbook.recompute.prices import Unpriced, quantities, tokens_of
 from tollbook.recompute.quoting import price_of
 from tollbook.times import SECOND, format_instant, parse_instant
@@ -145,17 +144,18 @@ def _why(account: Account, body: dict[str, Any], at: int) -> Why:
     """Decide a usage record again."""
     if account.terms is None:
         return "unknown_customer", {"customer": body["customer"]}
+    if "license" in body and body["license"] not in account.licenses:
+        return "unknown_license", {"license": body["license"]}
     model, occurred_at = body["model"], parse_instant(body["occurred_at"])
     earliest, latest, reservation = None, at + TOLERANCE, None
     if "reservation" in body:
         reservation = account.reservations.get(body["reservation"])
         if reservation is None:
             return "closed", {}
-        if reservation.model != model:
-            return "reservation_mismatch", {
-                "field": "model",
-                "reservation": body["reservation"],
-            }
+        for field, right in (("model", reservation.model), ("license", reservation.license)):
+            if body.get(field, right) != right:
+                facts = {"field": field, "reservation": body["reservation"]}
+                return "reservation_mismatch", facts
         earliest = reservation.opened_at - TOLERANCE
     if occurred_at > latest or (earliest is not None and occurred_at < earliest):
         facts = {"latest": format_instant(latest), "occurred_at": format_instant(occurred_at)}

@@ -4,10 +4,12 @@ from typing import Any
 
 from tollbook.amounts import format_pico
 from tollbook.recompute.account import Account
-from tollbook.recompute.fact import Fact
+from tollbook.recompute.fact import Fact, Place
 from tollbook.recompute.guarding import over_cap, stopped
 from tollbook.recompute.holding import TTL_DEFAULT_SECONDS, wanted
-from tollbook.recompute.opening import Place, own_stream
+from tollbook.recompute.license_refusals import KINDS, why_not_on_license
+from tollbook.recompute.license_seats import asked, decide, decide_more
+from tollbook.recompute.opening import own_stream
 from tollbook.recompute.parking import CLOSED, Why, check_release_refused
 from tollbook.recompute.prices import Unpriced, quantities
 from tollbook.recompute.quoting import hold_size, price_of
@@ -27,7 +29,10 @@ def command_refused(account: Account, fact: Fact) -> Place:
     if kind == "release_usage":
         check_release_refused(account, fact)
         return own_stream(account)
-    why = _why(account, kind, body, fact.at)
+    if kind in KINDS:
+        why = why_not_on_license(account, fact)
+    else:
+        why = _why(account, kind, body, fact.at, code)
     if why is None:
         fact.differ("code", "no refusal", code)
     elif why[0] == "closed":
@@ -47,9 +52,9 @@ def _check_closed(fact: Fact, reservation: str) -> None:
         fact.differ("facts", f"the outcome of reservation {reservation}", facts)
 
 
-def _why(account: Account, kind: str, body: dict[str, Any], at: int) -> Why:
+def _why(account: Account, kind: str, body: dict[str, Any], at: int, code: str) -> Why:
     if kind == "reserve":
-        return _why_not_reserve(account, body, at)
+        return _why_not_reserve(account, body, at, code)
     if kind == "unblock":
         return ("not_blocked", {"customer": account.id}) if account.blocked_at is None else None
     if kind in ("extend", "settle", "release"):
@@ -57,13 +62,17 @@ def _why(account: Account, kind: str, body: dict[str, Any], at: int) -> Why:
     return None
 
 
-def _why_not_reserve(account: Account, body: dict[str, Any], at: int) -> Why:
-    """Decide a reservation again: blocked, without a price, above a cap, without the money."""
+def _why_not_reserve(account: Account, body: dict[str, Any], at: int, code: str) -> Why:
+    """Decide a reservation again: blocked, licence, without a price, above a cap, no money."""
     model, estimate = body["model"], quantities(body["estimate"])
+    license = account.licenses.get(body.get("license", ""))
+    ask = asked(body, "api", at, code)
+    unlicensed = None if license is None else decide(account, license, ask, estimate)[0]
     end = at + body.get("ttl_seconds", TTL_DEFAULT_SECONDS) * SECOND
     size = hold_size(account, model, estimate, at, end)
     capped = over_cap(account, model, estimate, at, new=True) if isinstance(size, int) else None
-    return stopped(account) or capped or _too_little(account, model, at, size, 0)
+    too_little = _too_little(account, model, at, size, 0)
+    return stopped(account) or unlicensed or capped or too_little
 
 
 def _why_not_on(account: Account, kind: str, body: dict[str, Any], at: int) -> Why:
@@ -83,12 +92,14 @@ def _why_not_on(account: Account, kind: str, body: dict[str, Any], at: int) -> W
     more = quantities(body.get("estimate", {}))
     estimate, end = wanted(reservation, more, body.get("ttl_seconds"), at)
     size = hold_size(account, reservation.model, estimate, at, end)
-    capped = None
+    capped = unlicensed = None
+    license = account.licenses.get(reservation.license or "")
+    if license is not None:
+        unlicensed = decide_more(account, license, reservation.model, more, at)[0]
     if isinstance(size, int) and "estimate" in body:
         capped = over_cap(account, reservation.model, more, at, new=False)
-    return (
-        stopped(account) or capped or _too_little(account, reservation.model, at, size, hold.amount)
-    )
+    too_little = _too_little(account, reservation.model, at, size, hold.amount)
+    return stopped(account) or unlicensed or capped or too_little
 
 
 def _no_price(account: Account, model: str, usage: object, occurred_at: int) -> Why:
@@ -101,7 +112,7 @@ def _too_little(account: Account, model: str, at: int, size: int | Unpriced, has
     if isinstance(size, Unpriced):
         return size.code, size.facts
     required = max(0, size - has)
-    _, uncovered = account.draw(model, at, required)
+    _, uncovered = account.draw(model, at, required, account.spare())
     room = max(0, account.credit_left())
     if uncovered <= room:
         return None

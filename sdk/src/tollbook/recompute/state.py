@@ -29,6 +29,11 @@ def account_state(account: Account) -> dict[str, Any]:
             name: _hold_state(hold, account.reservations.get(name))
             for name, hold in sorted(account.holds.items())
         },
+        "licenses": {
+            name: use
+            for name, license in sorted(account.licenses.items())
+            if (use := license.use_state()) is not None
+        },
         "overdraft": format_pico(account.overdraft),
         "own_version": account.own_version,
         "receivable": format_pico(account.receivable),
@@ -52,6 +57,10 @@ def _grant_state(grant: Grant) -> dict[str, Any]:
 
 
 def _hold_state(hold: Hold, reservation: Reservation | None) -> dict[str, Any]:
+    licensed = {}
+    if reservation is not None and reservation.license is not None:
+        opened_at = format_instant(reservation.opened_at)
+        licensed = {"license": reservation.license, "opened_at": opened_at}
     return {
         "amount": format_pico(hold.amount),
         "credit": format_pico(hold.credit),
@@ -59,6 +68,7 @@ def _hold_state(hold: Hold, reservation: Reservation | None) -> dict[str, Any]:
         "expires_at": format_instant(hold.expires_at),
         "model": reservation.model if reservation else None,
         "parts": [[name, format_pico(part)] for name, part in hold.parts.items()],
+        **licensed,
     }
 
 
@@ -69,6 +79,7 @@ def reservation_state(customer: str, reservation: Reservation) -> dict[str, Any]
         "customer": customer,
         "estimate": _quantities_state(reservation.estimate),
         "expires_at": format_instant(reservation.expires_at),
+        "license": reservation.license,
         "model": reservation.model,
         "opened_at": format_instant(reservation.opened_at),
         "used": _quantities_state(reservation.used),

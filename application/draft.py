@@ -1,0 +1,135 @@
+"""The draft: a batch's changes over the world, while it is decided and until it is committed.
+
+The world advances by a draft when the batch is sent, so that the next one can be decided meanwhile;
+if the batch was not committed, the world goes back to the position before it.
+"""
+
+from application.world import World
+from domain.balance import Balance
+from domain.license import License
+from domain.license_life import Template
+from domain.parking import ParkedUsage
+from domain.pricebook import PriceBook
+from domain.registry import Model
+from domain.reservation import Reservation
+from domain.screening import ExportList
+
+
+class Draft:
+    """A batch's view of the world: its own changes first, then what is committed."""
+
+    def __init__(self, world: World) -> None:
+        """Start without changes."""
+        self._world = world
+        self.balances: dict[str, Balance] = {}
+        self.reservations: dict[str, Reservation | None] = {}
+        self.books: dict[str, PriceBook] = {}
+        self.parked: dict[str, ParkedUsage] = {}
+        self.models: dict[str, Model] = {}
+        self.exports: ExportList | None = None
+        self.licenses: dict[str, License] = {}
+        self.templates: dict[str, Template] = {}
+        self.position = world.position
+        self.recorded_at = world.recorded_at
+        self.ledger_version = world.ledger_version
+
+    def balance(self, customer: str) -> Balance:
+        """Return the balance as this batch has left it."""
+        found = self.balances.get(customer)
+        return self._world.balance(customer) if found is None else found
+
+    def reservation(self, name: str) -> Reservation | None:
+        """Return the reservation as this batch has left it."""
+        found = self.reservations.get(name)
+        return self._world.reservation(name) if found is None else found
+
+    def reservation_in_memory(self, name: str) -> Reservation | None:
+        """Return a reservation if it is in memory; never asks the store."""
+        return self.reservations.get(name) or self._world.reservations.get(name)
+
+    def copy(self) -> "Draft":
+        """Return a draft that can be gone back to when a group of commands fails."""
+        other = Draft(self._world)
+        other.balances = self.balances.copy()
+        other.reservations = self.reservations.copy()
+        other.books = self.books.copy()
+        other.parked = self.parked.copy()
+        other.models, other.exports = self.models.copy(), self.exports
+        other.licenses, other.templates = self.licenses.copy(), self.templates.copy()
+        other.position, other.recorded_at = self.position, self.recorded_at
+        other.ledger_version = self.ledger_version
+        return other
+
+    def book(self, name: str) -> PriceBook:
+        """Return the price book as this batch has left it."""
+        found = self.books.get(name)
+        return self._world.book(name) if found is None else found
+
+    def parked_usage(self, name: str) -> ParkedUsage | None:
+        """Return the parked usage record as this batch has left it."""
+        found = self.parked.get(name)
+        return self._world.parked_usage(name) if found is None else found
+
+    def model(self, name: str) -> Model:
+        """Return the model as this batch has left it."""
+        found = self.models.get(name)
+        return self._world.model(name) if found is None else found
+
+    def export_list(self) -> ExportList:
+        """Return the export list as this batch has left it."""
+        return self._world.export_list() if self.exports is None else self.exports
+
+    def license(self, name: str) -> License | None:
+        """Return the licence as this batch has left it, or None when there is none by that id."""
+        found = self.licenses.get(name)
+        return self._world.license(name) if found is None else found
+
+    def template(self, name: str) -> Template | None:
+        """Return the newest version of a policy template, or None when there is none."""
+        found = self.templates.get(name)
+        return self._world.template(name) if found is None else found
+
+    def advance(self) -> "Undo":
+        """Make this batch's changes the state that the next batch is decided on.
+
+        Returns what takes them back, should the batch turn out not to be committed.
+        """
+        world = self._world
+        undo = Undo(world, {name: _sequence(world, name) for name in self.balances})
+        world.balances.update(self.balances)
+        world.reservations.update(self.reservations)
+        world.books.update(self.books)
+        world.parked.update(self.parked)
+        world.models.update(self.models)
+        world.licenses.update(self.licenses)
+        world.templates.update(self.templates)
+        if self.exports is not None:
+            world.exports = self.exports
+        world.position, world.recorded_at = self.position, self.recorded_at
+        world.ledger_version = self.ledger_version
+        world.trim()
+        return undo
+
+
+def _sequence(world: World, customer: str) -> int:
+    known = world.balances.get(customer)
+    return 0 if known is None else known.sequence
+
+
+class Undo:
+    """The way back to the position before a batch that was not committed."""
+
+    def __init__(self, world: World, sequences: dict[str, int]) -> None:
+        """Remember where the world stands, and each concerned customer's event number."""
+        self._world = world
+        self._marks = world.position, world.recorded_at, world.ledger_version
+        self.sequences = sequences
+
+    def take_back(self) -> None:
+        """Stand at the old position again, and forget all state.
+
+        What was loaded since then may hold other writers' events, so it is loaded anew.
+        """
+        world = self._world
+        world.forget()
+        world.position, world.recorded_at, world.ledger_version = self._marks

@@ -1,0 +1,64 @@
+"""The demo's licences: one per customer, asked in every reservation; and one that is revoked."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from application.answers import Answer
+from application.jobs import Item
+from application.license_desk import LicenseDesk
+from application.tollbook import Tollbook
+from domain.command import Command
+from domain.commands import parse
+from domain.license_commands import RevokeLicense, ValidateLicense
+
+TEMPLATE = "professional"
+OVERRIDES = {
+    "limits": [{"id": "day", "unit": "requests", "limit": 1_000_000_000, "per": "day"}],
+}
+"""A limit that counts every inference and stops none, however fast the trace is."""
+
+ACTOR = "demo"
+
+
+class Revoked(NamedTuple):
+    """What a licence that was revoked said before and after."""
+
+    license: str
+    before: str
+    after: str
+
+
+def license_id(number: int) -> str:
+    """Return the id of the licence of the demo's customer with this number."""
+    return f"lic-{number:03d}"
+
+
+def commands(tollbook: Tollbook, desk: LicenseDesk, customers: list[str]) -> Iterator[Command]:
+    """Yield the commands that issue a licence to each customer."""
+    for number, customer in enumerate(customers):
+        yield _issue(tollbook, desk, license_id(number), customer)
+
+
+def _issue(tollbook: Tollbook, desk: LicenseDesk, name: str, customer: str) -> Command:
+    """Return the command that issues a licence; the desk makes its key."""
+    body = {"id": name, "customer": customer, "template": TEMPLATE, "overrides": OVERRIDES}
+    prepared = desk.prepare("issue_license", body, tollbook.store)
+    return parse(prepared.kind, prepared.body)
+
+
+def revoke_one(
+    tollbook: Tollbook, desk: LicenseDesk, customer: str, model: str, at: int
+) -> Revoked:
+    """Issue one more licence, use it, revoke it, and ask it again at the same instant."""
+    name = "lic-revoked"
+    steps: tuple[Command, ...] = (
+        _issue(tollbook, desk, name, customer),
+        ValidateLicense(id="before-revocation", license=name, model=model),
+        RevokeLicense(id="revocation", license=name, reason="shown by the demo"),
+        ValidateLicense(id="after-revocation", license=name, model=model),
+    )
+    answers: list[Answer] = [
+        tollbook.executor.execute([Item(step, ACTOR, at=at)], timeout=120)[0] for step in steps
+    ]
+    before, after = answers[1], answers[3]
+    return Revoked(name, "admitted" if before.done else before.code, after.code)
