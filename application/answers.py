@@ -58,6 +58,10 @@ class Answer(NamedTuple):
         """Say whether the command was carried out."""
         return self.recorded is not None and not isinstance(self.recorded.event, CommandRefused)
 
+    def decided_at(self) -> int | None:
+        """Return when the ledger decided, or None when it has recorded nothing."""
+        return None if self.recorded is None else self.recorded.recorded_at
+
     @property
     def code(self) -> str:
         """Return `done`, or the code of the refusal or error."""

@@ -15,7 +15,7 @@ from tollbook.errors import Conflict, TollbookError, Unavailable, Unknown
 
 from application.deciding import Plan
 from application.draft import Undo
-from application.jobs import Job
+from application.jobs import Job, too_late
 from application.planning import make_plan
 from application.ports import (
     Clock,
@@ -40,6 +40,8 @@ CALM_BATCHES = 16
 """How many locked batches without another writer's events bring optimism back."""
 
 ATTEMPTS_MAX = 20
+LATE_MAX = 3
+"""A batch whose times are refused more often takes too long to decide: its jobs go one by one."""
 CLOCK_OFF_MAX = 250_000
 """How far the writer's clock may be off the database's, in microseconds; the append's own rule."""
 
@@ -139,7 +141,7 @@ class Committer:
         live = []
         for job in jobs:
             if job.deadline is not None and now > job.deadline:
-                job.fail(_too_late())
+                job.fail(too_late())
             else:
                 live.append(job)
         return live
@@ -148,7 +150,7 @@ class Committer:
         begun = self._monotonic()
         try:
             plan = self._commit(jobs, lost)
-        except (FencedError, StoreFailedError) as error:
+        except (FencedError, StoreFailedError, ClockRefusedError) as error:
             self._one_by_one(jobs, error)
         except TollbookError as error:
             for job in jobs:
@@ -205,7 +207,7 @@ class Committer:
         `lost` is how an earlier attempt lost its acknowledgement, if one did.
         """
         setback: Exception | None = lost
-        losses, careful = 0, False
+        losses, late, careful = 0, 0, False
         started = self._monotonic()
         for _ in range(ATTEMPTS_MAX):
             try:
@@ -224,6 +226,9 @@ class Committer:
                 return plan
             except (HeadMovedError, ClockRefusedError, TakenError, ConnectionLostError) as error:
                 setback = error
+                late += isinstance(error, ClockRefusedError)
+                if late > LATE_MAX and len(jobs) > 1:
+                    raise
         raise Unavailable("the ledger is too busy or its clock too far off: try again")
 
     def _recover(self, setback: Exception, careful: bool) -> None:
@@ -292,9 +297,3 @@ class Committer:
         if plan is not None:
             raise Unknown("the database went away during the commit: ask for the outcome by id")
         raise Unavailable("the database does not answer: nothing was done")
-
-
-def _too_late() -> Unavailable:
-    return Unavailable(
-        "the deadline passed before the decision: nothing was done", code="overloaded"
-    )

@@ -19,7 +19,7 @@ from tollbook.errors import TollbookError, Unavailable, Unknown
 
 from application.answers import Answer
 from application.committing import Committer
-from application.jobs import COMMANDS_MAX, Item, Job
+from application.jobs import COMMANDS_MAX, Item, Job, too_late
 from application.ports import Clock, EventStore, Rider
 from domain.command import Command
 
@@ -137,9 +137,7 @@ class Executor:
     def _give_up(self, job: Job) -> None:
         """Withdraw a job that nobody waits for any longer, or say that its outcome is open."""
         if self.withdraw(job):
-            raise Unavailable(
-                "the deadline passed before the decision: nothing was done", code="overloaded"
-            )
+            raise too_late()
         if not job.wait(0):
             raise Unknown("the deadline passed during the commit: ask for the outcome by id")
 

@@ -33,6 +33,15 @@ Entry = tuple[Recorded | Unreadable, bytes]
 """An event, or what is known of one that cannot be read, and its stored leaf hash."""
 
 
+class Stretch(NamedTuple):
+    """Some entries of the log, in order."""
+
+    firsts: dict[str, int]
+    """The customers among them, each with the number of their first event here."""
+    entries: Iterator[Entry]
+    """Each payload is read when it is asked for, so that few events are in memory at a time."""
+
+
 class LedgerLog(Protocol):
     """Reads the log in order of position, and customers' events after what is known of them."""
 
@@ -46,14 +55,11 @@ class LedgerLog(Protocol):
         returns the entries that come first.
         """
 
-    def leaves(self, position: int, limit: int) -> Sequence[tuple[int, int, bytes]]:
-        """Return position, recorded time and leaf of up to `limit` events after a position."""
+    def share(self, position: int, last: int, share: Share) -> Stretch:
+        """Return the entries of a share of the customers after one position and up to another.
 
-    def share(self, position: int, last: int, share: Share) -> Sequence[Entry]:
-        """Return the entries of a share of the customers between two positions, in order.
-
-        Events without a customer belong to the first share. Raises TooNew for any event that is
-        newer than this program.
+        Events without a customer belong to the first share. An event that is newer than this
+        program raises TooNew when its turn comes.
         """
 
     def customers_after(

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from tollbook.errors import Invalid, TollbookError
+from tollbook.errors import Invalid, TollbookError, Unavailable
 
 from application.answers import Answer
 from application.ports import Rider
@@ -110,3 +110,10 @@ class Job:
     def answers(self) -> list[Answer]:
         """Return the answers, one per item and in their order."""
         return [item.answer for item in self.items if item.answer is not None]
+
+
+def too_late() -> Unavailable:
+    """Return the error of a job that nobody has decided by its deadline."""
+    return Unavailable(
+        "the deadline passed before the decision: nothing was done", code="overloaded"
+    )

@@ -39,10 +39,9 @@ def load_balances(store: EventStore, customers: Sequence[str], position: int) ->
             balances[name] = snapshot.balance
     wanted = [(name, balance.sequence) for name, balance in balances.items()]
     for start in range(0, len(wanted), CUSTOMERS_AT_ONCE):
-        for recorded in store.customers_events(wanted[start : start + CUSTOMERS_AT_ONCE], position):
-            assert recorded.customer is not None
-            before = balances[recorded.customer]
-            balances[recorded.customer] = evolve(before, recorded.event, recorded.recorded_at)
+        some = wanted[start : start + CUSTOMERS_AT_ONCE]
+        for customer, event, recorded_at in store.customers_facts(some, position):
+            balances[customer] = evolve(balances[customer], event, recorded_at)
     return balances
 
 

@@ -22,21 +22,29 @@ def make_plan(
     jobs: Iterable[Job],
     careful: bool,
 ) -> Plan:
-    """Decide a batch of jobs; when a resource turns out to exist, decide again with care."""
+    """Decide a batch of jobs; when a resource turns out to exist, decide again with care.
+
+    With care it is decided until no id that it would take is taken: that of a command on something
+    which the batch itself creates has no key before that is decided.
+    """
     jobs = list(jobs)
     prefetch(world, store, (item for job in jobs for item in job.items))
-    for care in (careful, True):
+    while True:
         plan = Plan(world, store, recent, clock())
-        plan.careful = care
-        if care:
+        plan.careful = careful
+        if careful:
             recent.update(store.taken(_keys(plan.draft, jobs)))
         try:
             for job in jobs:
                 plan.add(job)
         except TakenResourceError:
+            assert not careful, "with care, a resource that exists is refused, not raised"
+            careful = True
             continue
-        return plan
-    raise AssertionError("with care, a resource that exists is refused, not raised")
+        taken = store.taken(list(plan.ids)) if careful and plan.ids else {}
+        if taken.keys() <= recent.keys():
+            return plan
+        recent.update(taken)
 
 
 def _keys(draft: Draft, jobs: Iterable[Job]) -> list[Key]:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from tollbook.tokens import SigningKey
 
 from domain.balance import Balance
-from domain.event import Recorded
+from domain.event import Event, Recorded
 
 Key = tuple[str, str, str]
 """(kind, scope, id): unique for ever."""
@@ -50,6 +50,14 @@ class Snapshot(NamedTuple):
 
     balance: Balance
     position: int
+
+
+class Fact(NamedTuple):
+    """What the fold of a customer needs of an event, which is read faster than all of it."""
+
+    customer: str
+    event: Event
+    recorded_at: int
 
 
 class HeadMovedError(Exception):
@@ -117,9 +125,7 @@ class EventStore(Protocol):
     def stream_events(self, stream: str, position: int) -> Iterator[Recorded]:
         """Yield a stream's events up to a position."""
 
-    def customers_events(
-        self, after: Sequence[tuple[str, int]], position: int
-    ) -> Iterator[Recorded]:
+    def customers_facts(self, after: Sequence[tuple[str, int]], position: int) -> Iterator[Fact]:
         """Yield events of many customers, each from after a sequence number, up to a position.
 
         Each customer's come in order, and the customers in any.

@@ -9,6 +9,7 @@ from benchmarks.figures import BY_NAME
 from benchmarks.growth import pairs_at_20m
 from benchmarks.http_pairs import http_bare, http_pairs
 from benchmarks.library import library_pairs
+from benchmarks.licensed import lease_verify, licensed_512, validate_cold
 from benchmarks.long_ledger import bytes_per_inference
 from benchmarks.pairs import alone, hot_64, hot_512, spread_512
 from benchmarks.projecting import balances_as_of, project
@@ -37,6 +38,7 @@ STAGES = (
         Measurement(alone, ("pairs_1", "pairs_1_p50")),
         Measurement(hot_64, ("pairs_hot_64", "pairs_hot_64_reserve_p99")),
         Measurement(hot_512, ("pairs_hot_512", "pairs_hot_512_events_vs_copy")),
+        Measurement(licensed_512, ("licensed_pairs_512",)),
         Measurement(spread_512, ("pairs_spread_512",)),
         Measurement(two_writers, ("pairs_2writers",)),
         Measurement(http_bare, ("http_bare_64",)),
@@ -57,6 +59,8 @@ STAGES = (
         Measurement(copied_out, ("export_copy",)),
         Measurement(exports, ("export_csv", "export_parquet")),
         Measurement(open_1m, ("open_1m", "open_1m_memory")),
+        Measurement(lease_verify, ("lease_verify",)),
+        Measurement(validate_cold, ("license_validate_cold",), once=True),
     ),
 )
 LARGE = "pairs_at_20m"

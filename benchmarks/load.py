@@ -61,10 +61,15 @@ class Load:
     """
 
     def __init__(
-        self, executor: Executor, customer_of: Callable[[int], str], prefix: str = "r"
+        self,
+        executor: Executor,
+        customer_of: Callable[[int], str],
+        prefix: str = "r",
+        reserving: Callable[[str, str], Reserve] = reserve,
     ) -> None:
         """Drive an executor; `customer_of` says to whom a pair belongs, by its number."""
         self._executor = executor
+        self._reserving = reserving
         self._customer_of = customer_of
         self._prefix = prefix
         self._started = 0
@@ -101,7 +106,7 @@ class Load:
             if self._carried_out(job):
                 self._executor.submit(Job([Item(settle(name))], on_done=self._settled))
 
-        command = reserve(name, self._customer_of(number))
+        command = self._reserving(name, self._customer_of(number))
         self._executor.submit(Job([Item(command)], on_done=answered))
 
     def _settled(self, job: Job) -> None:
@@ -122,9 +127,15 @@ class Load:
         return False
 
 
-def in_flight(executor: Executor, customers: Sequence[str], pairs: int, at_once: int) -> Timed:
+def in_flight(
+    executor: Executor,
+    customers: Sequence[str],
+    pairs: int,
+    at_once: int,
+    reserving: Callable[[str, str], Reserve] = reserve,
+) -> Timed:
     """Warm up with a tenth of the pairs, then time them all."""
-    load = Load(executor, lambda number: customers[number % len(customers)])
+    load = Load(executor, lambda number: customers[number % len(customers)], reserving=reserving)
     load.run(max(pairs // 10, at_once), at_once)
     return load.run(pairs, at_once)
 

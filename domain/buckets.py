@@ -31,8 +31,7 @@ class Buckets(Generic[V]):
         """Return a map in which the id has this value."""
         index = hash(name) % _BUCKETS
         buckets = self._buckets
-        changed = {**buckets[index], name: value}
-        return Buckets((*buckets[:index], changed, *buckets[index + 1 :]))
+        return _with(buckets, index, {**buckets[index], name: value})
 
     def drop(self, name: str) -> "Buckets[V]":
         """Return a map without the id."""
@@ -40,7 +39,7 @@ class Buckets(Generic[V]):
         buckets = self._buckets
         changed = buckets[index].copy()
         changed.pop(name, None)
-        return Buckets((*buckets[:index], changed, *buckets[index + 1 :]))
+        return _with(buckets, index, changed)
 
     def items(self) -> Iterator[tuple[str, V]]:
         """Yield (id, value) in no particular order."""
@@ -56,3 +55,9 @@ class Buckets(Generic[V]):
         return isinstance(other, Buckets) and dict(self.items()) == dict(other.items())
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _with(buckets: tuple[dict[str, V], ...], index: int, changed: dict[str, V]) -> Buckets[V]:
+    copied = list(buckets)
+    copied[index] = changed
+    return Buckets(tuple(copied))

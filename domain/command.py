@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from tollbook.errors import Invalid
 
+FIELD_PART_MAX = 128
+"""A name of a field that the caller made up is told no further than this."""
+
 CONFIG = ConfigDict(strict=True, extra="forbid")
 
 
@@ -41,7 +44,7 @@ def read(adapter: TypeAdapter[Any], body: Mapping[str, Any]) -> Any:
 def invalid_from(error: ValidationError) -> Invalid:
     """Turn pydantic's first complaint into the error that names field, value and rule."""
     first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "body"
+    field = ".".join(str(part)[:FIELD_PART_MAX] for part in first["loc"]) or "body"
     if first["type"] == "missing":  # its input is the whole body, which is not what is wrong
         return Invalid.because(field, None, "given: it is required")
     rule = str(first["msg"]).removeprefix("Value error, ")

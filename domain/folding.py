@@ -54,15 +54,13 @@ def evolve(balance: Balance, event: Event, at: int) -> Balance:
         changes["own_version"] = balance.own_version + 1
     first = changes.get("next_expiry", balance.next_expiry)
     if at >= first:
-        return _with_earliest_expiry(balance._replace(**changes))
-    for grant in changes.get("grants", ()):
-        if grant.expires_at < first and grant.free:
-            changes["next_expiry"] = first = grant.expires_at
-    return balance._replace(**changes)
-
-
-def _with_earliest_expiry(balance: Balance) -> Balance:
-    return balance._replace(next_expiry=earliest_expiry(balance))
+        changes["next_expiry"] = earliest_expiry(balance._replace(**changes))
+    else:
+        for grant in changes.get("grants", ()):
+            if grant.expires_at < first and grant.free:
+                changes["next_expiry"] = first = grant.expires_at
+    # As `_replace` does it, in two thirds of its time.
+    return Balance._make(map(changes.get, Balance._fields, balance))
 
 
 def _held(balance: Balance, event: ReservationHeld, at: int) -> Changes:

@@ -3,6 +3,7 @@
 from tollbook.times import format_instant
 
 from domain.admission import denied
+from domain.facts import Facts
 from domain.license import License
 from domain.license_commands import LeaseSeat, RenewLease, ReturnLease
 from domain.license_events import LeaseRenewed, SeatLeased, SeatReturned
@@ -19,7 +20,7 @@ def decide_lease(licensed: Licensed, command: LeaseSeat, now: int) -> Decision:
     decision = admitted(licensed._replace(use=None), ask, now, channel="on_premise")
     if isinstance(decision, Refusal):
         return decision
-    other = _held_by_another(license, command)
+    other = _held_by_another(license, command.facts, command.holder)
     if other is not None:
         return denied(license, "license_hardware_mismatch", {"device": other})
     asked = command.borrow_seconds
@@ -48,12 +49,12 @@ def decide_lease(licensed: Licensed, command: LeaseSeat, now: int) -> Decision:
     )
 
 
-def _held_by_another(license: License, command: LeaseSeat) -> str | None:
+def _held_by_another(license: License, facts: Facts | None, holder: str) -> str | None:
     """Return the device that is named, if it was activated for another holder than this one."""
-    fact = (command.facts or {}).get("device")
+    fact = (facts or {}).get("device")
     for device in license.devices:
         if fact is not None and device.id == fact.value:
-            return device.id if device.holder not in (None, command.holder) else None
+            return device.id if device.holder not in (None, holder) else None
     return None
 
 
@@ -68,6 +69,9 @@ def decide_renew_lease(licensed: Licensed, command: RenewLease, now: int) -> Dec
     decision = admitted(licensed._replace(use=None), ask, now, channel="on_premise")
     if isinstance(decision, Refusal):
         return decision
+    other = _held_by_another(license, command.facts, lease.holder)
+    if other is not None:
+        return denied(license, "license_hardware_mismatch", {"device": other})
     if lease not in leases[: license.policy.seats]:
         return _seats_taken(license, leases)
     until = _until(license, now, license.policy.lease_seconds)

@@ -1,5 +1,6 @@
 """How each event changes what is used of a customer's licences."""
 
+from bisect import insort
 from collections.abc import Callable
 from typing import Any
 
@@ -135,7 +136,8 @@ def _leased(balance: Balance, event: SeatLeased, at: int, _holds: Holds) -> Uses
     use = balance.uses.get(event.license) or Use()
     borrowed = event.borrow_seconds is not None
     lease = Lease(event.lease, event.model, event.holder, at, event.expires_at, borrowed, 1)
-    leases = sorted((*live(use, at), lease), key=lambda each: (each.leased_at, each.id))
+    leases = [*live(use, at)]
+    insort(leases, lease, key=lambda each: (each.leased_at, each.id))
     return balance.uses.put(event.license, use._replace(leases=tuple(leases)))
 
 

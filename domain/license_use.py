@@ -5,9 +5,9 @@ the newest window is kept (docs/formats/licenses.md).
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
-from domain.activity import requests_of
 from domain.buckets import Buckets
 from domain.cap import calendar_window
 from domain.holds import Hold
@@ -54,22 +54,23 @@ Uses = Buckets[Use]
 """Licence id to its use; a licence without limits or seats in use has none."""
 
 
-class Room(NamedTuple):
-    """What one limit leaves, before the request at hand."""
-
-    limit: Limit
-    used: int
-    requested: int
-    resets_at: int
+Room = tuple[Limit, int, int, int]
+"""A limit, what is used of it before the request at hand, what that asks for, when it resets."""
 
 
 def window(limit: Limit, instant: int, time_zone: str) -> tuple[int, int]:
     """Return the first instant of a limit's window, and that of the next one."""
-    length = _LENGTHS.get(limit.per)
+    return _window(limit.per, instant, time_zone)
+
+
+@lru_cache(maxsize=4096)
+def _window(per: str, instant: int, time_zone: str) -> tuple[int, int]:
+    # The commands of a batch are decided at one instant: the same is asked again and again.
+    length = _LENGTHS.get(per)
     if length is not None:
         start = instant - instant % length
         return start, start + length
-    calendar = _CALENDARS.get(limit.per)
+    calendar = _CALENDARS.get(per)
     if calendar is None:
         return 0, INSTANT_MAX
     start, end = calendar_window(calendar, instant, time_zone)
@@ -78,19 +79,22 @@ def window(limit: Limit, instant: int, time_zone: str) -> tuple[int, int]:
 
 def asked(limit: Limit, estimate: Quantities, *, new: bool) -> int:
     """Return what an estimate asks of a limit; a new use is one request unless it says more."""
-    return estimate.get(limit.unit, 1 if new and limit.unit == "requests" else 0)
+    unit = limit.unit
+    return estimate.get(unit, 1 if new and unit == "requests" else 0)
 
 
 def rooms(
     use: Use | None, model: str, estimate: Quantities, now: int, time_zone: str, *, new: bool
 ) -> list[Room]:
     """Return, in order, what each limit that concerns a model leaves now."""
+    if use is None:
+        return []
     found: list[Room] = []
-    for limit, start, units in use.counts if use is not None else ():
+    for limit, start, units in use.counts:
         if limit.models is None or fits(limit.models, model):
-            begun, ends = window(limit, now, time_zone)
+            begun, ends = _window(limit.per, now, time_zone)
             used = units if start >= begun else 0
-            found.append(Room(limit, used, asked(limit, estimate, new=new), ends))
+            found.append((limit, used, asked(limit, estimate, new=new), ends))
     return found
 
 
@@ -99,14 +103,15 @@ def set_up(limits: Iterable[Limit], before: Use | None, since: int = 0) -> Use:
 
     A new one counts from `since` on.
     """
-    known = before or Use()
-    counts = {count.limit._replace(limit=0): count for count in known.counts}
+    if before is None:
+        return Use(tuple(Count(limit, since) for limit in limits))
+    counts = {count.limit._replace(limit=0): count for count in before.counts}
     return Use(
         tuple(
             counts.get(limit._replace(limit=0), Count(limit, since))._replace(limit=limit)
             for limit in limits
         ),
-        known.leases,
+        before.leases,
     )
 
 
@@ -114,13 +119,13 @@ def admit(
     use: Use, model: str, estimate: Quantities, now: int, time_zone: str, *, new: bool
 ) -> Use:
     """Count what was admitted now."""
-    counts = tuple(
-        _moved(count, asked(count.limit, estimate, new=new), now, now, time_zone)
-        if fits(count.limit.models, model)
-        else count
-        for count in use.counts
-    )
-    return use._replace(counts=counts)
+    counts = []
+    for count in use.counts:
+        limit, after = count.limit, count
+        if limit.models is None or fits(limit.models, model):
+            after = _moved(count, asked(limit, estimate, new=new), now, now, time_zone)
+        counts.append(after)
+    return Use(tuple(counts), use.leases)
 
 
 class Used(NamedTuple):
@@ -139,38 +144,34 @@ def settle(
     counts = []
     for count in use.counts:
         limit = count.limit
-        net = -_left(limit, before) + _left(limit, after)
+        net = 0
         if used is not None:
-            net += _quantity(limit, used)
-        concerned = net and fits(limit.models, model)
-        counts.append(_moved(count, net, opened_at, now, time_zone) if concerned else count)
-    return use._replace(counts=tuple(counts))
-
-
-def _left(limit: Limit, hold: Hold | None) -> int:
-    return 0 if hold is None else asked(limit, hold.estimate, new=True)
-
-
-def _quantity(limit: Limit, used: Used) -> int:
-    if limit.unit == "requests":
-        return requests_of(used.usage, used.final)
-    return used.usage.get(limit.unit, 0)
+            net = asked(limit, used.usage, new=used.final)
+        if before is not None:
+            net -= asked(limit, before.estimate, new=True)
+        if after is not None:
+            net += asked(limit, after.estimate, new=True)
+        if net and (limit.models is None or fits(limit.models, model)):
+            count = _moved(count, net, opened_at, now, time_zone)  # noqa: PLW2901
+        counts.append(count)
+    return Use(tuple(counts), use.leases)
 
 
 def _moved(count: Count, net: int, opened_at: int, now: int, time_zone: str) -> Count:
     """Add to the present window; take from it only what it admitted itself."""
     if net == 0:
         return count
-    start, units = _present(count, now, time_zone)
+    limit, start, units = _present(count, now, time_zone)
     if net < 0 and opened_at < start:
         return count
-    return Count(count.limit, start, max(0, units + net))
+    units += net
+    return Count(limit, start, max(0, units))
 
 
-def _present(count: Count, now: int, time_zone: str) -> tuple[int, int]:
+def _present(count: Count, now: int, time_zone: str) -> Count:
     """Return since when the present window is counted, and its units."""
-    begun = window(count.limit, now, time_zone)[0]
-    return (count.start, count.units) if count.start >= begun else (begun, 0)
+    begun = _window(count.limit.per, now, time_zone)[0]
+    return count if count.start >= begun else Count(count.limit, begun)
 
 
 def rezoned(use: Use, now: int, before: str, after: str) -> Use:
@@ -180,8 +181,9 @@ def rezoned(use: Use, now: int, before: str, after: str) -> Use:
         if count.limit.per not in _CALENDARS:
             counts.append(count)
             continue
-        start, units = _present(count, now, before)
-        counts.append(Count(count.limit, max(start, window(count.limit, now, after)[0]), units))
+        present = _present(count, now, before)
+        start = max(present.start, window(count.limit, now, after)[0])
+        counts.append(present._replace(start=start))
     return use._replace(counts=tuple(counts))
 
 

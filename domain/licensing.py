@@ -4,8 +4,11 @@ The order of the checks is fixed and documented (docs/formats/licenses.md); the 
 in a reservation, in a validation without money, and in a lease of a seat.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from tollbook.amounts import format_micro
+from tollbook.errors import Invalid
 from tollbook.times import format_instant
 
 from domain.admission import Around, Request, denial, standing
@@ -15,7 +18,7 @@ from domain.license_commands import ValidateLicense
 from domain.license_events import LicenseValidated
 from domain.license_use import Room, Use, rooms
 from domain.outcomes import Decision, Refusal
-from domain.units import MEASURED, Quantities, quantities_to_wire
+from domain.units import MEASURED, Quantities
 
 SHOWN_MAX = 2**53 - 1
 """JSON carries no larger whole number: figures shown stop there."""
@@ -70,11 +73,13 @@ def _within_limits(
     license = licensed.license
     left: list[list[Any]] = []
     for room in rooms(licensed.use, model, units, now, licensed.time_zone, new=new):
-        after = room.limit.limit - room.used - room.requested
-        if after < 0 and (new or room.requested):
-            return _limit_reached(license, room)
-        unit = room.limit.unit
-        left.append([room.limit.id, _shown(unit, max(0, after)), format_instant(room.resets_at)])
+        limit, used, requested, resets_at = room
+        after = limit.limit - used - requested
+        if after < 0:
+            if new or requested:
+                return _limit_reached(license, room)
+            after = 0
+        left.append([limit.id, _shown(limit.unit, after), _written(resets_at)])
     decision: dict[str, Any] = {"policy": license.policy_version()}
     if left:
         decision["remaining"] = left
@@ -82,8 +87,9 @@ def _within_limits(
 
 
 def _limit_reached(license: License, room: Room) -> Refusal:
-    limit, when = room.limit, format_instant(room.resets_at)
-    figures = {"allowed": limit.limit, "used": room.used, "requested": room.requested}
+    limit, used, requested, resets_at = room
+    when = _written(resets_at)
+    figures = {"allowed": limit.limit, "used": used, "requested": requested}
     shown = {name: _shown(limit.unit, units) for name, units in figures.items()}
     return Refusal(
         "license_limit_reached",
@@ -103,14 +109,18 @@ def _limit_reached(license: License, room: Room) -> Refusal:
 
 
 def _shown(unit: str, units: int) -> int | str:
-    if unit not in MEASURED:
-        units = min(units, SHOWN_MAX)
-    return quantities_to_wire({unit: units})[unit]
+    return format_micro(units) if unit in MEASURED else min(units, SHOWN_MAX)
+
+
+_written = lru_cache(maxsize=1024)(format_instant)
+"""Writes the end of a window, which so many decisions have in common."""
 
 
 def decide_validate(licensed: Licensed, command: ValidateLicense, now: int) -> Decision:
     """Admit a request without money, and count it."""
     units = ONE_REQUEST if command.usage is None else command.usage
+    if not units.get("requests", 1):
+        raise Invalid.because("usage.requests", 0, "at least 1: it is asked for a request")
     ask = Ask(command.model, units, command.facts, command.license_key)
     decision = admitted(licensed, ask, now, channel="api")
     if isinstance(decision, Refusal):

@@ -211,10 +211,30 @@ _FIELDS: dict[str, _Field] = {
 """Name to field, in order."""
 
 
+_READ: dict[str, Policy] = {}
+_READ_MAX, _TEXT_MAX = 1000, 4000
+
+
 def policy_from_wire(value: object) -> Policy:
-    """Read a policy as it travels; anything else raises ValueError."""
+    """Read a policy as it travels; anything else raises ValueError.
+
+    Many licences have the same one, and each is read whenever its licence is loaded: so the
+    policies read last are kept, by all that is written in them.
+    """
     if type(value) is Policy:
         return value
+    text = repr(value)
+    policy = _READ.get(text)
+    if policy is None:
+        policy = _policy_from_wire(value)
+        if len(text) <= _TEXT_MAX:
+            if len(_READ) >= _READ_MAX:
+                _READ.clear()
+            _READ[text] = policy
+    return policy
+
+
+def _policy_from_wire(value: object) -> Policy:
     given = fields_of(value, _FIELDS, "a policy")
     if "models" not in given:
         raise ValueError("a policy must name its models")

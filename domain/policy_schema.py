@@ -18,7 +18,7 @@ PLACES_MAX = 300
 """The most regions or countries in a list: there are some 250 countries."""
 LIMITS_MAX = 20
 PRIORITY_MAX = 9
-SEATS_MAX = 10_000
+SEATS_MAX = 1_000
 DEVICES_MAX = 1_000
 LEASE_MIN = 60
 LEASE_MAX = 300

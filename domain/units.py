@@ -62,11 +62,14 @@ def quantities_from_wire(value: object) -> Quantities:
     """
     if type(value) is not dict:
         raise ValueError("must be an object of unit names to quantities")
+    before = ""
     for unit, quantity in value.items():
-        if not (unit in COUNTED and type(quantity) is int and 0 <= quantity <= QUANTITY_MAX):
+        known = unit in COUNTED and before < unit
+        if not (known and type(quantity) is int and 0 <= quantity <= QUANTITY_MAX):
             break
+        before = unit
     else:
-        return dict(sorted(value.items()))  # the usual case: known counts
+        return dict(value)  # the usual case: known counts, in order
     if not all(type(unit) is str for unit in value):
         raise ValueError("must be an object of unit names to quantities")
     if len(value) > UNITS_MAX:

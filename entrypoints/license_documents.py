@@ -16,7 +16,7 @@ from domain.license_use import Count, Lease, Use, live, window
 from domain.policy import policy_to_wire
 from domain.tiers import TEMPLATES
 from domain.units import quantities_to_wire
-from domain.values import is_id
+from domain.values import INSTANT_MAX, is_id
 from projections import policies
 from projections.decisions import LicenseUse
 from projections.model import Run
@@ -78,7 +78,7 @@ def license_document(seen: LicenseSeen, used: LicenseUse | None = None) -> Docum
         "issued_at": format_instant(license.issued_at),
         "starts_at": format_instant(license.starts_at),
         "expires_at": _end(license.expires_at),
-        "ends_at": None if license.expires_at == NEVER else _end(license.ends_at()),
+        "ends_at": _grace_ends(license),
         "maintenance_until": format_instant(license.maintenance_until),
         "keys": [
             {"hint": key.hint, "ends_at": _end(key.ends_at), **_last_use(key, used)}
@@ -155,7 +155,7 @@ def _device(device: Device) -> Document:
 def _limit(seen: LicenseSeen, count: Count) -> Document:
     limit = count.limit
     start, end = window(limit, seen.now, seen.time_zone)
-    used = count.units if count.start == start else 0
+    used = count.units if count.start >= start else 0  # it may count since a change in the window
     models = {} if limit.models is None else {"models": list(limit.models)}
     return {
         "limit": limit.id,
@@ -172,6 +172,12 @@ def _limit(seen: LicenseSeen, count: Count) -> Document:
 def _shown(unit: str, units: int) -> int | str:
     shown = quantities_to_wire({unit: units})[unit]
     return min(shown, WHOLE_MAX) if type(shown) is int else shown
+
+
+def _grace_ends(license: License) -> str | None:
+    """Return the end of the grace; one that cannot be written is the last that can."""
+    ends = license.ends_at()
+    return None if license.expires_at == NEVER else format_instant(min(ends, INSTANT_MAX))
 
 
 def _end(instant: int) -> str | None:

@@ -11,7 +11,7 @@ from tollbook.times import format_instant
 from domain.balance import Balance, earliest_expiry, view
 from domain.customer import Customer
 from projections.arrays import money, numbers, texts
-from projections.model import Change, Connection, Run
+from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, checked_limit
 
 _UPSERT_CUSTOMERS = """
@@ -48,6 +48,7 @@ class Balances:
 
     NAME = "balances"
     VERSION = 1
+    EVENTS: Wanted = None
     TABLES = f"""
         CREATE TABLE customers (
             customer   text   COLLATE "C" PRIMARY KEY,

@@ -4,16 +4,16 @@ An event that a model or the database refuses is put aside with its traceback, f
 alone, and everything else goes on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import psycopg
 from tollbook.errors import Unavailable
 
-from application.following import Entry, TooNew, Unreadable
+from application.following import Entry, Stretch, TooNew, Unreadable
 from application.world import check_reader
-from domain.event import Recorded
+from domain.event import Event, Recorded
 from domain.events import MinReaderRaised
 from projections import checkpoint, transparency_log
 from projections.checkpoint import Mark, Parked, claim, park
@@ -29,8 +29,8 @@ _DATA_ERRORS = ("22", "23", "P0")
 class Last(NamedTuple):
     """The end of a batch."""
 
-    position: int
-    recorded_at: int
+    position: int = 0
+    recorded_at: int = 0
 
 
 @dataclass(slots=True)
@@ -38,14 +38,16 @@ class Batch:
     """Entries after a mark, folded and collected, ready to be written."""
 
     mark: Mark
-    last: Last
     models: Sequence[ReadModel]
-    leaves: list[bytes]
+    last: Last = field(default_factory=Last)
+    leaves: dict[int, bytes] = field(default_factory=dict)
+    """By position, in order."""
     changes: list[Change] = field(default_factory=list)
+    """What to collect again, one by one, when the database refuses something."""
     kept: list[Kept] = field(default_factory=list)
     parked: list[Parked] = field(default_factory=list)
     in_shares: bool = False
-    """Whether other processes collected it: then there are no changes to collect again."""
+    """Whether several processes collect it: then none of them keeps the changes."""
 
     def next_mark(self) -> Mark:
         """Return where the rows stand after this batch."""
@@ -60,33 +62,62 @@ def collect(
     mark: Mark, entries: Sequence[Entry], states: CustomerStates, models: Sequence[ReadModel]
 ) -> Batch:
     """Fold entries and give each change to each model."""
-    end = entries[-1][0]
-    last = Last(end.position, end.recorded_at)
-    batch = Batch(mark, last, models, [leaf for _, leaf in entries])
+    batch = Batch(mark, models)
     firsts: dict[str, int] = {}
     for entry, _ in entries:
         if entry.customer is not None and entry.customer_sequence is not None:
             firsts.setdefault(entry.customer, entry.customer_sequence)
-    states.load(firsts, mark.position)
-    handlers = [(model.NAME, model.collect) for model in models]
-    for entry, leaf in entries:
-        change = _fold(entry, leaf, states, batch)
+    fold_into(batch, Stretch(firsts, iter(entries)), states)
+    return batch
+
+
+def fold_into(batch: Batch, stretch: Stretch, states: CustomerStates) -> None:
+    """Fold entries into an empty batch, and give each change to each of its models.
+
+    One event is read, folded and handed on before the next: most of what that takes is free
+    again, and still in the processor's cache, when the next one needs it.
+    """
+    states.load(stretch.firsts, batch.mark.position)
+    handlers = _Handlers(batch.models)
+    position = recorded_at = 0
+    for entry, leaf in stretch.entries:
+        position, recorded_at = entry.position, entry.recorded_at
+        batch.leaves[position] = leaf
+        change = _fold(entry, states, batch)
         if change is None:
             continue
-        batch.changes.append(change)
-        for name, handle in handlers:
+        if not batch.in_shares:
+            batch.changes.append(change)
+        for name, handle in handlers[type(change.recorded.event)]:
             try:
                 handle(change)
             except Exception as error:  # noqa: BLE001 - whatever it is, it stops nobody else
                 batch.parked.append(_parked(change, name, error))
-    states.let_go(firsts)
+    batch.last = Last(position, recorded_at)
+    states.let_go(stretch.firsts)
     batch.kept, states.kept = states.kept, []
-    return batch
 
 
-def _fold(
-    entry: Recorded | Unreadable, leaf: bytes, states: CustomerStates, batch: Batch
-) -> Change | None:
+class _Handlers(dict[type[Event], list[tuple[str, Callable[[Change], None]]]]):
+    """Which models are given an event of a kind, by name; found when the kind first comes."""
+
+    def __init__(self, models: Sequence[ReadModel]) -> None:
+        """Ask these models."""
+        self._models = models
+
+    def __missing__(self, kind: type[Event]) -> list[tuple[str, Callable[[Change], None]]]:
+        """Find the models that want a kind."""
+        found = self[kind] = [
+            (model.NAME, model.collect) for model in self._models if _wants(model, kind)
+        ]
+        return found
+
+
+def _wants(model: ReadModel, kind: type[Event]) -> bool:
+    return model.EVENTS is None or kind in model.EVENTS
+
+
+def _fold(entry: Recorded | Unreadable, states: CustomerStates, batch: Batch) -> Change | None:
     """Return what an event did, or None for one that is put aside for every model."""
     customer, sequence = entry.customer, entry.customer_sequence
     if isinstance(entry, Unreadable):
@@ -97,13 +128,13 @@ def _fold(
     if customer is None:
         if isinstance(entry.event, MinReaderRaised):
             _check_reader(entry.event)
-        return Change(entry, None, None, leaf)
+        return Change(entry, None, None)
     try:
         before, after = states.step(entry)
     except Exception as error:  # noqa: BLE001 - the state counts the event and goes on
         batch.parked.append(checkpoint.parked(entry.position, EVERY_MODEL, entry.name, error))
         return None
-    return Change(entry, before, after, leaf)
+    return Change(entry, before, after)
 
 
 def _check_reader(event: MinReaderRaised) -> None:
@@ -141,7 +172,7 @@ def write(connection: Connection, batch: Batch) -> None:
 
 def _write_own(connection: Connection, batch: Batch) -> None:
     claim(connection, batch.mark, batch.last.position, batch.last.recorded_at)
-    transparency_log.grow(connection, batch.leaves)
+    transparency_log.grow(connection, list(batch.leaves.values()))
     write_kept(connection, batch.kept)
 
 
@@ -173,7 +204,8 @@ def _write_or_park(
     try:
         with connection.transaction():
             for change in changes:
-                model.collect(change)
+                if _wants(model, type(change.recorded.event)):
+                    model.collect(change)
             model.write(connection)
     except Exception as error:
         if not _is_about_rows(error):

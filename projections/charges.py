@@ -12,10 +12,10 @@ from domain.event import Event
 from domain.events import ReservationSettled, UsageCharged
 from domain.units import MEASURED, Quantities
 from projections.copying import NULL, copy_lines, field
-from projections.model import Change, Connection, Run
+from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, checked_day, read_page
 
-CHARGES = frozenset({ReservationSettled, UsageCharged})
+CHARGES = frozenset[type[Event]]({ReservationSettled, UsageCharged})
 """The events that charge usage."""
 
 UNIT_COLUMNS = (
@@ -46,6 +46,7 @@ class Charges:
 
     NAME = "charges"
     VERSION = 1
+    EVENTS: Wanted = CHARGES
     # Columns stand widest first, so that no row carries padding.
     TABLES = """
 CREATE TABLE charges (
@@ -87,9 +88,8 @@ CREATE INDEX charges_of_customer ON charges (customer, position);
         self._lines: list[str] = []
 
     def collect(self, change: Change) -> None:
-        """Keep the row of a charge; other events charge nothing."""
-        if type(change.recorded.event) in CHARGES:
-            self._lines.append(_line(change))
+        """Keep the row of a charge."""
+        self._lines.append(_line(change))
 
     def write(self, connection: Connection) -> None:
         """Append the rows collected so far."""

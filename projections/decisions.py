@@ -17,7 +17,7 @@ from domain.events import CommandRefused, ReservationExtended, ReservationHeld
 from domain.license_events import LeaseRenewed, LicenseValidated, SeatLeased
 from projections.arrays import numbers, texts
 from projections.copying import NULL, copy_lines
-from projections.model import Change, Connection, Run
+from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, read_page
 
 STATUSES = ("admitted", "denied")
@@ -48,65 +48,6 @@ class _Use(NamedTuple):
     last_used_at: int | None = None
     admitted: int = 0
     denied: int = 0
-
-
-class Decisions:
-    """The read model of decisions under licences."""
-
-    NAME = "decisions"
-    VERSION = 1
-    TABLES = """
-CREATE TABLE license_decisions (
-    position bigint NOT NULL,
-    license  text COLLATE "C" NOT NULL,
-    code     text,                      -- of a denial; NULL when it was admitted
-    CONSTRAINT license_decisions_of_license PRIMARY KEY (license, position)
-);
-CREATE TABLE license_uses (
-    last_used_at bigint,                -- NULL until something is admitted
-    admitted     bigint NOT NULL,
-    denied       bigint NOT NULL,
-    license      text COLLATE "C" NOT NULL,
-    key          text COLLATE "C" NOT NULL,   -- keyed hash; empty where none was given
-    CONSTRAINT license_uses_of_key PRIMARY KEY (license, key)
-) WITH (fillfactor = 50);
-"""
-
-    def __init__(self) -> None:
-        """Start with nothing collected."""
-        self._lines: list[str] = []
-        self._uses: dict[tuple[str, str], _Use] = {}
-
-    def collect(self, change: Change) -> None:
-        """Keep where a decision stands, and count it; other events decide under no licence."""
-        recorded = change.recorded
-        reads = _READS.get(type(recorded.event))
-        asked = None if reads is None else reads(recorded.event, change)
-        if asked is None:
-            return
-        license, key, code = asked
-        used = self._uses.get((license, key), _Use())
-        if code is None:
-            used = _Use(recorded.recorded_at, used.admitted + 1, used.denied)
-        else:
-            used = used._replace(denied=used.denied + 1)
-        self._uses[license, key] = used
-        self._lines.append(f"{recorded.position}\t{license}\t{code or NULL}\n")
-
-    def write(self, connection: Connection) -> None:
-        """Append the decisions taken since, and add up the uses."""
-        lines, used = self._lines, self._uses
-        self.discard()
-        copy_lines(connection, "license_decisions", "position, license, code", lines)
-        if used:
-            columns = zip(*used.values(), strict=True)
-            names = zip(*used, strict=True)
-            parameters = (*map(numbers, columns), *map(texts, names))
-            connection.execute(_UPSERT, parameters)
-
-    def discard(self) -> None:
-        """Forget what was collected so far."""
-        self._lines, self._uses = [], {}
 
 
 def _held(event: ReservationHeld, _change: Change) -> _Asked | None:
@@ -140,6 +81,65 @@ _READS: dict[type[Event], Callable[[Any, Change], _Asked | None]] = {
     LeaseRenewed: _renewed,
     CommandRefused: _refused,
 }
+
+
+class Decisions:
+    """The read model of decisions under licences."""
+
+    NAME = "decisions"
+    VERSION = 1
+    EVENTS: Wanted = frozenset(_READS)
+    TABLES = """
+CREATE TABLE license_decisions (
+    position bigint NOT NULL,
+    license  text COLLATE "C" NOT NULL,
+    code     text,                      -- of a denial; NULL when it was admitted
+    CONSTRAINT license_decisions_of_license PRIMARY KEY (license, position)
+);
+CREATE TABLE license_uses (
+    last_used_at bigint,                -- NULL until something is admitted
+    admitted     bigint NOT NULL,
+    denied       bigint NOT NULL,
+    license      text COLLATE "C" NOT NULL,
+    key          text COLLATE "C" NOT NULL,   -- keyed hash; empty where none was given
+    CONSTRAINT license_uses_of_key PRIMARY KEY (license, key)
+) WITH (fillfactor = 50);
+"""
+
+    def __init__(self) -> None:
+        """Start with nothing collected."""
+        self._lines: list[str] = []
+        self._uses: dict[tuple[str, str], _Use] = {}
+
+    def collect(self, change: Change) -> None:
+        """Keep where a decision stands, and count it; without a licence, there is none."""
+        recorded = change.recorded
+        asked = _READS[type(recorded.event)](recorded.event, change)
+        if asked is None:
+            return
+        license, key, code = asked
+        used = self._uses.get((license, key), _Use())
+        if code is None:
+            used = _Use(recorded.recorded_at, used.admitted + 1, used.denied)
+        else:
+            used = used._replace(denied=used.denied + 1)
+        self._uses[license, key] = used
+        self._lines.append(f"{recorded.position}\t{license}\t{code or NULL}\n")
+
+    def write(self, connection: Connection) -> None:
+        """Append the decisions taken since, and add up the uses."""
+        lines, used = self._lines, self._uses
+        self.discard()
+        copy_lines(connection, "license_decisions", "position, license, code", lines)
+        if used:
+            columns = zip(*used.values(), strict=True)
+            names = zip(*used, strict=True)
+            parameters = (*map(numbers, columns), *map(texts, names))
+            connection.execute(_UPSERT, parameters)
+
+    def discard(self) -> None:
+        """Forget what was collected so far."""
+        self._lines, self._uses = [], {}
 
 
 class LicenseUse(NamedTuple):

@@ -11,7 +11,7 @@ from domain.facts import facts_to_wire
 from domain.license_events import LicenseActivated, LicenseDeactivated
 from projections.arrays import numbers, texts
 from projections.copying import copy_lines, field
-from projections.model import Change, Connection, Run
+from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, read_page
 
 STATUSES = ("active", "deactivated")
@@ -29,6 +29,7 @@ class Devices:
 
     NAME = "devices"
     VERSION = 1
+    EVENTS: Wanted = frozenset({LicenseActivated, LicenseDeactivated})
     TABLES = """
 CREATE TABLE devices (
     position       bigint NOT NULL,   -- of its activation
@@ -54,8 +55,6 @@ CREATE TABLE devices (
         """Keep an activation, or note that a machine gave its place up."""
         recorded = change.recorded
         event = recorded.event
-        if type(event) not in _CONCERNED:
-            return
         if isinstance(event, LicenseActivated):
             self._lines.append(_line(recorded, event))
         elif isinstance(event, LicenseDeactivated):
@@ -73,9 +72,6 @@ CREATE TABLE devices (
     def discard(self) -> None:
         """Forget what was collected so far."""
         self._lines, self._deactivated = [], []
-
-
-_CONCERNED = frozenset({LicenseActivated, LicenseDeactivated})
 
 
 def _line(recorded: Recorded, event: LicenseActivated) -> str:

@@ -6,7 +6,7 @@ from tollbook.times import format_instant
 
 from domain.journal import postings
 from projections.copying import copy_lines
-from projections.model import Change, Connection, Run
+from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, read_page
 
 _COLUMNS = "position, recorded_at, occurred_at, currency, event, customer, accounts, amounts"
@@ -17,6 +17,7 @@ class Journal:
 
     NAME = "journal"
     VERSION = 1
+    EVENTS: Wanted = None
     TABLES = """
 CREATE TABLE journal (
     position    bigint NOT NULL,
@@ -38,18 +39,18 @@ CREATE INDEX journal_of_customer ON journal (customer, position);
 
     def collect(self, change: Change) -> None:
         """Keep an event's postings, if it has any; raises Unbalanced if they do not sum to zero."""
-        recorded, before, after, _ = change
+        recorded, before, after = change
         posted = postings(before, recorded.event, after)
         if not posted:
             return
         terms = after.customer if after is not None else None
         assert terms is not None, "only an event of a customer who exists posts anything"
         # Accounts are made of ids and names, which no array literal has to quote.
-        accounts = ",".join([account for account, _ in posted])
-        amounts = ",".join([f"{amount}e-12" for _, amount in posted])
+        names, values = zip(*posted, strict=True)
+        accounts, amounts = ",".join(names), "e-12,".join(map(str, values))
         self._lines.append(
             f"{recorded.position}\t{recorded.recorded_at}\t{recorded.occurred_at}\t"
-            f"{terms.currency}\t{recorded.name}\t{terms.id}\t{{{accounts}}}\t{{{amounts}}}\n"
+            f"{terms.currency}\t{recorded.name}\t{terms.id}\t{{{accounts}}}\t{{{amounts}e-12}}\n"
         )
 
     def write(self, connection: Connection) -> None:

@@ -19,12 +19,11 @@ from domain.license_state import license_from_wire, license_to_wire
 from domain.values import INSTANT_MAX, check_key_text
 from projections.arrays import numbers, texts
 from projections.decisions import LicenseUse, uses
-from projections.model import Change, Connection, Run
+from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, read_page
 
 STATUSES = ("active", "suspended", "expired", "revoked")
 
-_LIFE = frozenset(OF_LICENSE)
 _KNOWN = "SELECT license, state FROM licenses WHERE license = ANY(%s::text[])"
 _UPSERT = """
 INSERT INTO licenses (position, updated, expires_at, ends_at, screened, license, customer,
@@ -50,6 +49,7 @@ class Licenses:
 
     NAME = "licenses"
     VERSION = 1
+    EVENTS: Wanted = frozenset(OF_LICENSE)
     TABLES = """
 CREATE TABLE licenses (
     position   bigint  NOT NULL,   -- of its issue
@@ -77,9 +77,8 @@ CREATE INDEX licenses_by_end ON licenses (ends_at, license) WHERE status = 'acti
         """Keep an event of a licence's life; there are few of them."""
         recorded = change.recorded
         event: Any = recorded.event
-        if type(event) in _LIFE:
-            step = _Step(recorded.position, recorded.recorded_at, event)
-            self._steps.setdefault(event.license, []).append(step)
+        step = _Step(recorded.position, recorded.recorded_at, event)
+        self._steps.setdefault(event.license, []).append(step)
 
     def write(self, connection: Connection) -> None:
         """Fold the licences that something happened to, from their rows on, and write them."""
@@ -128,8 +127,9 @@ _SHOWN = ("position", "updated", "expires_at", "ends_at", "license", "status", "
 _SELECT = f"SELECT {', '.join(_SHOWN)} FROM views.licenses"  # noqa: S608 - our own names
 _IN_COUNTRIES = """
 SELECT license, customer, country FROM views.licenses AS kept CROSS JOIN LATERAL (
-    SELECT country FROM views.devices WHERE license = kept.license AND country IS NOT NULL
-    ORDER BY position DESC LIMIT 1) AS newest
+    SELECT country FROM views.devices
+    WHERE license = kept.license AND deactivated_at IS NULL AND country = ANY(%s)
+    ORDER BY position DESC LIMIT 1) AS concerned
 """
 
 
@@ -210,14 +210,15 @@ def in_countries(
 ) -> Page:
     """Return, in order of id, licences that an export list with these countries concerns.
 
-    Their policy asks for a country, they are neither suspended nor revoked, and the newest
-    activation that names a country names one of these.
+    Their policy asks for a country, they are neither suspended nor revoked, and a device on which
+    they are active was activated in one of these.
     """
     where = Where()
-    where.add("screened AND status IN ('active', 'expired') AND country = ANY(%s)", [*countries])
+    where.add("screened AND status = ANY(%s)", ["active", "expired"])
     where.add("license > %s", after)
     query = f"{_IN_COUNTRIES} {where} ORDER BY license"
-    return read_page(run, query, where.values, limit, ("license", "customer", "country"), "license")
+    values = [[*countries], *where.values]
+    return read_page(run, query, values, limit, ("license", "customer", "country"), "license")
 
 
 def _all_shown(run: Run, rows: list[dict[str, Any]], now: int | None) -> list[dict[str, Any]]:

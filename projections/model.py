@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import psycopg
 
 from domain.balance import Balance
-from domain.event import Recorded
+from domain.event import Event, Recorded
 
 SCHEMA = "views"
 """Where readers find the tables of every model."""
@@ -28,8 +28,10 @@ class Change(NamedTuple):
     before: Balance | None
     """The customer's balance before the event; None for an event without a customer."""
     after: Balance | None
-    leaf: bytes
-    """The stored leaf hash, as it stands beside the event."""
+
+
+Wanted = frozenset[type[Event]] | None
+"""Some kinds of event, or None for all of them."""
 
 
 class ReadModel(Protocol):
@@ -40,9 +42,11 @@ class ReadModel(Protocol):
     """Raised when the same events give other rows; the views are then built anew."""
     TABLES: str
     """The DDL; names are unqualified, because the schema being built comes first in the path."""
+    EVENTS: Wanted
+    """The events that it is given."""
 
     def collect(self, change: Change) -> None:
-        """Turn one event into rows in memory, in order of position.
+        """Turn one of its events into rows in memory, in order of position.
 
         Rows are made first and kept last: a handler that raises has kept nothing of its event.
         """

@@ -10,7 +10,7 @@ from domain.event import Recorded
 from domain.usage_events import UsageParked, UsageReleased
 from projections.arrays import numbers, texts
 from projections.copying import copy_lines, field
-from projections.model import Change, Connection, Run
+from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, read_page
 
 STATUSES = ("parked", "released")
@@ -30,6 +30,7 @@ class ParkedUsage:
 
     NAME = "parked"
     VERSION = 1
+    EVENTS: Wanted = frozenset({UsageParked, UsageReleased})
     TABLES = """
 CREATE TABLE parked_usage (
     position          bigint NOT NULL,

@@ -4,6 +4,7 @@ A hold counts until the instant it expires, on every read: an open reservation w
 passed reads as expired and holds nothing, whether or not an event has booked that yet.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tollbook.amounts import format_pico, parse_pico
@@ -20,8 +21,15 @@ from domain.events import (
 )
 from projections.arrays import money, numbers, texts
 from projections.copying import NULL, copy_lines, field
-from projections.model import Change, Connection, Run
+from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, read_page
+
+_CONCERNED: Wanted = frozenset(
+    {
+        *(ReservationHeld, ReservationExtended, ReservationSettled),
+        *(ReservationReleased, HoldsExpired),
+    }
+)
 
 STATUSES = ("open", "expired", "settled", "released")
 
@@ -87,6 +95,7 @@ class Reservations:
 
     NAME = "reservations"
     VERSION = 1
+    EVENTS: Wanted = _CONCERNED
     # Pages keep room, so that most updates stay where they are.
     TABLES = """
 CREATE TABLE reservations (
@@ -116,6 +125,7 @@ CREATE INDEX reservations_of_customer ON reservations (customer, position);
         """Start with nothing collected."""
         self._opened: dict[str, _Opening] = {}
         self._steps: dict[str, _Step] = {}
+        self._rows: _Rows | None = None
 
     def collect(self, change: Change) -> None:
         """Note what an event did to a reservation, or to several whose holds ran out."""
@@ -133,7 +143,7 @@ CREATE INDEX reservations_of_customer ON reservations (customer, position);
         elif type(event) is HoldsExpired:
             for name, amount in event.holds:
                 self._add(name, _Step(change.recorded.position, 0, 0, amount, "expired"))
-        elif type(event) in _STEPS:
+        else:
             self._add(event.reservation, _step(change))
 
     def _add(self, name: str, step: _Step) -> None:
@@ -142,32 +152,44 @@ CREATE INDEX reservations_of_customer ON reservations (customer, position);
 
     def write(self, connection: Connection) -> None:
         """Append the reservations opened since, and bring the older ones up to date."""
-        opened, steps = self._opened, self._steps
+        lines, updates = self._rows or self._finished()
         self.discard()
-        lines = [_line(name, opening, steps.pop(name)) for name, opening in opened.items()]
         copy_lines(connection, "reservations", _COLUMNS, lines)
-        if not steps:
-            return
-        # By the index, however large the table: each name is one probe.
-        connection.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
-        columns = list(zip(*steps.values(), strict=True))
-        parameters = (
-            texts(steps),
-            numbers(columns[0]),
-            *(money(column) for column in columns[1:4]),
-            texts(columns[4]),
-            numbers(columns[5]),
-            numbers(columns[6]),
-            texts(columns[7]),
-        )
-        connection.execute(_UPDATE, parameters)
+        if updates:
+            # By the index, however large the table: each name is one probe.
+            connection.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+            connection.execute(_UPDATE, updates)
 
     def discard(self) -> None:
         """Forget what was collected so far."""
-        self._opened, self._steps = {}, {}
+        self._opened, self._steps, self._rows = {}, {}, None
+
+    def _finished(self) -> "_Rows":
+        opened, steps = self._opened, self._steps
+        lines = [_line(name, opening, steps[name]) for name, opening in opened.items()]
+        older = {name: step for name, step in steps.items() if name not in opened}
+        return lines, _columns(older) if older else ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to another process as finished rows, which are less to carry."""
+        return {**Reservations().__dict__, "_rows": self._finished()}
 
 
-_STEPS = frozenset({ReservationExtended, ReservationSettled, ReservationReleased})
+_Rows = tuple[list[str], Sequence[str]]
+"""The lines of reservations opened since, and the columns of what happened to older ones."""
+
+
+def _columns(steps: dict[str, _Step]) -> list[str]:
+    columns = list(zip(*steps.values(), strict=True))
+    return [
+        texts(steps),
+        numbers(columns[0]),
+        *(money(column) for column in columns[1:4]),
+        texts(columns[4]),
+        numbers(columns[5]),
+        numbers(columns[6]),
+        texts(columns[7]),
+    ]
 
 
 def _step(change: Change) -> _Step:

@@ -87,7 +87,8 @@ class Projector:
         stop, advance = stop or threading.Event(), advance or _nobody_asks
         try:
             if self._crew is not None:
-                mark, last = self._checked_mark(), self._head() if until is None else until
+                mark, last = self._checked_mark(), self._head()
+                last = last if until is None else min(until, last)
                 if last - mark.position >= SHARES_FROM:
                     self._in_shares(self._crew, mark, last, advance, stop)
             self._write_all(self._collected(until, stop), advance)
@@ -102,10 +103,7 @@ class Projector:
         """Catch up in several processes; return early when that does not work out."""
         try:
             with crew() as pipes:
-                found = shares.batches(
-                    pipes, self._log, mark, lambda position: min(BATCH_MAX, until - position), stop
-                )
-                self._write_all(found, advance)
+                self._write_all(shares.batches(pipes, mark, until, stop), advance)
         except batches.ShareFailedError:
             self._forget()
 

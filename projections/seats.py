@@ -12,7 +12,7 @@ from domain.event import Recorded
 from domain.license_events import LeaseRenewed, LicenseRevoked, SeatLeased, SeatReturned
 from projections.arrays import numbers, texts
 from projections.copying import copy_lines
-from projections.model import Change, Connection, Run
+from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, read_page
 
 _COLUMNS = (
@@ -45,6 +45,7 @@ class Seats:
 
     NAME = "seats"
     VERSION = 1
+    EVENTS: Wanted = frozenset({SeatLeased, LeaseRenewed, SeatReturned, LicenseRevoked})
     TABLES = """
 CREATE TABLE seats (
     position    bigint  NOT NULL,   -- of the grant
@@ -75,8 +76,6 @@ CREATE INDEX seats_by_expiry ON seats (license, expires_at);
         """Keep a lease, or note what happened to one, or to all of a licence."""
         recorded = change.recorded
         event = recorded.event
-        if type(event) not in _CONCERNED:
-            return
         if isinstance(event, SeatLeased):
             self._lines.append(_line(recorded, event))
         elif isinstance(event, LeaseRenewed):
@@ -107,9 +106,6 @@ CREATE INDEX seats_by_expiry ON seats (license, expires_at);
     def discard(self) -> None:
         """Forget what was collected so far."""
         self._lines, self._steps, self._revoked = [], {}, []
-
-
-_CONCERNED = frozenset({SeatLeased, LeaseRenewed, SeatReturned, LicenseRevoked})
 
 
 def _line(recorded: Recorded, event: SeatLeased) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from application.following import LedgerLog
 from application.replaying import Share
-from projections.batches import Batch, Last, ShareFailedError, collect
+from projections.batches import Batch, Last, ShareFailedError, fold_into
 from projections.checkpoint import Mark, Parked
 from projections.model import ReadModel, Run
 from projections.registry import Models
@@ -22,18 +22,24 @@ from projections.states import CustomerStates, Kept
 AHEAD = 2
 """So many batches are given out before the rows of the first one are asked for."""
 
+BATCH_MAX = 10_000
+"""Larger than when there is less to do: what is opened and closed in one batch is written once."""
+
 
 class Work(NamedTuple):
-    """What a process is to fold: its share of the events between two positions."""
+    """What a process is to fold: its share of the events after a mark and up to a position."""
 
     mark: Mark
-    last: Last
+    last: int
 
 
 class Part(NamedTuple):
     """What a process made of it."""
 
     models: Sequence[ReadModel]
+    recorded_at: int
+    """Of the last event in it."""
+    leaves: dict[int, bytes]
     kept: list[Kept]
     parked: list[Parked]
 
@@ -63,42 +69,29 @@ def work(
         except EOFError:
             return
         assert isinstance(asked, Work)
-        entries = log.share(asked.mark.position, asked.last.position, share)
-        collected = models()
-        if entries:
-            batch = collect(asked.mark, entries, states, collected)
-            pipe.send(Part(collected, batch.kept, batch.parked))
-        else:
-            pipe.send(Part((), [], []))
+        batch = Batch(asked.mark, models(), in_shares=True)
+        fold_into(batch, log.share(asked.mark.position, asked.last, share), states)
+        recorded_at = batch.last.recorded_at
+        pipe.send(Part(batch.models, recorded_at, batch.leaves, batch.kept, batch.parked))
 
 
 def batches(
-    pipes: Sequence[Pipe],
-    log: LedgerLog,
-    mark: Mark,
-    limit: Callable[[int], int],
-    stop: threading.Event,
+    pipes: Sequence[Pipe], mark: Mark, until: int, stop: threading.Event
 ) -> Iterator[Batch]:
-    """Yield batch after batch, put together from the shares; `limit` says how long the next is.
+    """Yield batch after batch up to a position, put together from the shares.
 
     Raises ShareFailedError when a process has failed.
     """
-    given_out: deque[tuple[Work, list[bytes]]] = deque()
-    more = True
-    while more or given_out:
-        while more and len(given_out) <= AHEAD:
-            size = 0 if stop.is_set() else limit(mark.position)
-            rows = log.leaves(mark.position, size) if size > 0 else ()
-            if not rows:
-                more = False
-                break
-            given = Work(mark, Last(rows[-1][0], rows[-1][1]))
-            given_out.append((given, [leaf for _, _, leaf in rows]))
+    given_out: deque[Work] = deque()
+    while True:
+        while len(given_out) <= AHEAD and mark.position < until and not stop.is_set():
+            given = Work(mark, min(mark.position + BATCH_MAX, until))
+            given_out.append(given)
             _send(pipes, given)
-            mark = mark._replace(position=given.last.position)
-        if given_out:
-            given, leaves = given_out.popleft()
-            yield _joined(given, leaves, [_received(pipe) for pipe in pipes])
+            mark = mark._replace(position=given.last)
+        if not given_out:
+            return
+        yield _joined(given_out.popleft(), [_received(pipe) for pipe in pipes])
 
 
 def _send(pipes: Sequence[Pipe], given: Work) -> None:
@@ -118,13 +111,19 @@ def _received(pipe: Pipe) -> Part:
     return part
 
 
-def _joined(given: Work, leaves: list[bytes], parts: Sequence[Part]) -> Batch:
+def _joined(given: Work, parts: Sequence[Part]) -> Batch:
     """Put the parts of a batch together; there are no changes to blame one by one."""
+    leaves: dict[int, bytes] = {}
+    for part in parts:
+        leaves.update(part.leaves)
+    positions = range(given.mark.position + 1, given.last + 1)
+    if len(leaves) != len(positions):
+        raise ShareFailedError("the shares do not hold every event between them")
     return Batch(
         given.mark,
-        given.last,
         [model for part in parts for model in part.models],
-        leaves,
+        Last(given.last, max(part.recorded_at for part in parts)),
+        {position: leaves[position] for position in positions},
         kept=[kept for part in parts for kept in part.kept],
         parked=[parked for part in parts for parked in part.parked],
         in_shares=True,

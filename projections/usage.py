@@ -13,7 +13,7 @@ from domain.units import MEASURED
 from domain.values import check_key_text
 from projections.arrays import money, numbers, texts
 from projections.charges import CHARGES, UNIT_COLUMNS, local_day
-from projections.model import Change, Connection, Run
+from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, checked_day, checked_limit
 
 _AMOUNTS = ("charged", "from_balance", "receivable")
@@ -36,6 +36,7 @@ class Usage:
 
     NAME = "usage"
     VERSION = 1
+    EVENTS: Wanted = CHARGES
     # Sums of counts are NUMERIC: nothing bounds how often a day's largest record may come.
     TABLES = """
 CREATE TABLE usage (
@@ -65,11 +66,9 @@ CREATE TABLE usage (
         self._currencies: dict[str, str] = {}
 
     def collect(self, change: Change) -> None:
-        """Add a charge to its day; other events charge nothing."""
+        """Add a charge to its day."""
         recorded = change.recorded
         event: Any = recorded.event
-        if type(event) not in CHARGES:
-            return
         terms = change.before.customer if change.before is not None else None
         assert terms is not None, "a charge has a customer who exists"
         key = (terms.id, event.model, local_day(recorded.occurred_at, terms.time_zone))

@@ -1,14 +1,14 @@
 """Reading the log as projections follow it: whole chunks with their leaf hashes, in order."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 from tollbook.errors import TollbookError, Unavailable
 
 from adapters.event_store.mapper import ROW_COLUMNS, recorded_from
 from adapters.postgres import Connection
-from application.following import Entry, TooNew, Unreadable
+from application.following import Entry, Stretch, TooNew, Unreadable
 from application.replaying import Share
 from domain.event import Recorded
 
@@ -20,10 +20,6 @@ _SHARE = (
     f"SELECT {ROW_COLUMNS}, leaf FROM public.events "  # noqa: S608 - our own names
     "WHERE position > %s AND position <= %s "
     "AND coalesce(hashtext(customer) & 2147483647, 0) %% %s = %s ORDER BY position"
-)
-_LEAVES = (
-    "SELECT position, recorded_at, leaf FROM public.events "
-    "WHERE position > %s ORDER BY position LIMIT %s"
 )
 # The inner order keeps this one walk along the index for each customer, never a scan of the log.
 _CUSTOMERS_AFTER = (
@@ -69,13 +65,14 @@ class LogReader:
                 return entries
         return entries
 
-    def leaves(self, position: int, limit: int) -> Sequence[tuple[int, int, bytes]]:
-        """Return position, recorded time and leaf of up to `limit` events after a position."""
-        return cast("list[tuple[int, int, bytes]]", self.run(_LEAVES, (position, limit)))
-
-    def share(self, position: int, last: int, share: Share) -> Sequence[Entry]:
-        """Return the entries of a share of the customers between two positions, in order."""
-        return [_entry(row) for row in self.run(_SHARE, (position, last, share.parts, share.part))]
+    def share(self, position: int, last: int, share: Share) -> Stretch:
+        """Return the entries of a share of the customers after one position and up to another."""
+        rows = self.run(_SHARE, (position, last, share.parts, share.part))
+        firsts: dict[str, int] = {}
+        for row in rows:
+            if row[5] is not None and row[6] is not None:
+                firsts.setdefault(row[5], row[6])
+        return Stretch(firsts, map(_entry, rows))
 
     def customers_after(
         self, wanted: Sequence[tuple[str, int]], position: int

@@ -10,13 +10,21 @@ from eventsourcing.persistence import EventStore as LibraryEventStore
 
 from adapters.event_store import appending
 from adapters.event_store.application_recorder import LedgerApplicationRecorder
-from adapters.event_store.mapper import ROW_COLUMNS, LedgerMapper, encode, leaf_hash, recorded_from
+from adapters.event_store.mapper import (
+    ROW_COLUMNS,
+    LedgerMapper,
+    decode,
+    encode,
+    leaf_hash,
+    recorded_from,
+)
 from adapters.event_store.recorder import SnapshotMapper, SnapshotRecorder, many_snapshots
 from adapters.postgres import Connection, connect
 from application.ports import (
     Batch,
     ClockRefusedError,
     ConnectionLostError,
+    Fact,
     FencedError,
     Head,
     HeadMovedError,
@@ -41,9 +49,8 @@ _OF_STREAMS = (
 )
 # A lateral probe per customer: whatever the planner thinks of their number, it never scans.
 _OF_CUSTOMERS = (
-    "SELECT found.* "  # noqa: S608 - our own names
-    "FROM unnest(%s::text[], %s::bigint[]) AS wanted (customer, after) "
-    f"CROSS JOIN LATERAL (SELECT {ROW_COLUMNS} FROM events "
+    "SELECT found.* FROM unnest(%s::text[], %s::bigint[]) AS wanted (customer, after) "
+    "CROSS JOIN LATERAL (SELECT customer, name, version, data, recorded_at FROM events "
     "WHERE events.customer = wanted.customer AND events.customer_sequence > wanted.after "
     "AND events.position <= %s ORDER BY events.customer_sequence) AS found"
 )
@@ -54,7 +61,6 @@ _TAKEN = (
 )
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _FULL = (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory, psycopg.errors.InsufficientResources)
-
 
 PORT_ERRORS = (TakenError, FencedError, ConnectionLostError, StoreFailedError)
 
@@ -221,13 +227,11 @@ class PostgresEventStore:
                 return
             yield recorded
 
-    def customers_events(
-        self, after: Sequence[tuple[str, int]], position: int
-    ) -> Iterator[Recorded]:
+    def customers_facts(self, after: Sequence[tuple[str, int]], position: int) -> Iterator[Fact]:
         """Yield events of many customers, each from after a sequence number, up to a position."""
-        names, numbers = [name for name, _ in after], [number for _, number in after]
-        for row in self.run(_OF_CUSTOMERS, (names, numbers, position)):
-            yield recorded_from(row)
+        wanted = [name for name, _ in after], [number for _, number in after]
+        for row in self.run(_OF_CUSTOMERS, (*wanted, position)):
+            yield Fact(row[0], decode(*row[1:4]), row[4])
 
     def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
         """Yield the events of many streams up to a position, each stream's in order."""

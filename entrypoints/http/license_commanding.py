@@ -13,11 +13,11 @@ from tollbook.errors import Invalid, Refused, TollbookError
 
 from application.answers import Answer
 from application.jobs import Item
-from application.license_desk import NotAtHandError, Prepared, concerns
+from application.license_desk import LEASING, NotAtHandError, Prepared, concerns
 from application.ports import EventStore
 from application.trying import tried
 from domain.command import Command
-from domain.facts import PROVENANCES
+from domain.facts import CHANNELS, PROVENANCES
 from entrypoints.http.bodies import read_object
 from entrypoints.http.commanding import PREFIXES, command_id, parsed, with_path
 from entrypoints.http.problems import Forbidden, document, respond
@@ -25,6 +25,7 @@ from entrypoints.http.readers import Reader
 from entrypoints.http.routing import Call, Handler, answered, done, replayed, reply, told
 
 Body = dict[str, Any]
+API = CHANNELS[0]
 T = TypeVar("T")
 
 
@@ -54,11 +55,15 @@ async def carry_out(call: Call, kind: str, body: Body, name: str | None = None) 
     answer = await _decided(call, checked(call, prepared))
     problem = answer.problem()
     if problem is not None:
-        return await _refused(call, told(problem, answer), replayed(answer), nonce)
+        return await _refused(
+            call, told(problem, answer), replayed(answer), nonce, answer.decided_at()
+        )
     added = await at_hand(call, lambda store: call.service.desk.complete(prepared, answer, store))
     shown = {**answer.result(), **added}
     if nonce is not None:
-        shown["signed"] = await call.service.readers.read(_signed, call, shown, nonce)
+        shown["signed"] = await call.service.readers.read(
+            _signed, call, shown, nonce, answer.decided_at()
+        )
     return done(call, answer, shown, name)
 
 
@@ -80,7 +85,11 @@ def checked(call: Call, prepared: Prepared) -> Command:
     """Read a prepared command; a customer's key tells only what it declares itself."""
     command = parsed(prepared.kind, prepared.body)
     if call.who.customer is not None:
-        for name, fact in (getattr(command, "facts", None) or {}).items():
+        facts = getattr(command, "facts", None) or {}
+        if prepared.kind in LEASING and "channel" in facts and facts["channel"].value == API:
+            # On the API nothing binds to hardware, and the token would run anywhere all the same.
+            raise Forbidden("a customer's key leases for its own machines alone", fact="channel")
+        for name, fact in facts.items():
             if fact.provenance != PROVENANCES[0]:
                 raise Forbidden(
                     f"a customer's key may only declare facts, and {name} is {fact.provenance}",
@@ -97,17 +106,18 @@ async def _decided(call: Call, command: Command) -> Answer:
 
 
 async def _refused(
-    call: Call, error: TollbookError, headers: dict[str, str], nonce: Any
+    call: Call, error: TollbookError, headers: dict[str, str], nonce: Any, at: int | None = None
 ) -> Response:
     """Answer a problem; one that answers a question with a nonce is signed."""
     problem = document(error)
     if type(nonce) is str:
-        problem["signed"] = await call.service.readers.read(_signed, call, problem, nonce)
+        problem["signed"] = await call.service.readers.read(_signed, call, problem, nonce, at)
     return respond(problem, headers)
 
 
-def _signed(reader: Reader, call: Call, shown: Body, nonce: str) -> str:
-    return call.service.desk.sign(shown, nonce, reader.ledger.now())
+def _signed(reader: Reader, call: Call, shown: Body, nonce: str, at: int | None = None) -> str:
+    """Sign an answer with the time of its decision: that of one given again is in the past."""
+    return call.service.desk.sign(shown, nonce, reader.ledger.now() if at is None else at)
 
 
 async def validate(call: Call) -> Response:

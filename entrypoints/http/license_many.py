@@ -51,12 +51,17 @@ def _completed(
 
 
 async def sign_all(
-    call: Call, wanted: Sequence[Any], prepared: Sequence[AtDesk], results: Sequence[Result]
+    call: Call,
+    wanted: Sequence[Any],
+    prepared: Sequence[AtDesk],
+    answered: Sequence[Answer | None],
+    results: Sequence[Result],
 ) -> None:
     """Sign the results of those items that came with a nonce, denials too."""
     nonces = [_nonce(*each) for each in zip(wanted, prepared, strict=True)]
     if any(nonce is not None for nonce in nonces):
-        await call.service.readers.read(_sign_all, call, nonces, results)
+        times = [None if answer is None else answer.decided_at() for answer in answered]
+        await call.service.readers.read(_sign_all, call, nonces, times, results)
 
 
 def _nonce(body: Any, prepared: AtDesk) -> str | None:
@@ -67,9 +72,13 @@ def _nonce(body: Any, prepared: AtDesk) -> str | None:
 
 
 def _sign_all(
-    reader: Reader, call: Call, nonces: Sequence[str | None], results: Sequence[Result]
+    reader: Reader,
+    call: Call,
+    nonces: Sequence[str | None],
+    times: Sequence[int | None],
+    results: Sequence[Result],
 ) -> None:
     now = reader.ledger.now()
-    for nonce, result in zip(nonces, results, strict=True):
+    for nonce, at, result in zip(nonces, times, results, strict=True):
         if nonce is not None:
-            result["signed"] = call.service.desk.sign(result, nonce, now)
+            result["signed"] = call.service.desk.sign(result, nonce, now if at is None else at)

@@ -64,7 +64,7 @@ async def commands(call: Call) -> Response:
         else _problem(_name_of(body), cast(TollbookError, each))
         for body, each, answer, more in zip(wanted, found, answered, added, strict=True)
     ]
-    await sign_all(call, wanted, prepared, results)
+    await sign_all(call, wanted, prepared, answered, results)
     return reply({"results": results})
 
 

@@ -49,8 +49,8 @@ FREE = {
     # Keys and components that nobody showed, ends that nobody came to, a holder, a label.
     *((75, "key_hash"), (89, "key_hash"), (52, "key_hint"), (75, "key_hint"), (89, "key_hint")),
     *((52, "expires_at"), (94, "expires_at"), (94, "maintenance_until")),
-    *((54, "components.disk"), (54, "facts.region"), (54, "holder"), (84, "components.board")),
-    *((68, "holder"), (74, "holder")),
+    *((54, "components.disk"), (54, "facts.region"), (84, "components.board")),
+    (74, "holder"),
     # What the licence took from the template it replaced, or never decided on.
     *((51, f"policy.{path}") for path in ("features.0", "models.0", "models.1")),
     *((81, f"policy.{path}") for path in ("hardware.required", "models.0", "models.1")),

@@ -185,8 +185,8 @@ class Licensee(Account):
     def _figures(self, limit: str) -> tuple[int, int]:
         under = self.licensed()
         left = rooms(under.use, MODEL, {}, self.now, under.time_zone, new=False)
-        (room,) = [each for each in left if each.limit.id == limit]
-        return room.used, room.resets_at
+        (figures,) = [(used, ends) for each, used, _, ends in left if each.id == limit]
+        return figures
 
 
 _OWN = {*("template", "deployment", "reference", "starts_at", "expires_at"), "key_hash"}

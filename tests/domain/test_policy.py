@@ -184,7 +184,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"limits": [{**LIMIT, "per": "month"}]}, "a limit's per must be one of second, minute, day"),
     ({"limits": [{**LIMIT, "models": []}]}, "a limit's models must be a list of 1 to 100"),
     ({"limits": [{**LIMIT, "models": ["a b"]}]}, "a limit's models must be a list in which"),
-    ({"seats": 10_001}, "a policy's seats must be a whole number between 0 and 10000"),
+    ({"seats": 1_001}, "a policy's seats must be a whole number between 0 and 1000"),
     ({"devices": 1_001}, "a policy's devices must be a whole number between 0 and 1000"),
     ({"lease_seconds": 59}, "a policy's lease_seconds must be a whole number between 60 and 300"),
     ({"lease_seconds": 301}, "a policy's lease_seconds must be"),

@@ -16,6 +16,8 @@ from tollbook.errors import Invalid, TollbookError
 from application.jobs import Item, Job
 from application.tollbook import Tollbook
 from domain.commands import COMMANDS, Reserve
+from domain.denials import DENIALS, LIFE_REFUSALS
+from tests.faults import license_bodies
 from tests.faults.invariants import assert_sound
 from tests.faults.load import described
 from tests.support.databases import TestDatabase
@@ -24,7 +26,7 @@ from tests.support.ledger import MODEL, USAGE, a_customer, open_ledger, price_bo
 CLEAN = {
     *("done", "invalid", "not_found", "already_exists", "id_reused", "insufficient_balance"),
     *("unknown_model", "unknown_unit", "plan_forbids", "already_settled", "already_released"),
-    "not_blocked",
+    *("not_blocked", "unknown_license", "reservation_mismatch", *DENIALS, *LIFE_REFUSALS),
 }
 
 DEEP: Any = "end"
@@ -85,12 +87,12 @@ TERMS = {"credit_limit": "1", "time_zone": "UTC", "price_book": "default", "plan
 WORK = {"customer": "cust-1", "model": MODEL, "license": "lic-1"}
 GRANT = {"customer": "cust-1", "amount": "1", "kind": "paid", "priority": 7, "models": [MODEL]}
 
+HASHES = {"request_hash": "0a" * 32, "response_hash": "f9" * 32}
 RECORD = {
     "usage": USAGE,
     "source": "//meter",
     "occurred_at": WHEN,
-    "request_hash": "0a" * 32,
-    "response_hash": "f9" * 32,
+    **HASHES,
 }
 
 CAP = {"id": "c", "unit": "requests", "limit": 5, "calendar": "day", "models": ["m"]}
@@ -99,9 +101,16 @@ FIELDS: dict[str, dict[str, Any]] = {
     "change_customer": {"name": "Ada", "customer": "changing", "currency": "USD", **TERMS},
     "issue_grant": {"expires_at": "9999-12-31T23:59:59Z", "currency": "USD", **GRANT},
     "publish_prices": {},
-    "reserve": {"estimate": USAGE, "ttl_seconds": 60, **WORK},
+    "reserve": {
+        "estimate": USAGE,
+        "ttl_seconds": 60,
+        "license_key": license_bodies.key_hash(license_bodies.SHARED),
+        "facts": {"environment": "development"},
+        "request_hash": "0a" * 32,
+        **WORK,
+    },
     "extend": {"estimate": USAGE, "ttl_seconds": 60},
-    "settle": {"usage": USAGE, "final": True},
+    "settle": {"usage": USAGE, "final": True, **HASHES},
     "release": {"reason": "gone"},
     "usage": {**RECORD, **WORK},
     "park_usage": {**RECORD, **WORK, "reason": "odd"},
@@ -129,6 +138,8 @@ _numbers = itertools.count(1)
 def body_of(ledger: Tollbook, kind: str) -> dict[str, Any]:
     """Return a valid body of a command with a fresh id, every field given."""
     name = f"{kind}-{next(_numbers)}"
+    if kind in license_bodies.FIELDS:
+        return {"id": name, **license_bodies.license_body(ledger, kind, name)}
     body = {"id": name, **FIELDS[kind]}
     if kind in {"settle", "extend", "release"}:
         body["reservation"] = f"for-{name}"
@@ -158,6 +169,7 @@ def ledger(embedded_database: TestDatabase) -> Iterator[Tollbook]:
     with open_ledger(embedded_database) as opened:
         a_customer(opened, amount="1000000")
         a_customer(opened, "changing")
+        license_bodies.issue(opened, license_bodies.SHARED)
         yield opened
 
 
@@ -187,7 +199,7 @@ def code_of(ledger: Tollbook, kind: str, body: Any) -> str:
 def test_a_hostile_value_in_any_field_is_answered_cleanly(
     ledger: Tollbook, embedded_database: TestDatabase, kind: str
 ) -> None:
-    usual = "not_blocked" if kind == "unblock" else "done"
+    usual = {"unblock": "not_blocked", "expire_license": "license_not_expired"}.get(kind, "done")
     assert code_of(ledger, kind, body_of(ledger, kind)) == usual
     unclean = {}
     for field in [*body_of(ledger, kind), "an_extra_field", "b\x00\ud800"]:

@@ -11,11 +11,15 @@ import pytest
 from benchmarks.figures import BY_NAME, Figure, Result
 from tests.architecture.source_files import ROOT
 
-CHOSEN = ["pairs_1", "pairs_hot_512_events_vs_copy", "bytes_per_inference", "open_1m"]
+CHOSEN = [
+    *("pairs_1", "pairs_hot_512_events_vs_copy", "bytes_per_inference", "open_1m"),
+    *("licensed_pairs_512", "license_validate_cold", "lease_verify"),
+]
 # What was chosen, and what it is compared with.
 MEASURED = {
     *("raw_copy", "library_pairs", "pairs_1", "pairs_hot_512_events_vs_copy"),
-    *("bytes_per_inference", "open_1m"),
+    *("bytes_per_inference", "open_1m", "pairs_hot_512", "licensed_pairs_512"),
+    *("license_validate_cold", "lease_verify"),
 }
 
 

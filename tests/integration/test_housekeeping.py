@@ -96,13 +96,14 @@ def test_views_that_are_behind_do_no_harm(
         assert store.head().position == head
 
 
-def test_a_new_list_suspends_those_whose_newest_country_is_on_it(
+def test_a_new_list_suspends_those_with_an_active_device_in_a_country_of_it(
     embedded_database: TestDatabase, ledger: Tollbook
 ) -> None:
     screened: dict[str, Any] = {"countries": {}}
     for name, countries in (
         ("left", ("SY", "DE")),
         ("moved", ("DE", "sy")),
+        ("hidden", ("SY", "DE")),
         ("unknown", ()),
         ("l" * 128, ("SY",)),
     ):
@@ -110,9 +111,11 @@ def test_a_new_list_suspends_those_whose_newest_country_is_on_it(
         for number, country in enumerate(countries):
             device = {"id": f"{name[:50]}-{number}", "license": name, "facts": {"country": country}}
             ledger.run("activate_license", device).result()
+    gone = {"id": "gone", "license": "left", "device": "left-0"}
+    ledger.run("deactivate_license", gone).result()
     ledger.run("publish_export_list", {"id": "e-1", "countries": ["SY"]}).result()
     found = swept(embedded_database, ledger)
-    assert sorted(found.suspended) == ["l" * 128, "moved"]
+    assert sorted(found.suspended) == ["hidden", "l" * 128, "moved"]
     assert swept(embedded_database, ledger).suspended == []
     validation = {"id": "v-1", "license": "moved", "model": MODEL, "facts": {"country": "DE"}}
     refused = ledger.run("validate_license", validation)

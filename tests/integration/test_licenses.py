@@ -66,5 +66,9 @@ def test_a_device_that_was_activated_for_a_holder_leases_to_that_holder_alone(
         refused = acme.one(NOON, "lease_seat", **terms, holder=other)
         assert refused.code == "license_hardware_mismatch"
         acme.one(NOON, "lease_seat", **terms, holder=mine).result()
-        acme.one(NOON, "lease_seat", license="lic", model="any", holder=other).result()
+        acme.one(NOON, "lease_seat", id="no-box", license="lic", model="any", holder=other).result()
+        renewal = {"license": "lic", "lease": "no-box", "facts": facts}
+        refused = acme.one(NOON, "renew_lease", **renewal)
+        assert refused.code == "license_hardware_mismatch"
+        acme.one(NOON, "renew_lease", license="lic", lease="no-box").result()
     assert audited(embedded_database).differences == ()

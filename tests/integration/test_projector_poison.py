@@ -8,7 +8,7 @@ from adapters.event_store.store import PostgresEventStore
 from entrypoints.projecting import rebuild
 from projections import checkpoint, registry
 from projections.balances import Balances
-from projections.model import Change, Connection
+from projections.model import Change, Connection, Wanted
 from tests.support.databases import TestDatabase
 from tests.support.views import dump, project, random_rows, store_rows, without_triggers
 
@@ -18,6 +18,7 @@ class Numbers:
 
     NAME = "numbers"
     VERSION = 1
+    EVENTS: Wanted = None
     TABLES = "CREATE TABLE numbers (n bigint PRIMARY KEY CHECK (n NOT IN (17, 200, 201)), t text);"
     raises: ClassVar[set[int]] = {5, 300}
 

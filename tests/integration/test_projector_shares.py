@@ -14,7 +14,8 @@ import pytest
 from application.following import TooNew
 from entrypoints import projecting
 from entrypoints.projecting import open_projector, rebuild
-from projections import runner
+from projections import runner, shares
+from projections.batches import Batch
 from projections.shares import Pipe
 from tests.support.databases import TestDatabase
 from tests.support.views import dump, project, random_rows, store_rows, without_triggers
@@ -24,7 +25,7 @@ from tests.support.views import dump, project, random_rows, store_rows, without_
 def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let every way be caught up by three processes; note each time that some were started."""
     monkeypatch.setattr(runner, "SHARES_FROM", 1)
-    monkeypatch.setattr(runner, "BATCH_MAX", 40)
+    monkeypatch.setattr(shares, "BATCH_MAX", 40)
     monkeypatch.setattr(projecting, "PROCESSES", 3)
     times: list[int] = []
     begin = projecting._crew
@@ -95,6 +96,39 @@ def test_an_event_nobody_can_read_is_parked_once(
     assert [row["position"] for row in found["parked_events"] if row["model"] == "*"] == [100]
     assert len(started) == 1
     assert alone(database, monkeypatch) == found
+
+
+def test_a_position_that_is_missing_leaves_the_work_to_one_process(
+    database: TestDatabase, started: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = random_rows(8)
+    store_rows(database, rows)
+    with without_triggers(database) as connection:
+        connection.execute("DELETE FROM events WHERE position = 100")
+    project(database)
+    assert len(started) == 1
+    found = dump(database)
+    assert found["checkpoint"][0]["position"] == len(rows)
+    assert alone(database, monkeypatch) == found
+
+
+def test_nobody_waits_for_events_that_are_not_there_yet(
+    database: TestDatabase, started: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = random_rows(9)
+    store_rows(database, rows)
+    sizes: list[int] = []
+    join = shares._joined
+
+    def noted(given: shares.Work, parts: Sequence[shares.Part]) -> Batch:
+        batch = join(given, parts)
+        sizes.append(len(batch.leaves))
+        return batch
+
+    monkeypatch.setattr(shares, "_joined", noted)
+    assert project(database, len(rows) + 1_000) == len(rows)
+    assert len(started) == 1
+    assert sum(sizes) == len(rows)
 
 
 def test_an_event_of_a_newer_program_stops_it_just_as_alone(

@@ -73,7 +73,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "pool": some(["shared", "big"]),
     "watermark": some(["none", "required"]),
     "limits": st.lists(LIMITS, max_size=3, unique_by=lambda limit: limit["id"]),
-    "seats": some([0, 1, 10_000]),
+    "seats": some([0, 1, 1_000]),
     "devices": some([0, 1, 1_000]),
     "lease_seconds": some([60, 299, 300]),
     "borrow_seconds": some([0, 60, 2_678_400]),

@@ -132,7 +132,7 @@ class LicensedMachine(AuditedMachine):
             use = load_balance(self.reading, license.customer, head.position).uses.get(name)
             for model in ("flat", "tiered"):
                 left = rooms(use, model, {}, now, zone, new=False)
-                seen = [(room.limit.id, room.used) for room in left]
+                seen = [(limit.id, used) for limit, used, _, _ in left]
                 wanted = [
                     (limit.body["id"], limit.used(now, zone))
                     for limit in self.oracle.rules.limits_for(license, model)

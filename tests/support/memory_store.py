@@ -13,6 +13,7 @@ from adapters.event_store.mapper import decode, encode, leaf_hash
 from application.ports import (
     Batch,
     ClockRefusedError,
+    Fact,
     FencedError,
     Head,
     HeadMovedError,
@@ -170,12 +171,11 @@ class MemoryEventStore:
         """Yield a stream's events up to a position."""
         yield from self._upto(self._streams.get(stream, []), position)
 
-    def customers_events(
-        self, after: Sequence[tuple[str, int]], position: int
-    ) -> Iterator[Recorded]:
+    def customers_facts(self, after: Sequence[tuple[str, int]], position: int) -> Iterator[Fact]:
         """Yield events of many customers, each from after a sequence number, up to a position."""
         for customer, number in after:
-            yield from self.customer_events(customer, number, position)
+            for recorded in self.customer_events(customer, number, position):
+                yield Fact(customer, recorded.event, recorded.recorded_at)
 
     def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
         """Yield the events of many streams up to a position, each stream's in order."""

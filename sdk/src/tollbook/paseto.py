@@ -17,7 +17,7 @@ from tollbook import strict_base64
 from tollbook.errors import Invalid, Tampered
 
 HEADER = "v4.public."
-MAX_TOKEN_BYTES = 32_768
+MAX_TOKEN_BYTES = 65_536
 MAX_FOOTER_BYTES = 512
 
 _SIGNATURE_BYTES = 64

@@ -1,6 +1,8 @@
 """Signed decisions: the ledger's answer to one question, bound to the nonce that came with it.
 
-The nonce is random and used once, so an old answer cannot be given again as a new one.
+The nonce is random and used once, so an old token cannot be shown again as a new one. An id that
+was used before is answered as before, under the new nonce: `issued_at` is the time of that
+decision, and the answer's `id` says which request it is about. Look at both, and at `dry_run`.
 docs/formats/tokens.md is the specification, with test vectors.
 """
 
@@ -20,7 +22,7 @@ _CLAIMS = {"answer", "iat", "nonce"}
 
 
 class Decision(NamedTuple):
-    """An answer of the ledger, whole, and when it was signed (microseconds)."""
+    """An answer of the ledger, whole, and when it was decided (microseconds)."""
 
     answer: dict[str, Any]
     issued_at: int

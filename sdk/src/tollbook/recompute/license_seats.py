@@ -141,6 +141,9 @@ def _taken(license: License, leases: list[Lease]) -> tuple[str, dict[str, Any]]:
 def why_not_renew(account: Account, license: License, lease: str, ask: Ask) -> Why:
     """Say why a lease cannot be renewed; `ask` is for the model of the lease."""
     why = why_ended(license, lease, ask.at) or denied(license, ask, account.catalog)
+    known = license.lease(lease)
+    if why is None and known is not None:
+        why = _of_another(license, ask, known.holder)
     leases = license.live(ask.at)
     renewable = [each.id for each in leases[: license.say("seats")]]
     return _taken(license, leases) if why is None and lease not in renewable else why

@@ -1,0 +1,140 @@
+"""Prefetching: a batch finds in memory what single loads would bring, after a few queries."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from adapters.clock import DatabaseClock
+from adapters.event_store.store import PostgresEventStore
+from application import committing
+from application.executor import Executor
+from application.jobs import Item
+from application.loading import load_balance, load_license, load_reservation
+from application.prefetching import prefetch
+from application.world import World
+from domain.commands import parse
+from tests.support.databases import TestDatabase
+from tests.support.ledger import MODEL, a_customer, open_ledger, reserve
+
+CUSTOMERS = [f"cust-{number}" for number in range(6)]
+LICENSES = [f"lic-{number}" for number in range(12)]
+"""Two for each customer."""
+
+
+class CountingStore(PostgresEventStore):
+    """Counts the queries that it runs."""
+
+    queries = 0
+
+    def run(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a query and count it."""
+        self.queries += 1
+        return super().run(query, parameters)
+
+
+@pytest.fixture
+def store(
+    embedded_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CountingStore]:
+    """Fill a ledger, of which some customers have snapshots, and open it anew."""
+    monkeypatch.setattr(committing, "SNAPSHOT_EVERY", 6)
+    limits = [{"id": "day", "unit": "requests", "limit": 50, "per": "day"}]
+    with open_ledger(embedded_database) as ledger:
+        for name in CUSTOMERS:
+            a_customer(ledger, name)
+        for number, name in enumerate(LICENSES):
+            terms = {"template": "enterprise", "overrides": {"limits": limits}}
+            keys = {"key_hash": f"{number:032x}", "key_hint": "abcd"}
+            customer = CUSTOMERS[number % len(CUSTOMERS)]
+            body = {"id": name, "customer": customer, **terms, **keys}
+            ledger.run("issue_license", body).result()
+            if number < 9:
+                reserve(ledger, f"r-{number}", customer, license=name).result()
+    with closing(CountingStore(embedded_database.app_url)) as opened:
+        assert len(opened.snapshots(CUSTOMERS)) == 3
+        yield opened
+
+
+def validations(names: Sequence[str], prefix: str = "v") -> list[Item]:
+    """Return the validations of licences."""
+    bodies = [{"id": f"{prefix}-{name}", "license": name, "model": MODEL} for name in names]
+    return [Item(parse("validate_license", body)) for body in bodies]
+
+
+def settlements(count: int) -> list[Item]:
+    """Return the settlements of reservations."""
+    usage = {"input_tokens": 1}
+    bodies = [{"id": f"s-{n}", "reservation": f"r-{n}", "usage": usage} for n in range(count)]
+    return [Item(parse("settle", body)) for body in bodies]
+
+
+def fetched(store: CountingStore, world: World, items: list[Item]) -> int:
+    """Prefetch for some commands, and return in how many queries."""
+    before = store.queries
+    prefetch(world, store, items)
+    return store.queries - before
+
+
+def test_what_is_prefetched_is_what_single_loads_would_bring(store: CountingStore) -> None:
+    world = World(store)
+    assert fetched(store, world, [*validations(LICENSES), *settlements(9)]) == 4
+    position = store.head().position
+    assert world.licenses == {name: load_license(store, name, position) for name in LICENSES}
+    assert world.balances == {name: load_balance(store, name, position) for name in CUSTOMERS}
+    names = [f"r-{number}" for number in range(9)]
+    assert world.reservations == {name: load_reservation(store, name, position) for name in names}
+
+
+def test_it_stands_where_the_world_stands_whatever_came_later(
+    store: CountingStore, embedded_database: TestDatabase
+) -> None:
+    world = World(store)
+    position = world.position
+    with open_ledger(embedded_database) as ledger:
+        for name in LICENSES:
+            body = {"id": f"end-{name}", "license": name, "reason": "over"}
+            ledger.run("revoke_license", body).result()
+    fetched(store, world, validations(LICENSES))
+    assert {license.status for license in world.licenses.values()} == {"active"}
+    assert world.balances == {name: load_balance(store, name, position) for name in CUSTOMERS}
+
+
+def test_what_is_in_memory_is_not_asked_for_again(store: CountingStore) -> None:
+    world = World(store)
+    fetched(store, world, validations(LICENSES[:4]))
+    assert fetched(store, world, validations(LICENSES[:4])) == 0
+    assert fetched(store, world, validations(LICENSES[:5])) == 0, "one is loaded when it is needed"
+    assert fetched(store, world, validations(LICENSES[:6])) == 3
+
+
+def test_names_of_nothing_are_left_to_the_rules(store: CountingStore) -> None:
+    world = World(store)
+    items = validations(["nobody", "nothing"])
+    assert fetched(store, world, items) == 1
+    assert (world.licenses, world.balances) == ({}, {})
+    executor = Executor(store, DatabaseClock())
+    try:
+        codes = [answer.code for answer in executor.execute(items)]
+    finally:
+        executor.close()
+    assert codes == ["not_found", "not_found"]
+
+
+def test_a_cold_process_decides_a_batch_in_as_many_queries_as_a_small_one(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing, "SNAPSHOT_EVERY", 1000)  # none is written meanwhile
+
+    def queries(names: Sequence[str]) -> int:
+        executor = Executor(store, DatabaseClock())
+        before = store.queries
+        try:
+            answers = executor.execute(validations(names, f"v{len(names)}"))
+        finally:
+            executor.close()
+        assert [answer.code for answer in answers] == ["done"] * len(names)
+        return store.queries - before
+
+    assert queries(LICENSES) == queries(LICENSES[:2])
