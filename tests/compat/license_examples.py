@@ -36,7 +36,7 @@ _POLICY: dict[str, Any] = {
     "priority": 9,
     "provenance": {"address": "signed", "region": "observed"},
     "regions": {"allow": ["eu-*"], "deny": ["eu-north-1"]},
-    "seats": 10_000,
+    "seats": 1_000,
     "versions": {"major": 4, "rule": "major"},
     "watermark": "required",
 }
