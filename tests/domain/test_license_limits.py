@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tollbook.errors import Invalid
 
 from domain.commands import Extend, Settle
 from domain.outcomes import Refusal
@@ -130,7 +131,8 @@ def test_nothing_is_admitted_where_nothing_is_allowed() -> None:
     acme = Licensee()
     acme.issue(limits=limit(0))
     assert code(acme.validate()) == "license_limit_reached"
-    assert code(acme.validate({"requests": 0})) == "done"
+    with pytest.raises(Invalid, match="at least 1"):
+        acme.validate({"requests": 0})
 
 
 def test_the_first_limit_without_room_is_named_and_none_counts_then() -> None:
