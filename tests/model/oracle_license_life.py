@@ -227,10 +227,12 @@ class LifeRules(UsageRules):
 
     def _validate_license(self, _account: Account, body: Body, now: int) -> Body:
         license = self.license(body["license"])
+        units = body.get("usage", {})
+        if units.get("requests") == 0:
+            raise wrong("invalid", field="usage.requests")
         if body["id"] in self.validated:
             raise refused("already_exists", field="id", value=body["id"])
         self._check(license, body["model"], body, now, "api")
-        units = body.get("usage", {})
         told = self._room(license, body["model"], units, now, new=True)
         self._count(license, body["model"], lambda limit: limit.asks(units, 1), now, now)
         self.validated.add(body["id"])
