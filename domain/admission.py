@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 
 from tollbook.times import format_instant
 
-from domain.bindings import activation_failure, binding_failure, hardware_failure
+from domain.bindings import (
+    activation_failure,
+    binding_failure,
+    bound_facts,
+    hardware_failure,
+)
 from domain.denials import DENIALS
 from domain.facts import PROVENANCES, Facts, lacking, least_of
 from domain.license import License
@@ -63,6 +68,21 @@ def denial(license: License, request: Request, around: Around) -> Refusal | None
         or _allowed(license, request, around)
         or _bound(license, request, around)
     )
+
+
+def facts_asked(license: License) -> frozenset[str]:
+    """Return the facts without which a licence admits nothing on the API.
+
+    Whoever serves a model sends these alone: what nobody asks for need not be written down.
+    """
+    asked = set(bound_facts(license.policy))
+    if license.deployment == "hybrid":
+        asked.add("environment")
+    if license.policy.versions is not None:
+        asked.add("model_version")
+    if license.policy.watermark == "required":
+        asked.add("watermark")
+    return frozenset(asked)
 
 
 def _opens(license: License, key: str, now: int) -> bool:

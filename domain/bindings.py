@@ -61,6 +61,12 @@ def binding_failure(policy: Policy, facts: Facts, export_denied: frozenset[str])
     return None
 
 
+def bound_facts(policy: Policy) -> frozenset[str]:
+    """Return the facts that a policy's bindings look at wherever a model runs."""
+    bound = (each for each in _BINDINGS if getattr(policy, each.field) is not None)
+    return frozenset(each.fact for each in bound)
+
+
 class _Binding(NamedTuple):
     """A field of a policy that binds, the fact that it looks at, and what fits."""
 

@@ -1,0 +1,127 @@
+"""Meters as configuration: where each model's quantities come from, and what is held for them.
+
+docs/gateway.md shows the file; this is its schema.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from domain.command import CONFIG
+from domain.units import COUNTED, MEASURED, QUANTITY_MAX, UNITS
+from domain.values import Name
+
+BEFORE = ("input", "parameter", "input_bytes", "input_shape", "constant")
+"""Sources that are known before the inference, so that an estimate may name them."""
+
+AFTER = ("output", "response_parameter", "output_shape", "formula", "traces")
+SOURCES = (*BEFORE, *AFTER)
+
+_Tensor = Annotated[str, Field(min_length=1, max_length=200)]
+_Count = Annotated[int, Field(ge=0, le=QUANTITY_MAX)]
+_Decimal = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?$")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class Source:
+    """Where a quantity comes from: exactly one of these, and what belongs to it."""
+
+    output: _Tensor | None = None
+    """The sum of an output of whole numbers, over all messages of a stream."""
+    response_parameter: _Tensor | None = None
+    """A whole number among the parameters of the answer, over all messages of a stream."""
+    output_shape: _Tensor | None = None
+    """The length of an output's `axis`, or without one its number of elements; likewise."""
+    input: _Tensor | None = None
+    """The sum of an input of whole numbers."""
+    parameter: _Tensor | None = None
+    """A whole number among the parameters of the request."""
+    input_bytes: _Tensor | None = None
+    """How many bytes of text an input has: no tokenizer makes more tokens of them."""
+    input_shape: _Tensor | None = None
+    """The length of an input's `axis`, or without one its number of elements."""
+    axis: Annotated[int, Field(ge=-16, le=15)] | None = None
+    constant: _Count | _Decimal | None = None
+    """The same each time; a decimal for measured units."""
+    formula: dict[str, _Decimal] | None = None
+    """What each of a unit counts, and under `constant` what is added; for `compute_units`."""
+    traces: Literal[True] | None = None
+    """The request's share of device time, from the server's traces; for `gpu_seconds`."""
+    default: _Count | None = None
+    """Stands for an input or parameter that the request leaves out."""
+    most: _Count | None = None
+    """An estimate is never above it, whatever the request says."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the one source that is given."""
+        return next(kind for kind in SOURCES if getattr(self, kind) is not None)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Source":
+        given = [kind for kind in SOURCES if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"must name one of {', '.join(SOURCES)}")
+        if self.axis is not None and not given[0].endswith("_shape"):
+            raise ValueError("must have an axis only beside input_shape or output_shape")
+        known = UNITS - {"compute_units"} | {"constant"}
+        if self.formula is not None and not self.formula.keys() <= known:
+            raise ValueError(f"must have a formula over {', '.join(sorted(known))}")
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class Meter:
+    """How one model is metered."""
+
+    name: Name
+    """As clients and the server call the model."""
+    price_model: Name | None = None
+    """As price books and licences call it; the same where absent."""
+    usage: dict[str, Source] = Field(min_length=1, max_length=len(UNITS))
+    """What is charged, by unit."""
+    estimate: dict[str, Source] = Field(default_factory=dict, max_length=len(UNITS))
+    """What is held, by unit; what stands here for no unit is held as its usage says."""
+    request_id_output: _Tensor | None = None
+    """An output in which the model repeats its request's id: another one means a cached answer."""
+    cache_hit: Literal["full", "as_cached_input", "free"] = "full"
+    """What a cached answer costs: the same, its input as cached input, or nothing."""
+    after_cancel: Literal["stop", "drain"] = "stop"
+    """Whether a stream that its client left is stopped, or runs to its end and is charged so."""
+    seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
+    """How long an inference may take."""
+
+    @property
+    def priced_as(self) -> str:
+        """The model's name in price books and licences."""
+        return self.price_model or self.name
+
+    @model_validator(mode="after")
+    def _sources_fit(self) -> "Meter":
+        for unit, source in self.usage.items():
+            _check_unit(unit, source)
+            if source.default is not None or source.most is not None:
+                raise ValueError(f"usage.{unit} must be without default and most")
+        for unit, source in self.estimate.items():
+            _check_unit(unit, source)
+            if source.kind not in BEFORE:
+                raise ValueError(f"estimate.{unit} must be one of {', '.join(BEFORE)}")
+        for unit, source in self.usage.items():
+            if unit not in self.estimate and source.kind not in (*BEFORE, "formula"):
+                raise ValueError(f"estimate.{unit} must be given: only the answer tells its usage")
+        return self
+
+
+def _check_unit(unit: str, source: Source) -> None:
+    if unit not in UNITS:
+        raise ValueError(f"{unit[:64]} must be one of {', '.join(sorted(UNITS))}")
+    only = {"formula": "compute_units", "traces": "gpu_seconds"}.get(source.kind)
+    if only is not None and unit != only:
+        raise ValueError(f"{unit} must not come from {source.kind}, which gives {only}")
+    if unit in COUNTED and isinstance(source.constant, str):
+        raise ValueError(f"{unit} must have a whole number as its constant")
+    if unit in MEASURED and source.kind not in ("constant", "formula", "traces"):
+        raise ValueError(f"{unit} must come from a constant, a formula or traces")
+    if unit in MEASURED and isinstance(source.constant, int):
+        raise ValueError(f"{unit} must have its constant as a decimal in quotes")

@@ -1,0 +1,134 @@
+"""Tensors: what the inputs and outputs of an inference say about its size.
+
+The bytes are those of the KServe protocol, version 2: numbers little-endian, and elements of the
+type BYTES each after its length in four bytes.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from tollbook.errors import Invalid
+
+RANK_MAX = 16
+"""No more axes than any model has."""
+
+_CODES = {
+    "BOOL": "?",
+    "UINT8": "B",
+    "UINT16": "H",
+    "UINT32": "I",
+    "UINT64": "Q",
+    "INT8": "b",
+    "INT16": "h",
+    "INT32": "i",
+    "INT64": "q",
+}
+"""How each type of whole numbers is packed."""
+
+WHOLE = frozenset(_CODES) - {"BOOL"}
+"""The types that can count something."""
+
+_LENGTH = struct.Struct("<I")
+
+
+class Tensor(NamedTuple):
+    """One input or output, as it travelled: packed, or as a list."""
+
+    datatype: str
+    shape: tuple[int, ...]
+    packed: bytes | None = None
+    listed: Sequence[Any] | None = None
+    """From JSON or typed contents: may be nested as the shape says."""
+
+
+Tensors = dict[str, Tensor]
+"""By name."""
+
+
+def total(tensor: Tensor) -> int:
+    """Return the sum of all elements of a tensor of whole numbers, none of them negative.
+
+    Raises ValueError for any other: one element below zero would hide what another one costs.
+    """
+    if tensor.datatype not in WHOLE:
+        raise ValueError(f"is of type {tensor.datatype}, which counts nothing")
+    if tensor.packed is not None:
+        code = _CODES[tensor.datatype]
+        count, rest = divmod(len(tensor.packed), struct.calcsize(f"<{code}"))
+        if rest:
+            raise ValueError("has a part of an element at its end")
+        found: Sequence[int] = struct.unpack(f"<{count}{code}", tensor.packed)
+    else:
+        found = flat(tensor.listed or ())
+        if not all(type(each) is int for each in found):
+            raise ValueError("has elements that are no whole numbers")
+    if found and min(found) < 0:
+        raise ValueError("has a negative element")
+    return sum(found)
+
+
+def texts(tensor: Tensor) -> list[bytes]:
+    """Return the elements of a tensor of type BYTES; raises ValueError for others."""
+    if tensor.datatype != "BYTES":
+        raise ValueError(f"is of type {tensor.datatype}, which is no text")
+    if tensor.packed is None:
+        return [
+            each.encode("utf-8", "surrogatepass") if isinstance(each, str) else bytes(each)
+            for each in flat(tensor.listed or ())
+        ]
+    found, at, packed = [], 0, tensor.packed
+    while at < len(packed):
+        if at + 4 > len(packed):
+            raise ValueError("has a part of a length at its end")
+        (length,) = _LENGTH.unpack_from(packed, at)
+        at += 4 + length
+        if at > len(packed):
+            raise ValueError("has a part of an element at its end")
+        found.append(packed[at - length : at])
+    return found
+
+
+def size_in_bytes(tensor: Tensor) -> int:
+    """Return how many bytes of text, or of numbers, a tensor holds."""
+    if tensor.datatype == "BYTES":
+        return sum(map(len, texts(tensor)))
+    return len(tensor.packed) if tensor.packed is not None else len(flat(tensor.listed or ()))
+
+
+def extent(tensor: Tensor, axis: int | None) -> int:
+    """Return the length of an axis, or the number of all elements; ValueError without that axis."""
+    if axis is None:
+        product = 1
+        for length in tensor.shape:
+            product *= length
+        return product
+    if not -len(tensor.shape) <= axis < len(tensor.shape):
+        raise ValueError(f"has {len(tensor.shape)} axes, and none with number {axis}")
+    return tensor.shape[axis]
+
+
+def checked_shape(name: str, shape: Sequence[Any]) -> tuple[int, ...]:
+    """Return a shape that came from outside, or raise Invalid naming its tensor."""
+    fits = len(shape) <= RANK_MAX and all(
+        type(length) is int and 0 <= length < 2**40 for length in shape
+    )
+    if not fits:
+        rule = f"at most {RANK_MAX} whole numbers, none negative"
+        raise Invalid.because(f"{name}.shape", list(shape)[: RANK_MAX + 1], rule)
+    return tuple(shape)
+
+
+def flat(listed: Sequence[Any]) -> list[Any]:
+    """Return the elements of a list that may be nested."""
+    found: list[Any] = []
+    waiting: list[Any] = [iter(listed)]
+    while waiting:
+        for each in waiting[-1]:
+            if isinstance(each, list | tuple):
+                waiting.append(iter(each))
+                break
+            found.append(each)
+        else:
+            waiting.pop()
+    return found
