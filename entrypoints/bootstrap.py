@@ -105,10 +105,11 @@ def tollbook_on(
     with (
         _following(database, clock),
         closing(PostgresEventStore(database.app_url)) as writing,
+        closing(PostgresEventStore(database.app_url)) as ahead,
         closing(PostgresEventStore(database.app_url)) as reading,
     ):
         writers_clock: Clock = DatabaseClock() if clock == "database" else TraceClock(0)
-        executor = Executor(writing, writers_clock)
+        executor = Executor(writing, writers_clock, ahead=ahead)
         try:
             yield Tollbook(executor, reading, KeyVault(reading.run, database.master_key))
         finally:
@@ -117,9 +118,13 @@ def tollbook_on(
 
 def license_desk(database: Database, store: PostgresEventStore) -> LicenseDesk:
     """Return the desk of a ledger's licences; their secrets ask the store whose ledger it is."""
+    return LicenseDesk(license_secrets(database, store))
+
+
+def license_secrets(database: Database, store: PostgresEventStore) -> LicenseSecrets:
+    """Return what hashes the keys of a ledger's licences and signs for it."""
     epoch, oldest = database.signing_epochs
-    secrets = LicenseSecrets(store.run, database.master_key, epoch=epoch, oldest_epoch=oldest)
-    return LicenseDesk(secrets)
+    return LicenseSecrets(store.run, database.master_key, epoch=epoch, oldest_epoch=oldest)
 
 
 @contextmanager

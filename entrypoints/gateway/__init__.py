@@ -1,0 +1,1 @@
+"""The metering gateway in front of Triton."""

@@ -1,0 +1,112 @@
+"""The gateway's configuration: one TOML file with its pools of servers and its meters.
+
+docs/gateway.md explains every field. What is wrong is told with its line.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, model_validator
+from pydantic.dataclasses import dataclass
+from tollbook.errors import Invalid
+
+from domain.command import CONFIG, read
+from domain.commands import TTL_MAX_SECONDS
+from domain.facts import FactsBody
+from domain.meters_format import Meter
+from domain.toml_lines import Path as TomlPath
+from domain.toml_lines import line_of, lines_of
+from domain.values import Id
+
+FILE_BYTES_MAX = 1_048_576
+
+_Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9._\[\]:-]{1,255}:[0-9]{1,5}$")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class Pool:
+    """One Triton server, or what stands before several of them; licences name pools."""
+
+    name: Id
+    """As licences name it; `shared` is the one of licences that name none."""
+    also: tuple[Id, ...] = Field(default=(), max_length=64)
+    """Other pools of licences that these servers stand in for."""
+    grpc: _Address
+    """HOST:PORT of its gRPC service."""
+    http: _Address
+    """HOST:PORT of its HTTP service."""
+    traces: str | None = None
+    """The folder in which it writes its traces, a sub-folder for each start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class GatewayConfig:
+    """Everything about a gateway that is no secret and no address of its own."""
+
+    name: Id = "gateway"
+    """Its usage records' source; two gateways on one ledger need two names."""
+    pool: tuple[Pool, ...] = Field(min_length=1, max_length=64)
+    model: tuple[Meter, ...] = Field(min_length=1, max_length=1000)
+    facts: FactsBody = Field(default_factory=dict)
+    """What the operator knows of every request: the region of the servers, say."""
+    hold_seconds: Annotated[int, Field(ge=10, le=TTL_MAX_SECONDS)] = 300
+    """How long a hold stands before it has to be extended."""
+    message_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1)] = 64 * 1_048_576
+    """The largest request, and the largest message of an answer."""
+    at_once: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    """So many inferences run at once; more are refused."""
+    unsettled: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """So many settlements may wait for the ledger; then no inference is admitted."""
+    trace_seconds: Annotated[int, Field(ge=1, le=3_600)] = 30
+    """How long a trace is waited for before a record that needs it is parked."""
+
+    @model_validator(mode="after")
+    def _names_are_given_once(self) -> "GatewayConfig":
+        for what, names in (
+            ("pools", [name for pool in self.pool for name in (pool.name, *pool.also)]),
+            ("models", [meter.name for meter in self.model]),
+        ):
+            if len(set(names)) < len(names):
+                raise ValueError(f"must name its {what} once each")
+        return self
+
+    def meter(self, model: str) -> Meter | None:
+        """Return the meter of a model as clients call it, or None for one not offered."""
+        return next((meter for meter in self.model if meter.name == model), None)
+
+
+_ADAPTER = TypeAdapter(GatewayConfig)
+
+
+def read_config(path: Path) -> GatewayConfig:
+    """Read the file; raises Invalid naming field, value, rule and line."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Invalid.because("config", str(path), f"a file that can be read ({error})") from None
+    if len(data) > FILE_BYTES_MAX:
+        raise Invalid.because("config", f"{len(data)} bytes", f"at most {FILE_BYTES_MAX} bytes")
+    try:
+        text = data.decode("utf-8-sig")
+        document = tomllib.loads(text)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Invalid.because("config", str(path), f"TOML ({error})") from None
+    return config_from(document, lines_of(text))
+
+
+def config_from(
+    document: dict[str, Any], lines: dict[TomlPath, int] | None = None
+) -> GatewayConfig:
+    """Check a configuration against the schema; raises Invalid."""
+    try:
+        found: GatewayConfig = read(_ADAPTER, document)
+    except Invalid as problem:
+        keys = str(problem.facts["field"]).split(".")
+        place: TomlPath = tuple(int(key) if key.isdecimal() else key for key in keys)
+        line = line_of(lines or {}, place)
+        if line is not None:
+            problem.message = f"line {line}: {problem.message}"
+            problem.facts["line"] = line
+        raise
+    return found

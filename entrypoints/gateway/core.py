@@ -1,0 +1,237 @@
+"""The gateway's core: the life of an inference from its admission to its settlement.
+
+Both protocols go through it, so that what is held, metered, written down and charged is the same.
+Once an inference went to a server it ends here exactly once: charged, released, or parked.
+"""
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+from tollbook import receipt
+from tollbook.errors import TollbookError, Unavailable
+from tollbook.tokens import SigningKey
+
+from adapters.intent_log import IntentLog
+from application.jobs import Item
+from domain import meters
+from domain.commands import parse
+from domain.units import Quantities, quantities_to_wire
+from domain.values import SECOND
+from entrypoints.gateway.admission import Admission, Asked
+from entrypoints.gateway.config import GatewayConfig
+from entrypoints.gateway.running import Running
+from entrypoints.gateway.settling import Outcome, Settler
+from entrypoints.gateway.tracing import Traces
+from entrypoints.http.submitting import Submitter
+
+logger = logging.getLogger("tollbook.gateway")
+
+SOURCE_PREFIX = "gateway/"
+REQUEST_ID, USAGE = "tollbook-request-id", "tollbook-usage"
+REMAINING, RECEIPT = "tollbook-remaining", "tollbook-receipt"
+
+Headers = dict[str, str]
+
+
+class Gateway:
+    """Admits, follows and ends inferences; every method runs in the event loop's thread."""
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        admission: Admission,
+        submitter: Submitter,
+        settler: Settler,
+        log: IntentLog,
+        traces: Traces,
+        key: SigningKey,
+    ) -> None:
+        """Put the parts together."""
+        self.config = config
+        self.admission = admission
+        self.running: dict[str, Running] = {}
+        self._submitter = submitter
+        self._settler = settler
+        self._log = log
+        self._traces = traces
+        self._key = key
+        self._source = f"{SOURCE_PREFIX}{config.name}"
+
+    async def admit(self, asked: Asked) -> Running:
+        """Hold the money for an inference; raises the refusal, before any server has work."""
+        if len(self.running) >= self.config.at_once:
+            raise Unavailable("too many inferences are under way: try later", code="overloaded")
+        if self._settler.backlog >= self.config.unsettled:
+            raise Unavailable("too many settlements wait: try later", code="overloaded")
+        running = Running(await self.admission.admit(asked), asked)
+        self.running[running.id] = running
+        return running
+
+    def begin(self, running: Running) -> None:
+        """Write down that an inference goes to its server now; raises Unavailable, and releases."""
+        admitted = running.admitted
+        intent = {
+            "at": running.now(),
+            "customer": admitted.customer,
+            "license": admitted.license,
+            "meter": admitted.meter.name,
+            "model": admitted.meter.priced_as,
+            "pool": admitted.pool.name,
+            "request_hash": running.request_hash,
+        }
+        try:
+            self._log.begin(running.id, intent)
+        except Unavailable:
+            self.give_up(running, "the gateway could not write down what it was about to do")
+            raise
+        self._traces.expect(running.id, admitted.pool.name)
+
+    def give_up(self, running: Running, reason: str) -> None:
+        """Release the hold of an inference that never went to its server."""
+        if self._over(running):
+            self._settler.tell(running.id, {"release": reason})
+
+    def finish(self, running: Running) -> Headers:
+        """End an inference whose answer is whole, or was cut by its client; return what to say.
+
+        The outcome is written down before this returns: only then may the last byte leave.
+        """
+        if not self._over(running):
+            return {}
+        waits = meters.waits_for_traces(running.admitted.meter) and not running.produced.cached
+        try:
+            usage = running.usage(0 if waits else None)
+        except meters.UnmeteredError as error:
+            self._park(running, f"the answer cannot be metered: {error}")
+            return {REQUEST_ID: running.id}
+        event = running.event(usage, self._source)
+        if waits:
+            self._end(running, {"event": event, "traces": True}, tell=False)
+            self._traces.when_known(running.id, lambda time: self._traced(running, event, time))
+        else:
+            self._end(running, {"event": event})
+        return self._headers(running, usage, waits=waits)
+
+    def failed(self, running: Running, reason: str) -> None:
+        """Release the hold of an inference that its server refused or failed.
+
+        A stream that had produced something before is charged for that.
+        """
+        if running.produced.messages:
+            self.finish(running)
+        elif self._over(running):
+            self._end(running, {"release": f"the server failed it: {reason}"[:500]})
+
+    def cut(self, running: Running) -> None:
+        """End a stream that its client left and that was stopped: it pays for what came of it."""
+        if running.produced.messages:
+            self.finish(running)
+        elif self._over(running):
+            self._end(running, {"release": "its client left before anything was produced"})
+
+    def lost(self, running: Running, reason: str) -> None:
+        """Park an inference whose outcome is not known; what a stream has produced is charged."""
+        if running.produced.messages:
+            self.finish(running)
+        elif self._over(running):
+            self._traces.outcome(running.id, lambda found: self._resolved(running, reason, found))
+
+    async def extend_holds(self) -> None:
+        """Extend the holds of inferences that run long, until cancelled."""
+        while True:
+            await asyncio.sleep(1)
+            due = [each for each in self.running.values() if each.now() >= each.extend_at()]
+            for running in due:
+                await self._extend(running)
+
+    async def _extend(self, running: Running) -> None:
+        running.extensions += 1
+        body = {
+            "id": f"{running.id}.{running.extensions}",
+            "reservation": running.id,
+            "ttl_seconds": self.config.hold_seconds,
+        }
+        seconds = self.config.hold_seconds
+        try:
+            (answer,) = await self._submitter.submit(
+                (Item(parse("extend", body), self.admission.actor),)
+            )
+            answer.result()
+        except TollbookError as error:
+            # It goes on: what it uses is charged all the same, late where it must be (A10).
+            logger.warning("the hold of %s is not extended: %s", running.id, error)
+            seconds = min(seconds, 5)
+        running.expires_at = running.now() + seconds * SECOND
+
+    def _traced(self, running: Running, event: dict[str, Any], time: int | None) -> None:
+        """Complete a record by its device time, or park it without."""
+        try:
+            usage = running.usage(time)
+        except meters.UnmeteredError as error:
+            self._end(running, {"event": event, "park": str(error)})
+            return
+        data = {**event["data"], "usage": quantities_to_wire(usage)}
+        self._end(running, {"event": {**event, "data": data}})
+
+    def _resolved(self, running: Running, reason: str, ran: bool | None) -> None:
+        """End an inference by what the traces tell of it: it never ran, it did, or nobody knows."""
+        if ran is False:
+            self._end(running, {"release": f"the server never ran it: {reason}"[:500]})
+        else:
+            told = "the server ran it" if ran else "nobody knows whether the server ran it"
+            self._park_now(running, f"{told}, and its answer was lost: {reason}")
+
+    def _park(self, running: Running, reason: str) -> None:
+        logger.error("%s is parked: %s", running.id, reason)
+        self._park_now(running, reason)
+
+    def _park_now(self, running: Running, reason: str) -> None:
+        known: Quantities = dict.fromkeys(running.admitted.meter.usage, 0)
+        known = {**known, **running.produced.counts}
+        event = running.event(known, self._source)
+        self._end(running, {"event": event, "park": reason[:500]})
+
+    def _over(self, running: Running) -> bool:
+        """Take an inference off the list; False where it was ended before."""
+        if running.ended:
+            return False
+        running.ended = True
+        self.running.pop(running.id, None)
+        return True
+
+    def _end(self, running: Running, outcome: Outcome, *, tell: bool = True) -> None:
+        self._log.end(running.id, outcome)
+        if tell:
+            self._settler.tell(running.id, outcome)
+
+    def _headers(self, running: Running, usage: Quantities, *, waits: bool) -> Headers:
+        """Return what an answer says about itself beside itself."""
+        told = dict(usage)
+        pending = ("gpu_seconds",) if waits else ()
+        for unit in pending:
+            told.pop(unit, None)
+        admitted, wire = running.admitted, quantities_to_wire(told)
+        made = receipt.Receipt(
+            request=running.id,
+            customer=admitted.customer,
+            license=admitted.license,
+            model=admitted.meter.priced_as,
+            usage=wire,
+            pending=pending,
+            request_hash=running.request_hash,
+            response_hash=running.response_hash,
+            gateway=self.config.name,
+            issued_at=running.now(),
+        )
+        return {
+            **self.first_headers(running),
+            USAGE: json.dumps(wire, separators=(",", ":")),
+            RECEIPT: receipt.sign(made, self._key),
+        }
+
+    def first_headers(self, running: Running) -> Headers:
+        """Return what is known before the answer: the inference's id, and what limits leave."""
+        left = running.admitted.answer.get("remaining", [])
+        return {REQUEST_ID: running.id, REMAINING: json.dumps(left, separators=(",", ":"))}

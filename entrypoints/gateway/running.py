@@ -1,0 +1,104 @@
+"""An inference under way: what it has produced so far, and how long its hold stands."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tollbook.times import format_instant, parse_instant
+
+from application.usage_intake import SPEC_VERSION, TYPE
+from domain import meters
+from domain.tensors import Tensors
+from domain.units import Quantities, quantities_to_wire
+from entrypoints.gateway.admission import Admitted, Asked
+
+
+class Running:
+    """One admitted inference; only the event loop's thread touches it."""
+
+    __slots__ = (
+        "_began",
+        "_hash",
+        "admitted",
+        "ended",
+        "expires_at",
+        "extensions",
+        "produced",
+        "request",
+        "request_hash",
+        "unmetered",
+    )
+
+    def __init__(self, admitted: Admitted, asked: Asked) -> None:
+        """Begin at the moment of the decision, by the ledger's clock."""
+        self.admitted = admitted
+        self.request = asked.request
+        self.request_hash = asked.request_hash
+        self.produced = meters.NOTHING
+        self.unmetered: str | None = None
+        """Why a message of the answer cannot be metered, once one was not."""
+        self.expires_at = parse_instant(admitted.answer["expires_at"])
+        self.extensions = 0
+        self.ended = False
+        self._hash = hashlib.sha256()
+        self._began = time.monotonic_ns()
+
+    @property
+    def id(self) -> str:
+        """The id of the inference, its reservation and its usage record."""
+        return self.admitted.id
+
+    def now(self) -> int:
+        """Return the ledger's time, as far as a clock that only runs forward can tell."""
+        return self.admitted.decided_at + (time.monotonic_ns() - self._began) // 1000
+
+    def message(self, outputs: Tensors, parameters: Mapping[str, Any]) -> None:
+        """Count one message of the answer; whatever it does not tell is remembered."""
+        try:
+            self.produced = meters.added(
+                self.admitted.meter, self.produced, outputs, parameters, self.id
+            )
+        except meters.UnmeteredError as error:
+            self.unmetered = str(error)
+
+    def left(self, data: bytes) -> None:
+        """Hash bytes of the answer on their way to the client."""
+        self._hash.update(data)
+
+    @property
+    def response_hash(self) -> str:
+        """The SHA-256, in hex, of what has left so far."""
+        return self._hash.hexdigest()
+
+    def extend_at(self) -> int:
+        """Return when the hold has to be extended: when two thirds of its time are over."""
+        return self.expires_at - (self.expires_at - self.admitted.decided_at) // 3
+
+    def usage(self, device_time: int | None = None) -> Quantities:
+        """Return what is charged; raises UnmeteredError where that cannot be told."""
+        if self.unmetered is not None:
+            raise meters.UnmeteredError(self.unmetered)
+        return meters.usage(self.admitted.meter, self.request, self.produced, device_time)
+
+    def event(self, usage: Quantities, source: str) -> dict[str, Any]:
+        """Return the CloudEvent of the usage record."""
+        occurred_at = format_instant(self.now())
+        admitted = self.admitted
+        return {
+            "specversion": SPEC_VERSION,
+            "type": TYPE,
+            "source": source,
+            "id": self.id,
+            "subject": self.id,
+            "time": occurred_at,
+            "datacontenttype": "application/json",
+            "data": {
+                "customer": admitted.customer,
+                "model": admitted.meter.priced_as,
+                "usage": quantities_to_wire(usage),
+                "occurred_at": occurred_at,
+                "request_hash": self.request_hash,
+                "response_hash": self.response_hash,
+            },
+        }

@@ -1,0 +1,132 @@
+"""Settling: what became of inferences, told to the ledger in batches, behind the client's back.
+
+Each outcome has the inference's id, so that telling it again changes nothing. What cannot be told
+now is told later, by this process or from its intent log by the next.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from tollbook.errors import TollbookError, Unavailable, Unknown
+
+from adapters.intent_log import IntentLog
+from application.answers import Answer
+from application.jobs import Item
+from application.usage_intake import usage_command
+from domain.command import Command
+from domain.commands import parse
+from entrypoints.http.submitting import Submitter
+
+logger = logging.getLogger("tollbook.gateway")
+
+BATCH = 256
+_PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
+"""Seconds between tries while the ledger does not answer."""
+
+Outcome = dict[str, Any]
+"""`{"event": CloudEvent}`, with `"park": reason` where it is not to be charged; or
+`{"release": reason}`."""
+
+
+def command_of(id: str, outcome: Outcome) -> Command:
+    """Return the command that tells the ledger an outcome."""
+    if "release" in outcome:
+        return parse("release", {"id": id, "reservation": id, "reason": outcome["release"][:500]})
+    command = usage_command(outcome["event"])
+    if "park" not in outcome:
+        return command
+    return parse(
+        "park_usage",
+        {
+            **outcome["event"]["data"],
+            "id": command.id,
+            "source": command.source,
+            "reservation": command.reservation,
+            "reason": outcome["park"][:500],
+        },
+    )
+
+
+class Settler:
+    """Tells outcomes, in the order in which they came, many in one transaction."""
+
+    def __init__(self, submitter: Submitter, log: IntentLog, actor: str) -> None:
+        """Begin when `run` does; outcomes that come before wait."""
+        self._submitter = submitter
+        self._log = log
+        self._actor = actor
+        self._waiting: deque[tuple[str, Command]] = deque()
+        self._under_way = 0
+        self._more = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.told = 0
+        """How many outcomes the ledger knows."""
+        self.stuck = 0
+        """How many it would not take: they stay in the intent log."""
+
+    @property
+    def backlog(self) -> int:
+        """How many outcomes wait for the ledger."""
+        return len(self._waiting) + self._under_way
+
+    def tell(self, id: str, outcome: Outcome) -> None:
+        """Queue an outcome that stands in the intent log already."""
+        try:
+            command = command_of(id, outcome)
+        except TollbookError as error:
+            self._keep(id, error)
+            return
+        self._waiting.append((id, command))
+        self._idle.clear()
+        self._more.set()
+
+    async def run(self) -> None:
+        """Tell outcomes until cancelled."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            while self._waiting:
+                await self._tell_some()
+            self._idle.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until everything is told, or the time is over; `run` has to go on meanwhile."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+
+    async def _tell_some(self) -> None:
+        some = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        self._under_way = len(some)
+        tries = 0
+        while some:
+            items = [Item(command, self._actor) for _, command in some]
+            try:
+                answers = await self._submitter.submit(items)
+            except (Unavailable, Unknown) as error:
+                answers = [Answer(item.command.id, None, error=error) for item in items]
+            pairs = zip(some, answers, strict=True)
+            some = [each for each, answer in pairs if not self._is_told(each[0], answer)]
+            self._under_way = len(some)
+            if some:
+                await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+                tries += 1
+
+    def _is_told(self, id: str, answer: Answer) -> bool:
+        """Take an answer; False where the ledger has to be told again."""
+        if answer.recorded is None and isinstance(answer.error, Unavailable | Unknown):
+            return False
+        if answer.recorded is None and answer.error is not None:
+            self._keep(id, answer.error)
+            return True
+        # A release that is refused found the hold over: that is as good.
+        self.told += 1
+        self._log.told(id)
+        return True
+
+    def _keep(self, id: str, error: TollbookError) -> None:
+        self.stuck += 1
+        logger.error("the ledger does not take the outcome of %s: %s", id, error)
