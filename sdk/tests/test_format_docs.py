@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
 )
-from tollbook import canonical, lease, license_key, merkle, note, paseto, signed_decision
+from tollbook import canonical, lease, license_key, merkle, note, paseto, receipt, signed_decision
 from tollbook.checkpoint import Checkpoint
 from tollbook.errors import Invalid, Refused, Tampered
 from tollbook.recompute.policies import BUILT_IN
@@ -133,7 +133,7 @@ def test_the_vectors_of_tokens_hold() -> None:
     assert (key.id, key.public_key.hex()) == (page["key_id"], page["public_key_hex"])
     assert holder.public_key().public_bytes_raw() == public
     trusted, now = TrustedKeys.parse(page["public_key_hex"]), parse_instant(page["now"])
-    for kind in ("lease", "decision"):
+    for kind in ("lease", "decision", "receipt"):
         footer = canonical.dumps({"kid": key.id})
         message, implicit = (page[f"{kind}_{part}"].encode() for part in ("message", "implicit"))
         token = paseto.sign(message, signer, footer=footer, implicit=implicit)
@@ -147,6 +147,8 @@ def test_the_vectors_of_tokens_hold() -> None:
     decision = signed_decision.verify(page["decision"], trusted, page["nonce"])
     token = signed_decision.sign(decision.answer, page["nonce"], decision.issued_at, key)
     assert token == page["decision"]
+    opened_receipt = receipt.verify(page["receipt"], trusted, "inf_1")
+    assert receipt.sign(opened_receipt, key) == page["receipt"]
     for vector in vectors("docs/formats/tokens.md", "json refused"):
         with pytest.raises((Invalid, Refused, Tampered)) as refused:
             lease.verify(vector["token"], trusted, public, now, **use)
@@ -157,7 +159,7 @@ def test_the_table_of_tokens_names_every_code() -> None:
     page = (REPOSITORY / "docs/formats/tokens.md").read_text(encoding="utf-8")
     source = "".join(
         (REPOSITORY / "sdk/src/tollbook" / name).read_text(encoding="utf-8")
-        for name in ("lease.py", "tokens.py", "paseto.py", "signed_decision.py")
+        for name in ("lease.py", "tokens.py", "paseto.py", "signed_decision.py", "receipt.py")
     )
     codes = set(re.findall(r'"(lease_[a-z_]+)"', source))
     codes |= {f"KIND{end}" for end in re.findall(r'\{(?:kind\.name|field)\}(_[a-z_]+)"', source)}
