@@ -78,6 +78,10 @@ class Admission:
             )
         return found
 
+    async def ledger_answers(self) -> None:
+        """Return when the ledger answers; raises Unavailable when it does not."""
+        await self._readers.read(lambda reader: reader.store.head())
+
     async def admit(self, asked: Asked) -> Admitted:
         """Decide and hold; raises the refusal, or whatever else stands in the way."""
         meter = self.meter(asked.model)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import grpc
 from tollbook.errors import Conflict, Invalid, NotFound, Refused, TollbookError, Unavailable
 
-from entrypoints.http.problems import Unauthorized
+from entrypoints.http.problems import TimedOut, Unauthorized
 
 KEY_HEADER, FACTS_HEADER = "tollbook-license-key", "tollbook-facts"
 AUTHORIZATION = "authorization"
@@ -64,6 +64,7 @@ def grpc_status(error: TollbookError) -> grpc.StatusCode:
         (Conflict, grpc.StatusCode.ALREADY_EXISTS),
         (Refused, grpc.StatusCode.PERMISSION_DENIED),
         (Unavailable, grpc.StatusCode.UNAVAILABLE),
+        (TimedOut, grpc.StatusCode.DEADLINE_EXCEEDED),
     ):
         if isinstance(error, kind):
             return status

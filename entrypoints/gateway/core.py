@@ -7,6 +7,7 @@ Once an inference went to a server it ends here exactly once: charged, released,
 import asyncio
 import json
 import logging
+from collections import Counter
 from typing import Any
 
 from tollbook import receipt
@@ -19,7 +20,7 @@ from domain import meters
 from domain.commands import parse
 from domain.units import Quantities, quantities_to_wire
 from domain.values import SECOND
-from entrypoints.gateway.admission import Admission, Asked
+from entrypoints.gateway.admission import Admission, Admitted, Asked
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.running import Running
 from entrypoints.gateway.settling import Outcome, Settler
@@ -58,16 +59,32 @@ class Gateway:
         self._traces = traces
         self._key = key
         self._source = f"{SOURCE_PREFIX}{config.name}"
+        self.refused: Counter[str] = Counter()
+        """By code, how many inferences were refused."""
+        self.ended: Counter[str] = Counter()
+        """How many were charged, released and parked."""
 
     async def admit(self, asked: Asked) -> Running:
         """Hold the money for an inference; raises the refusal, before any server has work."""
+        try:
+            running = Running(await self._admitted(asked), asked)
+        except TollbookError as error:
+            self.refused[error.code] += 1
+            raise
+        self.running[running.id] = running
+        return running
+
+    async def _admitted(self, asked: Asked) -> Admitted:
         if len(self.running) >= self.config.at_once:
             raise Unavailable("too many inferences are under way: try later", code="overloaded")
         if self._settler.backlog >= self.config.unsettled:
             raise Unavailable("too many settlements wait: try later", code="overloaded")
-        running = Running(await self.admission.admit(asked), asked)
-        self.running[running.id] = running
-        return running
+        return await self.admission.admit(asked)
+
+    @property
+    def settler(self) -> Settler:
+        """What tells the ledger."""
+        return self._settler
 
     def begin(self, running: Running) -> None:
         """Write down that an inference goes to its server now; raises Unavailable, and releases."""
@@ -91,6 +108,7 @@ class Gateway:
     def give_up(self, running: Running, reason: str) -> None:
         """Release the hold of an inference that never went to its server."""
         if self._over(running):
+            self.ended["released"] += 1
             self._settler.tell(running.id, {"release": reason})
 
     def finish(self, running: Running) -> Headers:
@@ -204,6 +222,7 @@ class Gateway:
     def _end(self, running: Running, outcome: Outcome, *, tell: bool = True) -> None:
         self._log.end(running.id, outcome)
         if tell:
+            self.ended[_how(outcome)] += 1
             self._settler.tell(running.id, outcome)
 
     def _headers(self, running: Running, usage: Quantities, *, waits: bool) -> Headers:
@@ -235,3 +254,10 @@ class Gateway:
         """Return what is known before the answer: the inference's id, and what limits leave."""
         left = running.admitted.answer.get("remaining", [])
         return {REQUEST_ID: running.id, REMAINING: json.dumps(left, separators=(",", ":"))}
+
+
+def _how(outcome: Outcome) -> str:
+    """Return in which way an outcome ends an inference."""
+    if "release" in outcome:
+        return "released"
+    return "parked" if "park" in outcome else "charged"

@@ -1,0 +1,88 @@
+"""The gateway as its operators see it: alive, ready, and counted; on a port of its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from entrypoints.gateway.core import Gateway
+
+Readiness = Callable[[], Awaitable[str | None]]
+"""Says what is missing, or None when inferences can be served."""
+
+READY_SECONDS = 5
+
+
+class _Counts(Collector):
+    """The gateway's own counts; no label names a customer or anything that clients make up."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def collect(self) -> Iterable[Metric]:
+        gateway, settler = self._gateway, self._gateway.settler
+        for name, told, value in (
+            ("running", "Inferences under way.", len(gateway.running)),
+            ("settlements_waiting", "Outcomes that the ledger is to be told.", settler.backlog),
+            ("settlements_stuck", "Outcomes that the ledger did not take.", settler.stuck),
+        ):
+            yield GaugeMetricFamily(f"tollbook_gateway_{name}", told, value=value)
+        refused = CounterMetricFamily(
+            "tollbook_gateway_refused", "Inferences refused, by code.", labels=("code",)
+        )
+        for code, count in gateway.refused.items():
+            refused.add_metric((code,), count)
+        ended = CounterMetricFamily(
+            "tollbook_gateway_ended", "Inferences ended, by how.", labels=("how",)
+        )
+        for how in ("charged", "released", "parked"):
+            ended.add_metric((how,), gateway.ended[how])
+        yield from (refused, ended)
+
+
+class Monitor:
+    """Answers `/healthz`, `/readyz` and `/metrics`."""
+
+    def __init__(self, gateway: Gateway, missing: Readiness) -> None:
+        """Ask `missing` whenever somebody asks whether the gateway is ready."""
+        self._missing = missing
+        self._registry = CollectorRegistry()
+        self._registry.register(_Counts(gateway))
+        ProcessCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, and return the port."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        try:
+            missing = await asyncio.wait_for(self._missing(), READY_SECONDS)
+        except TimeoutError:
+            missing = "no answer in time"
+        if missing is None:
+            return web.json_response({"status": "ready"})
+        return web.json_response({"status": "not ready", "missing": missing}, status=503)
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        body = generate_latest(self._registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
