@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo serve test check format bench requirements clean
+.PHONY: help venv triton demo serve test check format bench requirements clean
 
 # PYTHON   which Python makes .venv (default: the first of python3, python3.13 ... that is 3.11+)
 # TRACE    a CSV trace for `make demo`;  DEMO_ARGS  further arguments for it
@@ -61,13 +61,32 @@ venv: ## make .venv from the hashed requirement files
 	echo "$$key" >.venv/.ready
 export PYTHON
 
+# An environment of its own, since Triton's Python backend needs a numpy that ours must not be held
+# to. Where the wheel does not install, the reason is left there for the tests, and nothing fails.
+triton: venv ## make .triton, which runs a real Triton in the tests
+	@set -e; \
+	key="$$(cat requirements/triton.txt .venv/pyvenv.cfg | cksum) $$(pwd -P)"; \
+	is_ready() { [ "$$(cat .triton/.ready 2>/dev/null)" = "$$key" ]; }; \
+	if is_ready; then exit 0; fi; \
+	if command -v flock >/dev/null 2>&1; then exec 9>.triton.lock; flock 9; fi; \
+	if is_ready; then exit 0; fi; \
+	echo "Making .triton ..."; \
+	.venv/bin/python -m venv --clear .triton; \
+	if .triton/bin/python -m pip --disable-pip-version-check --no-input install --quiet \
+		--no-deps --only-binary :all: --require-hashes -r requirements/triton.txt \
+		2>.triton/install.log; \
+	then echo "$$key" >.triton/.ready; \
+	else tail -n 5 .triton/install.log >.triton/unavailable; \
+		echo "make: no Triton for this machine; the tests that need it say so:" >&2; \
+		cat .triton/unavailable >&2; fi
+
 demo: venv ## run the main job, embedded (TRACE=FILE, DEMO_ARGS=...)
 	@.venv/bin/tollbook demo $(if $(TRACE),--trace "$(TRACE)") $(DEMO_ARGS)
 
 serve: venv ## serve the HTTP API on an embedded ledger (SERVE_ARGS=...)
 	@.venv/bin/tollbook serve $(SERVE_ARGS)
 
-test: venv ## run every test (TEST_ARGS=...)
+test: venv triton ## run every test (TEST_ARGS=...)
 	@.venv/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(TEST_ARGS)
 
 check: venv ## formatting, lint, types, layers and tidiness
@@ -86,14 +105,18 @@ bench: venv ## measure, and compare with the baselines (JSON=FILE)
 
 # Needs pip-tools, which is no part of the environment: `pipx install pip-tools`.
 requirements: ## compile requirements/*.in to hashed *.txt (needs pip-compile, Python 3.11)
-	for name in runtime build dev sdk; do \
+	for name in runtime build dev sdk triton; do \
 		CUSTOM_COMPILE_COMMAND='make requirements' pip-compile --quiet --generate-hashes \
 			--strip-extras --allow-unsafe --no-emit-index-url --no-emit-trusted-host \
 			--no-emit-find-links --output-file "requirements/$$name.txt" \
 			"requirements/$$name.in" || exit 1; \
 	done
+	awk '/^#/ { print } /^[a-z]/ { kept = /^(numpy|nvidia-pytriton)==/ } kept && !/#/' \
+		requirements/triton.txt | sed -e '$$!b' -e 's/ \\$$//' >requirements/triton.new
+	mv requirements/triton.new requirements/triton.txt
 
 clean: ## remove .venv, caches and whatever else was made here
-	rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv.lock .triton .triton.lock .hypothesis
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	rm -rf build dist sdk/build sdk/dist *.egg-info sdk/src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

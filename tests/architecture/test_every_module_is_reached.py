@@ -14,6 +14,7 @@ from tests.architecture.source_files import (
     imported_names,
     module_name,
     python_files,
+    repository_files,
     tree_of,
 )
 
@@ -31,6 +32,12 @@ def entry_points() -> set[str]:
         groups = [*project.get("entry-points", {}).values(), project.get("scripts", {})]
         started.update(target.split(":")[0] for group in groups for target in group.values())
     return started
+
+
+def served_models() -> set[str]:
+    """Name the modules that Triton starts: the folder of each has a configuration."""
+    folders = (path.parent for path in repository_files() if path.name == "config.pbtxt")
+    return {module_name(path) for folder in folders for path in folder.glob("*/model.py")}
 
 
 def mentioned_in(path: Path) -> set[str]:
@@ -58,7 +65,9 @@ def reached_from(starts: Iterable[str], known: dict[str, Path]) -> set[str]:
 
 def test_every_module_is_reached() -> None:
     known = modules()
-    starts = entry_points() | {name for name in known if name.endswith(".__main__")}
+    starts = (
+        entry_points() | served_models() | {name for name in known if name.endswith(".__main__")}
+    )
     for path in python_files("tests", "sdk/tests", "benchmarks"):
         starts |= mentioned_in(path)
     idle = known.keys() - reached_from(starts, known)

@@ -11,6 +11,8 @@ from tests.architecture.source_files import ROOT
 
 REQUIREMENTS = ROOT / "requirements"
 PINNED_FILES = ("runtime.txt", "dev.txt", "build.txt", "sdk.txt")
+APART = "triton.txt"
+"""Installed in an environment of its own, whose versions need not be those of the others."""
 PIN = re.compile(r"([a-z0-9][a-z0-9-]*)==([0-9][0-9a-z.]*)((?: --hash=sha256:[0-9a-f]{64})+)")
 
 
@@ -39,7 +41,7 @@ def project(path: Path) -> dict[str, Any]:
     return table
 
 
-@pytest.mark.parametrize("name", PINNED_FILES)
+@pytest.mark.parametrize("name", [*PINNED_FILES, APART])
 def test_every_entry_is_pinned_and_hashed(name: str) -> None:
     assert entries(name)
     assert [entry for entry in entries(name) if not PIN.fullmatch(entry)] == []
@@ -53,10 +55,14 @@ def test_a_package_has_one_version_everywhere() -> None:
     assert {package: found for package, found in versions.items() if len(found) > 1} == {}
 
 
-@pytest.mark.parametrize("name", PINNED_FILES)
+@pytest.mark.parametrize("name", [*PINNED_FILES, APART])
 def test_everything_asked_for_is_pinned(name: str) -> None:
     asked = {re.split(r"[\[<>=]", line)[0] for line in wanted(name.replace(".txt", ".in"))}
     assert asked <= pins(name).keys()
+
+
+def test_the_environment_of_triton_holds_what_is_asked_for_and_no_more() -> None:
+    assert pins(APART).keys() == {"numpy", "nvidia-pytriton"}
 
 
 def test_the_application_asks_for_what_its_project_file_says() -> None:

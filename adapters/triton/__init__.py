@@ -1,0 +1,1 @@
+"""A real Triton for one folder: installed by a wheel, started and stopped by us."""
