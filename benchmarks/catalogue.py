@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from benchmarks.bench import Bench
 from benchmarks.exporting import copied_out, exports
 from benchmarks.figures import BY_NAME
+from benchmarks.gateway import PROTOCOLS, gateway, gateway_memory
 from benchmarks.growth import pairs_at_20m
 from benchmarks.http_pairs import http_bare, http_pairs
 from benchmarks.library import library_pairs
@@ -29,6 +30,8 @@ class Measurement:
     """Measured in the first round alone: it takes long, or is the same every time."""
 
 
+GATEWAY_KINDS = ("1_p50", "added", "16")
+
 # Each stage has all its rounds before the next begins: a long ledger must not lie about while
 # short ones are measured, since the server would tidy it up in the background.
 STAGES = (
@@ -44,6 +47,16 @@ STAGES = (
         Measurement(http_bare, ("http_bare_64",)),
         Measurement(http_pairs, ("http_pairs_64", "http_pairs_64_p99", "http_commands_batch")),
         Measurement(pairs_sustained, ("pairs_sustained", "pairs_sustained_lag"), once=True),
+        Measurement(
+            gateway,
+            tuple(
+                f"{name}_{protocol}_{kind}"
+                for protocol in PROTOCOLS
+                for name, kinds in (("triton", ("1_p50", "16")), ("gateway", GATEWAY_KINDS))
+                for kind in kinds
+            ),
+        ),
+        Measurement(gateway_memory, ("gateway_memory_growth",), once=True),
         Measurement(pairs_at_20m, ("pairs_at_20m",)),
     ),
     (

@@ -62,6 +62,8 @@ class Sizes:
     licenses: int = 100_000
     validations: int = 20_000
     tokens: int = 2_000
+    inferences: int = 8_000
+    remembered: int = 200_000
 
 
 QUICK = Sizes(
@@ -78,6 +80,8 @@ QUICK = Sizes(
     licenses=1_000,
     validations=500,
     tokens=50,
+    inferences=64,
+    remembered=400,
 )
 
 
@@ -112,6 +116,22 @@ HOT = "pairs_hot_512"
 HTTP = "http_bare_64"
 FOLDED = "balance_as_of_folded_p95"
 COPY_OUT = "export_copy"
+
+
+def _gateway_figures(protocol: str, added: float) -> tuple[Figure, ...]:
+    """Return what is measured of the gateway in one protocol, beside Triton itself."""
+    one, many = f"triton_{protocol}_1_p50", f"triton_{protocol}_16"
+    return (
+        Figure(one, "ms", f"Triton alone over {protocol}, one request after another"),
+        Figure(f"gateway_{protocol}_1_p50", "ms", "the same through the gateway, held and settled",
+               one),
+        Figure(f"gateway_{protocol}_added", "ms", "what the gateway adds to the median",
+               most=added),
+        Figure(many, "requests/s", f"Triton alone over {protocol}, 16 in flight"),
+        Figure(f"gateway_{protocol}_16", "requests/s", "the same through the gateway", many,
+               least_ratio=0.35),
+    )  # fmt: skip
+
 
 FIGURES = (
     Figure(COPY, "events/s", "COPY of equal rows into equal tables, 500 events per commit"),
@@ -160,6 +180,13 @@ FIGURES = (
     Figure("lease_verify", "ms", "the SDK verifies the token of a lease", most=0.3),
     Figure("license_validate_cold", "ms", "99 of 100 of 64 in flight answer within, by a new "
            "process on 100,000 licences", most=15),
+    *(
+        figure
+        for protocol, added in (("grpc", 1.5), ("http", 1.2))
+        for figure in _gateway_figures(protocol, added)
+    ),
+    Figure("gateway_memory_growth", "MB", "the gateway's memory after 200,000 requests, beside "
+           "20,000", most=16),
     Figure("pairs_at_20m", "pairs/s", "512 in flight on 20,000,000 events", HOT,
            least_ratio=0.8),
 )  # fmt: skip

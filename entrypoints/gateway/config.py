@@ -60,6 +60,8 @@ class GatewayConfig:
     """So many settlements may wait for the ledger; then no inference is admitted."""
     trace_seconds: Annotated[int, Field(ge=1, le=3_600)] = 30
     """How long a trace is waited for before a record that needs it is parked."""
+    trace_files_seconds: Annotated[int, Field(ge=3_600, le=10**9)] | None = None
+    """How old a trace file that was read becomes until it is removed; absent, none ever is."""
 
     @model_validator(mode="after")
     def _names_are_given_once(self) -> "GatewayConfig":

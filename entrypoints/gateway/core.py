@@ -86,12 +86,18 @@ class Gateway:
         """What tells the ledger."""
         return self._settler
 
+    @property
+    def submitter(self) -> Submitter:
+        """What carries commands to the ledger."""
+        return self._submitter
+
     def begin(self, running: Running) -> None:
         """Write down that an inference goes to its server now; raises Unavailable, and releases."""
         admitted = running.admitted
         intent = {
             "at": running.now(),
             "customer": admitted.customer,
+            "known": quantities_to_wire(meters.known_before(admitted.meter, running.request)),
             "license": admitted.license,
             "meter": admitted.meter.name,
             "model": admitted.meter.priced_as,
@@ -107,9 +113,14 @@ class Gateway:
 
     def give_up(self, running: Running, reason: str) -> None:
         """Release the hold of an inference that never went to its server."""
-        if self._over(running):
+        if not self._over(running):
+            return
+        outcome = {"release": reason[:500]}
+        if self._log.is_open(running.id):
+            self._end(running, outcome)
+        else:
             self.ended["released"] += 1
-            self._settler.tell(running.id, {"release": reason})
+            self._settler.tell(running.id, outcome)
 
     def finish(self, running: Running) -> Headers:
         """End an inference whose answer is whole, or was cut by its client; return what to say.
@@ -224,6 +235,7 @@ class Gateway:
         if tell:
             self.ended[_how(outcome)] += 1
             self._settler.tell(running.id, outcome)
+            self._traces.forget(running.id)
 
     def _headers(self, running: Running, usage: Quantities, *, waits: bool) -> Headers:
         """Return what an answer says about itself beside itself."""

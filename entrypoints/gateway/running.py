@@ -83,22 +83,26 @@ class Running:
 
     def event(self, usage: Quantities, source: str) -> dict[str, Any]:
         """Return the CloudEvent of the usage record."""
-        occurred_at = format_instant(self.now())
-        admitted = self.admitted
-        return {
-            "specversion": SPEC_VERSION,
-            "type": TYPE,
-            "source": source,
-            "id": self.id,
-            "subject": self.id,
-            "time": occurred_at,
-            "datacontenttype": "application/json",
-            "data": {
-                "customer": admitted.customer,
-                "model": admitted.meter.priced_as,
-                "usage": quantities_to_wire(usage),
-                "occurred_at": occurred_at,
-                "request_hash": self.request_hash,
-                "response_hash": self.response_hash,
-            },
+        data = {
+            "customer": self.admitted.customer,
+            "model": self.admitted.meter.priced_as,
+            "usage": quantities_to_wire(usage),
+            "occurred_at": format_instant(self.now()),
+            "request_hash": self.request_hash,
+            "response_hash": self.response_hash,
         }
+        return usage_event(source, self.id, data)
+
+
+def usage_event(source: str, id: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the CloudEvent of the usage record of an inference."""
+    return {
+        "specversion": SPEC_VERSION,
+        "type": TYPE,
+        "source": source,
+        "id": id,
+        "subject": id,
+        "time": data["occurred_at"],
+        "datacontenttype": "application/json",
+        "data": data,
+    }

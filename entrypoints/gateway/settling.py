@@ -8,11 +8,10 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from tollbook.errors import TollbookError, Unavailable, Unknown
 
-from adapters.intent_log import IntentLog
 from application.answers import Answer
 from application.jobs import Item
 from application.usage_intake import usage_command
@@ -50,10 +49,17 @@ def command_of(id: str, outcome: Outcome) -> Command:
     )
 
 
+class Log(Protocol):
+    """Where outcomes stand that the ledger has not been told."""
+
+    def told(self, id: str) -> None:
+        """Forget an inference whose end the ledger knows."""
+
+
 class Settler:
     """Tells outcomes, in the order in which they came, many in one transaction."""
 
-    def __init__(self, submitter: Submitter, log: IntentLog, actor: str) -> None:
+    def __init__(self, submitter: Submitter, log: Log, actor: str) -> None:
         """Begin when `run` does; outcomes that come before wait."""
         self._submitter = submitter
         self._log = log

@@ -1,0 +1,149 @@
+"""The gateway beside Triton itself: a model that does no work, everything on the same cores."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from adapters.event_store.store import PostgresEventStore
+from adapters.triton.server import TritonServer
+from benchmarks.bench import Bench
+from benchmarks.gateway_load import MODEL
+from benchmarks.pairs import HOT
+from entrypoints.bootstrap import license_desk, open_database, tollbook_on
+from entrypoints.settings import Settings
+
+AT_ONCE = 16
+PROTOCOLS = ("grpc", "http")
+BOOK = {
+    "id": "default",
+    "currency": "USD",
+    "effective_from": "2020-01-01T00:00:00Z",
+    "models": [{"name": MODEL, "prices": {"requests": "0.000001"}}],
+}
+CONFIG = """
+[[pool]]
+name = "shared"
+grpc = "{grpc}"
+http = "{http}"
+
+[[model]]
+name = "{model}"
+
+[model.usage]
+requests = {{ constant = 1 }}
+"""
+
+
+class Served(NamedTuple):
+    """A Triton, the gateway in front of it, and the key to that."""
+
+    triton: dict[str, str]
+    gateway: dict[str, str]
+    key: str
+    process: int
+    """The gateway's process id."""
+
+
+def gateway(bench: Bench) -> dict[str, float]:
+    """Measure both protocols, one request at a time and 16 at once, with and without."""
+    found: dict[str, float] = {}
+    with serving() as served:
+        for protocol in PROTOCOLS:
+            direct, through = served.triton[protocol], served.gateway[protocol]
+            for at_once, name in ((1, "1_p50"), (AT_ONCE, f"{AT_ONCE}")):
+                count = bench.sizes.inferences // (4 if at_once == 1 else 1)
+                bare = driven(protocol, direct, "none", count, at_once)
+                paid = driven(protocol, through, served.key, count, at_once)
+                kind = "p50_ms" if at_once == 1 else "rate"
+                found[f"triton_{protocol}_{name}"] = bare[kind]
+                found[f"gateway_{protocol}_{name}"] = paid[kind]
+            added = found[f"gateway_{protocol}_1_p50"] - found[f"triton_{protocol}_1_p50"]
+            found[f"gateway_{protocol}_added"] = added
+    return found
+
+
+def gateway_memory(bench: Bench) -> dict[str, float]:
+    """Measure how much memory the gateway takes up over many requests, after its first tenth."""
+    count = bench.sizes.remembered
+    with serving() as served:
+        driven("grpc", served.gateway["grpc"], served.key, count // 10, AT_ONCE)
+        before = _resident(served.process)
+        for protocol in PROTOCOLS:
+            driven(protocol, served.gateway[protocol], served.key, count // 2, AT_ONCE)
+        return {"gateway_memory_growth": (_resident(served.process) - before) / 1e6}
+
+
+@contextmanager
+def serving() -> Iterator[Served]:
+    """Start a Triton with one model, and a gateway with a ledger of its own in front of it."""
+    with tempfile.TemporaryDirectory(prefix="tollbook-bench-gateway-") as name:
+        folder = Path(name)
+        (folder / "triton").mkdir()
+        data = folder / "ledger"
+        key = _set_up(data)
+        with TritonServer(folder / "triton", models=(MODEL,)) as triton:
+            config = folder / "gateway.toml"
+            addresses = {"grpc": triton.grpc_address, "http": triton.http_address}
+            config.write_text(CONFIG.format(**addresses, model=MODEL), encoding="utf-8")
+            with _gateway(config, data) as (found, process):
+                yield Served(addresses, found, key, process)
+
+
+def _set_up(data: Path) -> str:
+    """Make a ledger with one customer and a licence; return the licence's key."""
+    with open_database(Settings(data=data)) as database, tollbook_on(database) as tollbook:
+        tollbook.publish(BOOK).result()
+        customer = {"id": HOT, "name": "Bench", "currency": "USD"}
+        grant = {"id": "grant", "customer": HOT, "kind": "paid", "amount": "1000000"}
+        license = {
+            "id": "lic-1",
+            "customer": HOT,
+            "template": "enterprise",
+            "overrides": {"pool": "shared"},
+        }
+        tollbook.run("create_customer", customer).result()
+        tollbook.run("issue_grant", grant).result()
+        with closing(PostgresEventStore(database.app_url)) as store:
+            prepared = license_desk(database, store).prepare("issue_license", license, store)
+        tollbook.run("issue_license", prepared.body).result()
+        assert prepared.new_key is not None
+        return prepared.new_key
+
+
+@contextmanager
+def _gateway(config: Path, data: Path) -> Iterator[tuple[dict[str, str], int]]:
+    ports = ("--grpc-port", "0", "--http-port", "0", "--json")
+    command = [sys.executable, "-m", "tollbook", "gateway", "--config", str(config), *ports]
+    with subprocess.Popen(
+        [*command, "--data", str(data)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline()), process.pid
+            process.terminate()
+            process.wait(60)
+        finally:
+            process.kill()
+
+
+def driven(protocol: str, address: str, key: str, count: int, at_once: int) -> dict[str, Any]:
+    """Run the load in a process of its own and return what it says."""
+    command = ["-m", "benchmarks.gateway_load", protocol, address, key, str(count), str(at_once)]
+    done = subprocess.run(
+        [sys.executable, *command], stdout=subprocess.PIPE, text=True, check=True, timeout=1800
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def _resident(process: int) -> int:
+    """Return the resident memory of a process, in bytes."""
+    for line in Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("the process is gone")

@@ -1,0 +1,106 @@
+"""Checking, before a gateway serves: that each meter fits its model on every pool's server.
+
+A meter that names an output which its model does not have would park every inference.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import grpc
+from tollbook.errors import Invalid, Unavailable
+
+from adapters.triton.grpc_client import ServerError, ServerLost
+from domain.meters_format import Meter, Source
+from domain.tensors import WHOLE
+from entrypoints.gateway.config import GatewayConfig, Pool
+
+_TEXT = frozenset({"BYTES"})
+
+
+class Looking(Protocol):
+    """Asks one server about its models."""
+
+    async def metadata(self, model: str) -> Any:
+        """Return a model's inputs and outputs; raises ServerError or ServerLost."""
+
+
+async def check_models(config: GatewayConfig, clients: Mapping[str, Looking]) -> None:
+    """Compare every meter with what every pool says of its model; raises Invalid or Unavailable."""
+    for pool in config.pool:
+        for meter in config.model:
+            await _check(pool, clients[pool.name], meter)
+
+
+async def _check(pool: Pool, client: Looking, meter: Meter) -> None:
+    try:
+        metadata = await client.metadata(meter.name)
+    except ServerLost as error:
+        where = f"the pool {pool.name} ({pool.grpc})"
+        raise Unavailable(f"{where} does not answer: {error}", pool=pool.name) from None
+    except ServerError as error:
+        raise _not_served(pool, meter, error) from None
+    check_meter(meter, metadata, pool.name)
+
+
+def _not_served(pool: Pool, meter: Meter, error: ServerError) -> Invalid | Unavailable:
+    where = f"the server of the pool {pool.name} ({pool.grpc})"
+    if error.code is grpc.StatusCode.NOT_FOUND:
+        return Invalid(
+            f"{where} has no model {meter.name}: put it into that server's repository, or take it "
+            f"out of this file; the server says: {error.details}",
+            field="model.name",
+            value=meter.name,
+            rule=f"a model of the pool {pool.name}",
+        )
+    words = f"{where} does not serve the model {meter.name} yet; it says: {error.details}"
+    return Unavailable(words, pool=pool.name, model=meter.name)
+
+
+def check_meter(meter: Meter, metadata: Any, pool: str) -> None:
+    """Compare one meter with one server's metadata; raises Invalid naming model and tensor."""
+    tensors = {
+        "input": {each.name: each for each in metadata.inputs},
+        "output": {each.name: each for each in metadata.outputs},
+    }
+    for part, sources in (("usage", meter.usage), ("estimate", meter.estimate)):
+        for unit, source in sources.items():
+            _check_source(f"{meter.name}.{part}.{unit}", source, tensors, pool)
+    if meter.request_id_output is not None:
+        where = f"{meter.name}.request_id_output"
+        _check_tensor(where, tensors, "output", meter.request_id_output, _TEXT, None, pool)
+
+
+def _check_source(
+    where: str, source: Source, tensors: Mapping[str, Mapping[str, Any]], pool: str
+) -> None:
+    for kind, name, types in (
+        ("output", source.output, WHOLE),
+        ("output", source.output_shape, None),
+        ("input", source.input, WHOLE),
+        ("input", source.input_bytes, _TEXT),
+        ("input", source.input_shape, None),
+    ):
+        if name is not None:
+            _check_tensor(where, tensors, kind, name, types, source.axis, pool)
+
+
+def _check_tensor(
+    where: str,
+    tensors: Mapping[str, Mapping[str, Any]],
+    kind: str,
+    name: str,
+    types: frozenset[str] | None,
+    axis: int | None,
+    pool: str,
+) -> None:
+    found = tensors[kind].get(name)
+    if found is None:
+        having = ", ".join(sorted(tensors[kind])) or "none"
+        rule = f"an {kind} of the model on the pool {pool}: it has {having}"
+    elif types is not None and found.datatype not in types:
+        rule = f"an {kind} of type {', '.join(sorted(types))}: the pool {pool} has {found.datatype}"
+    elif axis is not None and not -len(found.shape) <= axis < len(found.shape):
+        rule = f"an {kind} with an axis {axis}: on the pool {pool} it has {len(found.shape)} axes"
+    else:
+        return
+    raise Invalid.because(where, name, rule)

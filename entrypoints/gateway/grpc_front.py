@@ -1,0 +1,269 @@
+"""The gateway's gRPC service: KServe's inference methods, as public clients call them.
+
+Bytes come in and go out as they are, so that hashes are over what really travelled. A call's
+message is read only once its key is known: whoever has none cannot fill this process's memory.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from tollbook.errors import Invalid, TollbookError, Unavailable
+from tritonclient.grpc import service_pb2 as pb
+
+from adapters.triton.grpc_client import SERVICE, ServerError, TritonGrpc
+from entrypoints.gateway import grpc_messages as messages
+from entrypoints.gateway import grpc_refusals as refusals
+from entrypoints.gateway.config import GatewayConfig
+from entrypoints.gateway.core import Gateway, Headers
+from entrypoints.gateway.grpc_inference import Clients, Inference, caller
+from entrypoints.gateway.grpc_streams import StreamSession
+from entrypoints.http.problems import Forbidden, TimedOut
+
+logger = logging.getLogger("tollbook.gateway")
+
+READ_SECONDS = 30.0
+"""How long a call may take to send its message."""
+STALL_SECONDS = 60.0
+"""How long the client of a stream may leave its messages untaken."""
+_KEEPALIVE_MS = 120_000
+
+_REFUSED = {
+    "model statistics": ("ModelStatistics",),
+    "its servers' model repository": (
+        *("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
+    ),
+    "shared memory": tuple(
+        f"{kind}SharedMemory{what}"
+        for kind in ("System", "Cuda")
+        for what in ("Status", "Register", "Unregister")
+    ),
+    "trace settings": ("TraceSetting",),
+    "log settings": ("LogSettings",),
+}
+"""What belongs to whoever runs the servers."""
+
+_MODEL_QUESTIONS = {
+    "ModelReady": pb.ModelReadyRequest,
+    "ModelMetadata": pb.ModelMetadataRequest,
+    "ModelConfig": pb.ModelConfigRequest,
+}
+
+_Work = Callable[[Any], Awaitable[bytes]]
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # it ships without types
+    """Finds the handler of a method."""
+
+    def __init__(self, handlers: dict[str, Any]) -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: Any) -> Any:
+        """Return the handler of a call, or None for a method that there is not."""
+        return self._handlers.get(handler_call_details.method)
+
+
+class GrpcFront:
+    """Serves KServe over gRPC for one gateway."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        clients: Clients,
+        config: GatewayConfig,
+        *,
+        read_seconds: float = READ_SECONDS,
+        stall_seconds: float = STALL_SECONDS,
+    ) -> None:
+        """Serve when `start` is called; the clients are by the names of their pools."""
+        self._gateway = gateway
+        self._clients = clients
+        self._config = config
+        self._read_seconds = read_seconds
+        self._stall_seconds = stall_seconds
+        self._server: Any = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._sessions: set[StreamSession] = set()
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, and return the port; raises Unavailable where the address is not to be had."""
+        options = [
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", self._config.message_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ]
+        self._server = grpc.aio.server(options=options)
+        self._server.add_generic_rpc_handlers((_Handlers(self._handlers()),))
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound = int(self._server.add_insecure_port(address))
+        except RuntimeError as error:
+            raise Unavailable(f"{host} port {port} is not to be had: {error}") from None
+        await self._server.start()
+        return bound
+
+    async def stop(self, seconds: float) -> None:
+        """Take no more calls, and let those that run end; what does not, is told by the next."""
+        for session in tuple(self._sessions):
+            session.stop()
+        if self._server is not None:
+            await self._server.stop(seconds)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
+    def _handlers(self) -> dict[str, Any]:
+        unary: dict[str, _Work] = {
+            "ServerLive": self._server_live,
+            "ServerReady": self._server_ready,
+            "ServerMetadata": self._server_metadata,
+            "ModelInfer": self._model_infer,
+        }
+        for method in _MODEL_QUESTIONS:
+            unary[method] = self._about_model(method)
+        for what, methods in _REFUSED.items():
+            unary.update(dict.fromkeys(methods, _refusing(what)))
+        # To the client these are unary calls. Taken as streams, they begin before their message
+        # is here, so that it is up to us how long, and for whom, it is waited for.
+        found = {
+            f"/{SERVICE}/{method}": grpc.stream_unary_rpc_method_handler(_guarded(work))
+            for method, work in unary.items()
+        }
+        streams = grpc.stream_stream_rpc_method_handler(self._model_stream_infer)
+        return {**found, f"/{SERVICE}/ModelStreamInfer": streams}
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """Run what does not end with the call that began it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; where nobody did, the core has told it
+
+    async def _read(self, context: Any) -> bytes:
+        try:
+            async with asyncio.timeout(self._read_seconds):
+                data = await context.read()
+        except TimeoutError:
+            raise TimedOut("the request did not arrive in time") from None
+        if data is grpc.aio.EOF:
+            raise Invalid.because("message", None, "given")
+        return bytes(data)
+
+    async def _server_live(self, _context: Any) -> bytes:
+        return bytes(pb.ServerLiveResponse(live=True).SerializeToString())
+
+    async def _server_ready(self, _context: Any) -> bytes:
+        asked = (client.is_ready() for client in self._clients.values())
+        ready = all(await asyncio.gather(self._gateway.admission.ready(), *asked))
+        return bytes(pb.ServerReadyResponse(ready=ready).SerializeToString())
+
+    async def _server_metadata(self, _context: Any) -> bytes:
+        return await self._any_client().look("ServerMetadata", b"")
+
+    def _about_model(self, method: str) -> _Work:
+        """Return what passes a question about one model on, for a key that may use it."""
+
+        async def work(context: Any) -> bytes:
+            who = caller(context)
+            await self._gateway.admission.known(who.license_key)
+            data = await self._read(context)
+            try:
+                name = _MODEL_QUESTIONS[method].FromString(data).name
+            except DecodeError:
+                raise Invalid.because("message", None, f"a {method}Request") from None
+            await self._gateway.admission.allowed(name, who.license_key)
+            return await self._any_client().look(method, data)
+
+        return work
+
+    def _any_client(self) -> TritonGrpc:
+        """Return a pool that answers: every model is on every pool."""
+        found = list(self._clients.values())
+        return next((client for client in found if client.reachable), found[0])
+
+    async def _model_infer(self, context: Any) -> bytes:
+        who = caller(context)
+        await self._gateway.admission.known(who.license_key)
+        data = await self._read(context)
+        inference = Inference(self._gateway, self._clients, who, data)
+        del data
+        carried = self.spawn(self._carry(inference))
+        body: bytes
+        try:
+            body, headers = await asyncio.shield(carried)
+        except asyncio.CancelledError:
+            inference.gone = True
+            raise
+        except TollbookError:
+            raise
+        except Exception as error:
+            running = inference.admitted
+            if isinstance(error, ServerError):
+                error = ServerError(error.code, inference.told(error.details))
+            headers = {} if running is None else self._gateway.first_headers(running)
+            await refusals.abort(context, error, headers)
+            raise
+        context.set_trailing_metadata(refusals.trailing(headers))
+        return body
+
+    async def _carry(self, inference: Inference) -> tuple[bytes, Headers]:
+        """Run an inference to its end, whether or not anybody waits for it."""
+        await inference.admit()
+        request = inference.begin(stream=False)
+        running = inference.running
+        with inference.followed():
+            seconds = running.admitted.meter.seconds
+            data = await inference.client.infer(request, seconds, inference.metadata)
+            response = messages.answer(data)
+            inference.take(response)
+            body = bytes(response.SerializeToString())
+        running.left(body)
+        return body, self._gateway.finish(running)
+
+    async def _model_stream_infer(self, _requests: Any, context: Any) -> None:
+        try:
+            who = caller(context)
+            await self._gateway.admission.known(who.license_key)
+        except Exception as error:
+            await refusals.abort(context, error)
+            raise
+        session = StreamSession(
+            self._gateway, self._clients, who, context, self.spawn, self._stall_seconds
+        )
+        self._sessions.add(session)
+        try:
+            await session.serve()
+        finally:
+            self._sessions.discard(session)
+
+
+def _guarded(work: _Work) -> Callable[[Any, Any], Awaitable[bytes]]:
+    """Return the handler of a unary call, which ends with the status of whatever is raised."""
+
+    async def handle(_requests: Any, context: Any) -> bytes:
+        try:
+            return await work(context)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            await refusals.abort(context, error)
+            raise
+
+    return handle
+
+
+def _refusing(what: str) -> _Work:
+    """Return what refuses a method, whoever asks."""
+
+    async def work(_context: Any) -> bytes:
+        raise Forbidden(f"the gateway does not offer {what}")
+
+    return work

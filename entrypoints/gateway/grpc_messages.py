@@ -1,0 +1,203 @@
+"""Messages of KServe over gRPC: what of them is metered, what is rewritten, and what is refused.
+
+The order of outputs and of their packed contents is one and the same, and stays it.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from tollbook.errors import Invalid
+from tritonclient.grpc import service_pb2 as pb
+
+from domain import meters
+from domain.meters_format import Meter
+from domain.tensors import Tensor, Tensors, checked_shape
+
+WANTS_LAST = "triton_enable_empty_final_response"
+IS_LAST = "triton_final_response"
+_RESERVED = "triton_"
+_SHARED_MEMORY = "shared_memory_"
+_PRIORITY = "priority"
+_SEQUENCE = "sequence_id"
+_CLASSIFICATION = "classification"
+
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+"""Where contents that are not packed stand, by their type."""
+
+
+class UnreadableError(Exception):
+    """The server's answer cannot be read."""
+
+
+def parsed(data: bytes) -> Any:
+    """Read a request; raises Invalid for bytes that are none."""
+    try:
+        return pb.ModelInferRequest.FromString(data)
+    except DecodeError:
+        rule = "a ModelInferRequest of the KServe protocol"
+        raise Invalid.because("message", f"{len(data)} bytes", rule) from None
+
+
+def check(request: Any, meter: Meter) -> None:
+    """Refuse what a gateway cannot carry, or what would blind its meter."""
+    for name in request.parameters:
+        if name.startswith(_RESERVED) and name != WANTS_LAST:
+            rule = f"no name that begins with {_RESERVED}, but {WANTS_LAST}"
+            raise Invalid.because("parameters", name, rule)
+    names: set[str] = set()
+    for tensor in request.inputs:
+        _check_tensor("inputs", tensor)
+        if tensor.name in names:
+            raise Invalid.because("inputs", tensor.name, "named once")
+        names.add(tensor.name)
+    packed = len(request.raw_input_contents)
+    if packed not in (0, len(request.inputs)):
+        rule = f"none, or one for each of the {len(request.inputs)} inputs"
+        raise Invalid.because("raw_input_contents", packed, rule)
+    wanted = meters.wanted_outputs(meter)
+    for tensor in request.outputs:
+        _check_tensor("outputs", tensor)
+        if tensor.name in wanted and _CLASSIFICATION in tensor.parameters:
+            rule = f"without {_CLASSIFICATION}: the model is metered by it"
+            raise Invalid.because(f"outputs.{tensor.name}", None, rule)
+
+
+def _check_tensor(where: str, tensor: Any) -> None:
+    for name in tensor.parameters:
+        if name.startswith(_SHARED_MEMORY):
+            rule = "without shared memory, which this gateway does not offer"
+            raise Invalid.because(f"{where}.{tensor.name}", name, rule)
+
+
+def metered(request: Any, meter: Meter) -> meters.Request:
+    """Return what of a request its meter reads; only those contents are kept that it counts."""
+    sources = (*meter.usage.values(), *meter.estimate.values())
+    read = {source.input or source.input_bytes for source in sources}
+    found: Tensors = {}
+    for index, tensor in enumerate(request.inputs):
+        shape = checked_shape(tensor.name, list(tensor.shape))
+        if tensor.name in read:
+            contents = request.raw_input_contents
+            packed = contents[index] if contents else None
+            found[tensor.name] = _tensor(tensor, shape, packed)
+        else:
+            found[tensor.name] = Tensor(tensor.datatype, shape)
+    return meters.Request(found, parameters(request))
+
+
+def _tensor(tensor: Any, shape: tuple[int, ...], packed: bytes | None) -> Tensor:
+    if packed is not None:
+        return Tensor(tensor.datatype, shape, packed)
+    field = _CONTENTS.get(tensor.datatype)
+    listed = list(getattr(tensor.contents, field)) if field else []
+    return Tensor(tensor.datatype, shape, listed=listed)
+
+
+def parameters(message: Any) -> dict[str, Any]:
+    """Return the parameters of a request or an answer as plain values."""
+    found = {}
+    for name, value in message.parameters.items():
+        chosen = value.WhichOneof("parameter_choice")
+        found[name] = getattr(value, chosen) if chosen else None
+    return found
+
+
+def wants_last(request: Any) -> bool:
+    """Say whether a client asks for an empty message at the end of its answer."""
+    return WANTS_LAST in request.parameters and request.parameters[WANTS_LAST].bool_param
+
+
+def in_sequence(request: Any) -> bool:
+    """Say whether a request is one of a sequence, whose order counts."""
+    if _SEQUENCE not in request.parameters:
+        return False
+    value = request.parameters[_SEQUENCE]
+    return bool(value.int64_param or value.uint64_param or value.string_param)
+
+
+def rewritten(
+    request: Any, id: str, priority: int, meter: Meter, *, stream: bool
+) -> tuple[bytes, frozenset[str]]:
+    """Return the bytes for the server, and the outputs that were added for the meter."""
+    request.id = id
+    request.parameters[_PRIORITY].Clear()
+    request.parameters[_PRIORITY].uint64_param = priority
+    if stream:
+        request.parameters[WANTS_LAST].Clear()
+        request.parameters[WANTS_LAST].bool_param = True
+    added: list[str] = []
+    if request.outputs:
+        named = {tensor.name for tensor in request.outputs}
+        added = [name for name in meters.wanted_outputs(meter) if name not in named]
+        for name in added:
+            request.outputs.add(name=name)
+    return request.SerializeToString(), frozenset(added)
+
+
+def answer(data: bytes) -> Any:
+    """Read the server's answer to one request."""
+    try:
+        return pb.ModelInferResponse.FromString(data)
+    except DecodeError:
+        raise UnreadableError("the server's answer cannot be read") from None
+
+
+def stream_answer(data: bytes) -> Any:
+    """Read one message of a stream."""
+    try:
+        return pb.ModelStreamInferResponse.FromString(data)
+    except DecodeError:
+        raise UnreadableError("a message of the server's stream cannot be read") from None
+
+
+def outputs(response: Any, meter: Meter) -> Tensors:
+    """Return the outputs of an answer; only what the meter counts has its contents."""
+    contents = response.raw_output_contents
+    if contents and len(contents) != len(response.outputs):
+        raise UnreadableError("the server's answer has not one content for each output")
+    wanted = meters.wanted_outputs(meter)
+    found: Tensors = {}
+    for index, tensor in enumerate(response.outputs):
+        shape = tuple(tensor.shape)
+        if tensor.name in wanted:
+            found[tensor.name] = _tensor(tensor, shape, contents[index] if contents else None)
+        else:
+            found[tensor.name] = Tensor(tensor.datatype, shape)
+    return found
+
+
+def strip(response: Any, names: Iterable[str]) -> None:
+    """Take outputs out of an answer, each with its content."""
+    gone = frozenset(names)
+    if not gone:
+        return
+    packed = len(response.raw_output_contents) > 0
+    for index in range(len(response.outputs) - 1, -1, -1):
+        if response.outputs[index].name in gone:
+            del response.outputs[index]
+            if packed:
+                del response.raw_output_contents[index]
+
+
+def is_last(response: Any) -> bool:
+    """Say whether a message of a stream is the last one of its inference."""
+    return IS_LAST in response.parameters and response.parameters[IS_LAST].bool_param
+
+
+def refusal(id: str, message: str, problem: str | None = None) -> bytes:
+    """Return the message of a stream that says a no to one of its requests."""
+    told = pb.ModelStreamInferResponse(error_message=message)
+    told.infer_response.id = id
+    if problem is not None:
+        told.infer_response.parameters["tollbook-problem"].string_param = problem
+    return bytes(told.SerializeToString())

@@ -1,0 +1,247 @@
+"""Streams over gRPC: each request of a stream is an inference of its own.
+
+Each goes to its server on a stream of its own, so that whatever the server says belongs to it
+without doubt. They are sent in the order in which they came; their answers may interleave.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import grpc
+from tollbook.errors import TollbookError
+
+from adapters.triton.grpc_client import ServerError, ServerLost, ServerStopped, TritonStream
+from entrypoints.gateway import grpc_messages as messages
+from entrypoints.gateway import grpc_refusals as refusals
+from entrypoints.gateway.core import Gateway, Headers
+from entrypoints.gateway.grpc_inference import Caller, Clients, Inference
+
+AT_ONCE = 32
+"""So many inferences of one stream run at once; then no more of its requests are read."""
+
+Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
+_Turn = asyncio.Future[None]
+
+
+class _Relay:
+    """One inference of a stream, and the stream to its server once there is one."""
+
+    __slots__ = ("failure", "inference", "upstream")
+
+    def __init__(self, inference: Inference) -> None:
+        self.inference = inference
+        self.upstream: TritonStream | None = None
+        self.failure: str | None = None
+        """What the server said, where it said an error."""
+
+    def leave(self) -> None:
+        """Take note that the client is gone: by the meter, the server stops or goes on."""
+        self.inference.gone = True
+        stops = self.upstream is not None and (
+            self.inference.running.admitted.meter.after_cancel == "stop"
+        )
+        if stops and self.upstream is not None:
+            self.upstream.stop()
+
+
+class StreamSession:
+    """One client's stream."""
+
+    __slots__ = (
+        "_caller",
+        "_clients",
+        "_context",
+        "_gateway",
+        "_handler",
+        "_headers",
+        "_is_gone",
+        "_relays",
+        "_spawn",
+        "_stall_seconds",
+        "_stopped",
+        "_tasks",
+        "_writing",
+    )
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        clients: Clients,
+        caller: Caller,
+        context: Any,
+        spawn: Spawn,
+        stall_seconds: float,
+    ) -> None:
+        """Serve a stream whose key is known; what is spawned outlives it."""
+        self._gateway = gateway
+        self._clients = clients
+        self._caller = caller
+        self._context = context
+        self._spawn = spawn
+        self._stall_seconds = stall_seconds
+        self._writing = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._relays: set[_Relay] = set()
+        self._handler: asyncio.Task[Any] | None = None
+        self._headers: Headers = {}
+        self._is_gone = False
+        self._stopped: TollbookError | None = None
+        """Why we end the stream, where it is we who do."""
+
+    async def serve(self) -> None:
+        """Serve the stream until its client has no more requests and has every answer."""
+        self._handler = asyncio.current_task()
+        try:
+            await self._read_all()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+        except asyncio.CancelledError:
+            self._leave()
+            if self._stopped is None:
+                raise
+        if self._stopped is not None:
+            await refusals.abort(self._context, self._stopped, self._headers)
+        self._context.set_trailing_metadata(refusals.trailing(self._headers))
+
+    def stop(self) -> None:
+        """End the stream as soon as none of its inferences runs: the gateway stops."""
+        self._stopped = refusals.stopping()
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        if self._stopped is not None and not self._tasks and self._handler is not None:
+            self._handler.cancel()
+
+    async def _read_all(self) -> None:
+        """Read requests and begin an inference with each."""
+        turn: _Turn | None = None
+        loop = asyncio.get_running_loop()
+        while self._stopped is None:
+            data = await self._context.read()
+            if data is grpc.aio.EOF:
+                return
+            mine: _Turn = loop.create_future()
+            task = self._spawn(self._infer(bytes(data), turn, mine))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+            turn = mine
+            while len(self._tasks) >= AT_ONCE:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        self._end_if_idle()
+
+    async def _infer(self, data: bytes, before: _Turn | None, mine: _Turn) -> None:
+        """Carry one inference; `mine` is done when the next one may be sent."""
+        relay: _Relay | None = None
+        try:
+            relay = _Relay(Inference(self._gateway, self._clients, self._caller, data))
+            del data
+            relay.inference.gone = self._is_gone
+            self._relays.add(relay)
+            await self._carry(relay, before, mine)
+        except ServerStopped:
+            pass  # its client is gone, and the core knows
+        except Exception as error:  # noqa: BLE001 - what is not expected is logged and told
+            await self._refuse(relay, error)
+        finally:
+            if relay is not None:
+                self._relays.discard(relay)
+            if not mine.done():
+                mine.set_result(None)
+
+    async def _carry(self, relay: _Relay, before: _Turn | None, mine: _Turn) -> None:
+        inference = relay.inference
+        await inference.admit()
+        if before is not None:
+            await before
+        request = inference.begin(stream=True)
+        running = inference.running
+        with inference.followed():
+            seconds = running.admitted.meter.seconds
+            relay.upstream = inference.client.stream(request, seconds, inference.metadata)
+            if not inference.in_sequence:
+                mine.set_result(None)
+            await self._relay(relay, relay.upstream)
+
+    async def _relay(self, relay: _Relay, upstream: TritonStream) -> None:
+        """Pass the messages of one answer on."""
+        running = relay.inference.running
+        while (data := await upstream.read()) is not None:
+            if running.ended:
+                continue
+            message = messages.stream_answer(data)
+            response = message.infer_response
+            is_last = messages.is_last(response)
+            is_empty = not response.outputs and not message.error_message
+            if message.error_message:
+                relay.failure = message.error_message
+                message.error_message = relay.inference.told(relay.failure)
+                relay.inference.restore(response)
+            else:
+                relay.inference.take(response)
+            is_shown = relay.inference.wants_last or not (is_last and is_empty)
+            piece = bytes(message.SerializeToString()) if is_shown else b""
+            if is_shown and not self._is_gone:
+                running.left(len(piece).to_bytes(4, "big") + piece)
+            if is_last:
+                self._end(relay)
+            if is_shown:
+                await self._write(piece)
+        self._end_at_close(relay)
+
+    def _end_at_close(self, relay: _Relay) -> None:
+        """End an inference whose server closed the stream without marking a last message."""
+        running = relay.inference.running
+        if running.ended:
+            return
+        if relay.failure is None and not running.produced.messages:
+            words = "the server closed the stream without an answer"
+            raise ServerLost(grpc.StatusCode.UNAVAILABLE, words, sent=True)
+        self._end(relay)
+
+    def _end(self, relay: _Relay) -> None:
+        running = relay.inference.running
+        if relay.failure is None:
+            self._headers = self._gateway.finish(running)
+        else:
+            self._headers = self._gateway.first_headers(running)
+            self._gateway.failed(running, relay.failure)
+
+    async def _refuse(self, relay: _Relay | None, error: Exception) -> None:
+        """Tell the client about one inference that did not come about; the stream goes on."""
+        document = None
+        if isinstance(error, ServerError):
+            assert relay is not None
+            words = relay.inference.told(error.details)
+        elif isinstance(error, ServerLost):
+            _, words = refusals.lost(error)
+        else:
+            refused = error if isinstance(error, TollbookError) else refusals.unexpected(error)
+            _, words, document = refusals.own(refused)
+        client_id = "" if relay is None else relay.inference.client_id
+        await self._write(messages.refusal(client_id, words, document))
+
+    async def _write(self, data: bytes) -> None:
+        """Send one message; a client that is gone, or takes nothing for long, gets none."""
+        if self._is_gone:
+            return
+        try:
+            async with asyncio.timeout(self._stall_seconds), self._writing:
+                if not self._is_gone:
+                    await self._context.write(data)
+        except TimeoutError:
+            self._stopped = refusals.stalled()
+            self._leave()
+            if self._handler is not None:
+                self._handler.cancel()
+        except Exception:  # noqa: BLE001 - whatever is said of a call that is over: it is over
+            self._leave()
+
+    def _leave(self) -> None:
+        """Take note that nobody takes answers any more."""
+        self._is_gone = True
+        for relay in tuple(self._relays):
+            relay.leave()

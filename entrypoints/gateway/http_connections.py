@@ -1,0 +1,79 @@
+"""Connections of clients over HTTP: so many at once, and each tells when it is lost."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_server import Server
+
+from entrypoints.gateway.http_bodies import Patience
+
+CONNECTIONS_MAX = 20_000
+
+_quiet = logging.getLogger("tollbook.gateway.protocol")
+_quiet.setLevel(logging.CRITICAL)
+"""What is no HTTP is answered, and fills no log."""
+_LINE_BYTES = 16_384
+
+
+class Connection(RequestHandler):
+    """One connection; the loop calls it."""
+
+    __slots__ = ("_tell",)
+
+    _tell: Callable[[], None] | None
+
+    @staticmethod
+    def of(request: web.BaseRequest) -> "Connection":
+        """Return the connection that a request came on."""
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        return connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, unless there are too many."""
+        self._tell = None
+        super().connection_made(transport)
+        assert self._manager is not None
+        if len(self._manager.connections) > CONNECTIONS_MAX:
+            self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell whoever wants to know."""
+        super().connection_lost(exc)
+        if self._tell is not None:
+            self._tell()
+
+    def when_lost(self, tell: Callable[[], None] | None) -> None:
+        """Have this called when the client is gone; at once, where it is gone already."""
+        self._tell = tell
+        if tell is not None and self.transport is None:
+            tell()
+
+
+class Connections(Server):
+    """Makes the connections."""
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], object],
+        patience: Patience,
+    ) -> None:
+        """Give each request to a handler."""
+        super().__init__(
+            handler,  # type: ignore[arg-type]
+            access_log=None,
+            logger=_quiet,
+            # What comes is hashed as it came, and unpacked with a bound of our own.
+            auto_decompress=False,
+            keepalive_timeout=patience.idle,
+            lingering_time=5.0,
+            max_line_size=_LINE_BYTES,
+            max_field_size=_LINE_BYTES,
+        )
+
+    def __call__(self) -> Connection:
+        """Return what handles a new connection."""
+        return Connection(self, loop=self._loop, **self._kwargs)

@@ -1,0 +1,114 @@
+"""What the servers say of their models: `generate` names no types and no shapes, so they are here.
+
+A description is asked for once in a while, not for every inference.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tollbook.errors import Invalid, NotFound, TollbookError, Unavailable
+
+from adapters.triton.http_client import HttpAnswer, HttpClient
+from domain.meters_format import Meter
+from domain.tensors import Tensor
+from entrypoints.gateway.http_calls import model_path
+
+FRESH_SECONDS = 60.0
+KEPT_MAX = 10_000
+_ASK_SECONDS = 10.0
+
+Named = dict[str, tuple[str, tuple[int, ...]]]
+"""Datatype and shape of a model's tensors, by name; -1 is a free axis."""
+
+
+class Description(NamedTuple):
+    """A model, as its server describes it."""
+
+    inputs: Named
+    outputs: Named
+    decoupled: bool
+    """Whether it answers with as many messages as it likes."""
+
+    def check_axes(self, meter: Meter) -> None:
+        """Refuse what cannot be metered here: lists say how many elements, not which shape."""
+        for source in (*meter.usage.values(), *meter.estimate.values()):
+            name = source.input_shape or source.output_shape
+            _, shape = (self.inputs | self.outputs).get(name or "", ("", ()))
+            if source.axis is not None and shape.count(-1) > 1:
+                raise Invalid.because(
+                    str(name), None, "sent by infer: only there are its axes known"
+                )
+
+
+class Descriptions:
+    """Descriptions that were asked for; one for each front."""
+
+    def __init__(self, clients: Mapping[str, HttpClient]) -> None:
+        """Ask these servers, the first that answers."""
+        self._clients = clients
+        self._known: dict[tuple[str, str | None], tuple[float, Description]] = {}
+
+    async def of(self, model: str, version: str | None) -> Description:
+        """Return the description of a model; raises NotFound or Unavailable."""
+        key = (model, version)
+        until, known = self._known.get(key, (0.0, None))
+        if known is not None and time.monotonic() < until:
+            return known
+        found = await self._asked(model, version)
+        if len(self._known) >= KEPT_MAX:
+            self._known.clear()
+        self._known[key] = (time.monotonic() + FRESH_SECONDS, found)
+        return found
+
+    async def _asked(self, model: str, version: str | None) -> Description:
+        metadata = _read(await asked_of_any(self._clients, model_path(model, version, None)))
+        config = _read(await asked_of_any(self._clients, model_path(model, version, "config")))
+        policy = config.get("model_transaction_policy", {})
+        return Description(
+            _named(metadata.get("inputs", [])),
+            _named(metadata.get("outputs", [])),
+            bool(policy.get("decoupled", False)),
+        )
+
+
+async def asked_of_any(clients: Mapping[str, HttpClient], path: str) -> HttpAnswer:
+    """Return the answer of the first server that gives one; raises Unavailable without."""
+    error: TollbookError = Unavailable("no server can be reached: try later")
+    for client in clients.values():
+        if client.is_down:
+            continue
+        try:
+            return await client.ask("GET", path, seconds=_ASK_SECONDS)
+        except TollbookError as told:
+            error = Unavailable(told.message)
+    raise error
+
+
+def tensor(named: Named, name: str, value: Any) -> Tensor:
+    """Make a tensor of a value, or of a list of values, as `generate` has them."""
+    datatype, shape = named[name]
+    listed = value if isinstance(value, list) else [value]
+    return Tensor(datatype, _filled(shape, len(listed)), listed=listed)
+
+
+def _filled(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """Return a shape whose one free axis has as many elements as there are."""
+    known = 1
+    for length in shape:
+        known *= max(length, 1)
+    if shape.count(-1) != 1 or count % known:
+        return (count,)
+    return tuple(count // known if length == -1 else length for length in shape)
+
+
+def _named(described: Sequence[Mapping[str, Any]]) -> Named:
+    return {each["name"]: (each["datatype"], tuple(each["shape"])) for each in described}
+
+
+def _read(answer: HttpAnswer) -> dict[str, Any]:
+    if answer.status != 200:
+        raise NotFound(f"the server says: {answer.body[:200].decode(errors='replace')}")
+    found: dict[str, Any] = json.loads(answer.body)
+    return found

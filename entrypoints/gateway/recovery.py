@@ -1,0 +1,217 @@
+"""Recovery: what the processes before this one began, and did not tell the ledger the end of.
+
+What they knew is told again, which changes nothing where the ledger knows it. Of the rest the
+servers' traces tell what they can: what ran is charged where nothing but its answer's bytes is
+missing, what never ran is released, and everything else is parked with the reason. Whatever is
+decided here is written down before it is told, so that whoever comes next tells the same.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tollbook.errors import Unavailable
+from tollbook.times import format_instant
+
+from adapters.intent_log import Left, Open, left_behind
+from domain import meters
+from domain.meters_format import Meter
+from domain.units import Quantities, quantities_from_wire, quantities_to_wire
+from entrypoints.gateway.config import GatewayConfig
+from entrypoints.gateway.core import SOURCE_PREFIX, Gateway
+from entrypoints.gateway.running import usage_event
+from entrypoints.gateway.settling import Outcome, Settler
+from entrypoints.gateway.trace_collector import TraceCollector
+
+logger = logging.getLogger("tollbook.gateway")
+
+DIED = "the gateway died before its answer was told"
+_REPORT_SECONDS = 10.0
+
+
+class Traced(NamedTuple):
+    """What the servers' traces tell of an inference."""
+
+    ran: bool | None = None
+    device_time: int | None = None
+    """In microseconds."""
+
+
+class Recovered(NamedTuple):
+    """How many inferences were told to the ledger."""
+
+    told: int = 0
+    """Those whose end was known."""
+    charged: int = 0
+    released: int = 0
+    parked: int = 0
+    stuck: int = 0
+    """Those which the ledger would not take: their folder stays."""
+
+
+@asynccontextmanager
+async def recovering(home: Path, gateway: Gateway) -> AsyncIterator[None]:
+    """Recover while the gateway serves: traces may be waited for, and clients need not be."""
+    task = asyncio.create_task(_recover_some_time(home, gateway))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _recover_some_time(home: Path, gateway: Gateway) -> None:
+    try:
+        await recover(home, gateway)
+    except Exception:
+        logger.exception("what is left in %s is not recovered before the next start", home)
+
+
+async def recover(home: Path, gateway: Gateway) -> Recovered:
+    """Settle what dead processes left below `home`; takes as long as traces are waited for.
+
+    May be cancelled: what is not done then is done by the next.
+    """
+    totals = Recovered()
+    for left in left_behind(home):
+        settler = Settler(gateway.submitter, _Told(), gateway.admission.actor)
+        adopted = _Adopted(left, gateway.config, settler)
+        try:
+            found = await adopted.settle()
+        except Unavailable as error:
+            logger.warning("%s is left for the next start: %s", left.folder, error)
+            left.leave()
+            continue
+        except BaseException:
+            left.leave()
+            raise
+        totals = Recovered(*(a + b for a, b in zip(totals, found, strict=True)))
+        if found.stuck:
+            left.leave()
+        else:
+            left.remove()
+    return totals
+
+
+class _Told:
+    """Nothing is to be done for an inference that was told: its folder goes as a whole."""
+
+    def told(self, id: str) -> None:
+        """Do nothing."""
+
+
+class _Adopted:
+    """One dead process's folder."""
+
+    def __init__(self, left: Left, config: GatewayConfig, settler: Settler) -> None:
+        self._left = left
+        self._config = config
+        self._settler = settler
+        self._counts = dict.fromkeys(Recovered._fields, 0)
+
+    async def settle(self) -> Recovered:
+        """Tell everything in the folder, and return when the ledger knows it."""
+        opened = await asyncio.to_thread(self._left.opened)
+        logger.info("%s: %d inferences of a process that is gone", self._left.folder, len(opened))
+        telling = asyncio.create_task(self._settler.run())
+        try:
+            unknown = []
+            for each in opened:
+                if each.outcome is None or "traces" in each.outcome:
+                    unknown.append(each)
+                else:
+                    self._counts["told"] += 1
+                    self._settler.tell(each.intent["intent"], each.outcome)
+            await self._resolve_all(unknown)
+            await self._all_told()
+        finally:
+            telling.cancel()
+            with suppress(asyncio.CancelledError):
+                await telling
+        self._counts["stuck"] += self._settler.stuck
+        logger.info("%s is done: %s", self._left.folder, self._counts)
+        return Recovered(**self._counts)
+
+    async def _resolve_all(self, unknown: list[Open]) -> None:
+        """Decide by the servers' traces, all at once: they are waited for once."""
+        async with TraceCollector(self._config, may_remove=False) as collector:
+            for each in unknown:
+                # Their traces are older than anything that this process sends.
+                since = min(int(each.intent["at"]) * 1000, time.time_ns())
+                collector.expect(each.intent["intent"], each.intent["pool"], since)
+            await asyncio.gather(*(self._resolve(collector, each) for each in unknown))
+
+    async def _resolve(self, collector: TraceCollector, each: Open) -> None:
+        id = each.intent["intent"]
+        outcome = decided(each, self._config, await traced(collector, id))
+        self._left.decided(id, outcome)
+        way = "released" if "release" in outcome else "parked" if "park" in outcome else "charged"
+        self._counts[way] += 1
+        self._settler.tell(id, outcome)
+
+    async def _all_told(self) -> None:
+        while self._settler.backlog:
+            await self._settler.drain(_REPORT_SECONDS)
+            if self._settler.backlog:
+                logger.warning("%d outcomes wait for the ledger", self._settler.backlog)
+
+
+async def traced(collector: TraceCollector, id: str) -> Traced:
+    """Ask for everything that the traces tell of an inference."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[bool | None] = loop.create_future()
+    collector.outcome(id, outcome.set_result)
+    ran = await outcome
+    share: asyncio.Future[int | None] = loop.create_future()
+    if ran:
+        collector.when_known(id, share.set_result)
+    else:
+        share.set_result(None)
+    found = Traced(ran, await share)
+    collector.forget(id)
+    return found
+
+
+def decided(each: Open, config: GatewayConfig, found: Traced) -> Outcome:
+    """Return what the ledger is to be told of an inference whose end was not known."""
+    meter = config.meter(each.intent["meter"])
+    if each.outcome is not None:
+        return _timed(each.outcome["event"], meter, found.device_time)
+    if found.ran is False:
+        return {"release": f"the server never ran it: {DIED}"}
+    known = quantities_from_wire(each.intent.get("known", {}))
+    if meter is not None and found.device_time:
+        usage = meters.without_answer(meter, known, found.device_time)
+        if usage is not None:
+            return {"event": _event(each, config, usage)}
+    told = "the server ran it" if found.ran else "nobody knows whether the server ran it"
+    counted = {"requests": 0} if meter is None else dict.fromkeys(meter.usage, 0)
+    return {"event": _event(each, config, {**counted, **known}), "park": f"{told}: {DIED}"}
+
+
+def _timed(event: dict[str, Any], meter: Meter | None, device_time: int | None) -> Outcome:
+    """Complete a record by its device time, or park it without."""
+    if meter is None:
+        return {"event": event, "park": "its meter is no longer configured"}
+    if device_time is None:
+        return {"event": event, "park": "the server's traces do not tell its device time"}
+    before = quantities_from_wire(event["data"]["usage"])
+    usage = meters.with_device_time(meter, before, device_time)
+    return {"event": {**event, "data": {**event["data"], "usage": quantities_to_wire(usage)}}}
+
+
+def _event(each: Open, config: GatewayConfig, usage: Quantities) -> dict[str, Any]:
+    intent = each.intent
+    data = {
+        "customer": intent["customer"],
+        "model": intent["model"],
+        "usage": quantities_to_wire({unit: usage[unit] for unit in sorted(usage)}),
+        "occurred_at": format_instant(intent["at"]),
+        "request_hash": intent["request_hash"],
+    }
+    return usage_event(f"{SOURCE_PREFIX}{config.name}", intent["intent"], data)

@@ -1,0 +1,129 @@
+"""The gateway as a process: its fronts and its core, from the first check to an orderly stop."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import uvloop
+from tollbook.errors import TollbookError
+
+from adapters.triton.grpc_client import TritonGrpc
+from adapters.triton.http_client import HttpClient
+from application.tollbook import Tollbook
+from entrypoints.bootstrap import Database
+from entrypoints.gateway.assembling import gateway_on
+from entrypoints.gateway.checking import check_models
+from entrypoints.gateway.config import GatewayConfig
+from entrypoints.gateway.core import Gateway
+from entrypoints.gateway.grpc_front import GrpcFront
+from entrypoints.gateway.http_front import HttpFront
+from entrypoints.gateway.monitoring import Monitor
+from entrypoints.gateway.recovery import recovering
+from entrypoints.gateway.trace_collector import TraceCollector
+from entrypoints.http.server import allow_many_files
+
+STOP_SECONDS = 30.0
+"""How long inferences under way have to end when the gateway is told to stop."""
+
+
+class Ports(NamedTuple):
+    """Where a gateway listens; a port of 0 takes a free one."""
+
+    host: str
+    grpc: int
+    http: int
+    monitor: int
+
+
+def check(config: GatewayConfig) -> int:
+    """Compare the meters with the servers' models; return how many models fit."""
+
+    async def checking() -> None:
+        async with AsyncExitStack() as stack:
+            await check_models(config, await _grpc_clients(config, stack))
+
+    asyncio.run(checking())
+    return len(config.model)
+
+
+def serve(
+    database: Database,
+    tollbook: Tollbook,
+    config: GatewayConfig,
+    home: Path,
+    ports: Ports,
+    ready: Callable[[dict[str, Any]], None],
+) -> None:
+    """Serve until told to stop by SIGTERM or SIGINT; `ready` is told where it listens."""
+    allow_many_files()
+
+    async def serving() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with fronts_on(database, tollbook, config, home, ports) as found:
+            ready(found)
+            await stop.wait()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serving())
+
+
+@asynccontextmanager
+async def fronts_on(
+    database: Database, tollbook: Tollbook, config: GatewayConfig, home: Path, ports: Ports
+) -> AsyncIterator[dict[str, Any]]:
+    """Serve on the running loop; yields the addresses, and stops in order after the block."""
+    async with AsyncExitStack() as stack:
+        grpc_clients = await _grpc_clients(config, stack)
+        http_clients = {
+            pool.name: await stack.enter_async_context(HttpClient(pool.http, config.message_bytes))
+            for pool in config.pool
+        }
+        await check_models(config, grpc_clients)
+        traces = await stack.enter_async_context(TraceCollector(config))
+        gateway = await stack.enter_async_context(
+            gateway_on(database, tollbook, config, home, traces)
+        )
+        await stack.enter_async_context(recovering(home, gateway))
+        grpc, http = (
+            GrpcFront(gateway, grpc_clients, config),
+            HttpFront(gateway, http_clients, config),
+        )
+        monitor = Monitor(gateway, _missing(gateway, grpc_clients))
+        stack.push_async_callback(monitor.stop)
+        found = {"monitor": f"http://{ports.host}:{await monitor.start(ports.host, ports.monitor)}"}
+        stack.push_async_callback(_stop_both, grpc, http)
+        found["grpc"] = f"{ports.host}:{await grpc.start(ports.host, ports.grpc)}"
+        found["http"] = f"http://{ports.host}:{await http.start(ports.host, ports.http)}"
+        yield found
+
+
+async def _stop_both(grpc: GrpcFront, http: HttpFront) -> None:
+    await asyncio.gather(grpc.stop(STOP_SECONDS), http.stop(STOP_SECONDS))
+
+
+async def _grpc_clients(config: GatewayConfig, stack: AsyncExitStack) -> dict[str, TritonGrpc]:
+    clients = {pool.name: TritonGrpc(pool.grpc, config.message_bytes) for pool in config.pool}
+    for client in clients.values():
+        stack.push_async_callback(client.close)
+    return clients
+
+
+def _missing(gateway: Gateway, clients: dict[str, TritonGrpc]) -> Callable[[], Any]:
+    """Return what says why inferences cannot be served, or None."""
+
+    async def missing() -> str | None:
+        try:
+            await gateway.admission.ledger_answers()
+        except TollbookError as error:
+            return f"the ledger: {error}"
+        for name, client in clients.items():
+            if not await client.is_ready():
+                return f"the server of the pool {name}"
+        return None
+
+    return missing
