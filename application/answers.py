@@ -12,6 +12,7 @@ from application.license_answers import (
     FILLED_IN,
     MADE_AT_THE_EDGE,
     decision_result,
+    denial_facts,
     license_result_of,
 )
 from domain.cap import caps_to_wire
@@ -74,7 +75,7 @@ class Answer(NamedTuple):
             return self.error
         event = self.recorded.event
         if isinstance(event, CommandRefused):
-            facts = dict(event.facts)
+            facts = denial_facts(event.code, event.facts)
             if "first_outcome" in facts:
                 facts["first_outcome"] = outcome_of(facts["first_outcome"], self.currency)
             return Refused(event.detail, code=event.code, **facts)

@@ -52,7 +52,6 @@ SNAPSHOT_EVERY = 2_000
 PATIENCE_SECONDS = 30.0
 """How long to try to reach the database again before giving up on a batch."""
 
-
 PORT_ERRORS = (HeadMovedError, ClockRefusedError, TakenError, FencedError, StoreFailedError)
 
 
@@ -69,13 +68,15 @@ class Committer:
     """Turns batches of jobs into committed events; used by one thread at a time."""
 
     def __init__(
-        self, store: EventStore, clock: Clock, monotonic: Callable[[], float] = time.monotonic
+        self,
+        store: EventStore,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+        ahead: EventStore | None = None,
     ) -> None:
-        """Stand at the store's head."""
-        self._store = store
-        self._clock = clock
-        self._monotonic = monotonic
-        self.world = World(store)
+        """Stand at the store's head; what a batch needs is loaded through `ahead`, if given."""
+        self._store, self._clock, self._monotonic = store, clock, monotonic
+        self.world = World(store, ahead)
         self._recent: OrderedDict[Key, int] = OrderedDict()
         self._calm = CALM_BATCHES
         self._sent: Flight | None = None

@@ -140,7 +140,7 @@ class Plan:
                     self._recent.update(stored)
                     return self._repeat(command, None, self._taken(key))
             self._errors += 1
-            return Answer(command.id, None, error=error)
+            return Answer(command.id, None, error=error.kept())
 
     def _taken(self, key: Key) -> Recorded:
         """Return the event that answered a key, from this batch or from the store."""

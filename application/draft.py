@@ -96,6 +96,9 @@ class Draft:
         """
         world = self._world
         undo = Undo(world, {name: _sequence(world, name) for name in self.balances})
+        # First, so that what this batch changes stays in memory until it is committed: nothing
+        # else knows of it before.
+        world.trim()
         world.balances.update(self.balances)
         world.reservations.update(self.reservations)
         world.books.update(self.books)
@@ -107,7 +110,6 @@ class Draft:
             world.exports = self.exports
         world.position, world.recorded_at = self.position, self.recorded_at
         world.ledger_version = self.ledger_version
-        world.trim()
         return undo
 
 

@@ -47,12 +47,17 @@ class Executor:
         store: EventStore,
         clock: Clock,
         *,
+        ahead: EventStore | None = None,
         queue_max: int = QUEUE_MAX,
         batch_max: int = BATCH_MAX,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start the executor's thread on a store that nobody else in this process writes with."""
-        self._committer = Committer(store, clock, monotonic)
+        """Start the executor's thread on a store that nobody else in this process writes with.
+
+        What a batch needs is loaded through `ahead` if it is given, a store of the same ledger that
+        need not wait for the batch before to be committed.
+        """
+        self._committer = Committer(store, clock, monotonic, ahead)
         self._queue: deque[Job] = deque()
         self._queued = 0
         self._queue_max = queue_max

@@ -9,13 +9,26 @@ from typing import NamedTuple, Protocol
 from tollbook.errors import Unavailable
 
 from application.replaying import Share
-from domain.event import Recorded
+from domain.event import Event
 
 
 class TooNew(Unavailable):
     """Only a newer program can go on from here; trying again does not help this one."""
 
     default_retryable = False
+
+
+class Followed(NamedTuple):
+    """As much of a recorded event as one who follows the log has a use for."""
+
+    position: int
+    name: str
+    customer: str | None
+    customer_sequence: int | None
+    command: str
+    occurred_at: int
+    recorded_at: int
+    event: Event
 
 
 class Unreadable(NamedTuple):
@@ -29,7 +42,7 @@ class Unreadable(NamedTuple):
     error: Exception
 
 
-Entry = tuple[Recorded | Unreadable, bytes]
+Entry = tuple[Followed | Unreadable, bytes]
 """An event, or what is known of one that cannot be read, and its stored leaf hash."""
 
 
@@ -64,7 +77,7 @@ class LedgerLog(Protocol):
 
     def customers_after(
         self, wanted: Sequence[tuple[str, int]], position: int
-    ) -> Iterator[Recorded]:
+    ) -> Iterator[Followed]:
         """Yield the events of these customers, each after a sequence number, up to a position.
 
         One customer's events come in order; those that cannot be read are left out.

@@ -52,7 +52,7 @@ def _problem_of(**texts: str | None) -> Invalid | None:
             if text is not None:
                 check_key_text(field, text)
     except Invalid as problem:
-        return problem
+        return problem.kept()
     return None
 
 

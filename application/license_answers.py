@@ -23,12 +23,15 @@ from domain.license_events import (
     SeatReturned,
 )
 from domain.policy import policy_to_wire
+from domain.values import INSTANT_MAX
 
 MADE_AT_THE_EDGE = frozenset({"key_hash", "key_hint"})
 """Fields of commands that are new each time: a repeated command has others."""
 
-FILLED_IN = frozenset({"maintenance_until"})
-"""Fields of events that the ledger computes where the command leaves them out."""
+FILLED_IN = frozenset({"maintenance_until", "template"})
+"""Fields of events that the ledger fills in where the command leaves them out."""
+
+_NEVER = format_instant(INSTANT_MAX)
 
 _STATUS_AFTER: dict[type[Event], str] = {
     LicenseSuspended: "suspended",
@@ -53,10 +56,22 @@ def decision_result(decision: dict[str, Any]) -> dict[str, Any]:
         "policy_version": decision["policy"],
         "grace": decision.get("grace", False),
         "remaining": [
-            {"limit": limit, "remaining": units, "resets_at": resets_at}
+            {"limit": limit, "remaining": units, "resets_at": _reset(resets_at)}
             for limit, units, resets_at in decision.get("remaining", ())
         ],
     }
+
+
+def denial_facts(code: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the stored facts of a refusal as answers show them."""
+    if code != "license_limit_reached":
+        return dict(facts)
+    return {**facts, "resets_at": _reset(facts["resets_at"])}
+
+
+def _reset(stored: str) -> str | None:
+    """Return when a limit resets; the end of time, which events keep for never, is None."""
+    return None if stored == _NEVER else stored
 
 
 def _whose(event: Any) -> dict[str, Any]:

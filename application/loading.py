@@ -1,13 +1,14 @@
 """Loading: aggregates folded from their streams, as of a position."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from application.ports import EventStore
+from application.ports import EventStore, Fact
 from domain import license, parking, pricebook, registry, reservation, screening
 from domain.balance import Balance
 from domain.folding import evolve
 from domain.license import License
-from domain.license_events import PolicyPublished
+from domain.license_events import LimitsIssued, PolicyPublished
+from domain.license_folding import after_issues
 from domain.license_life import Template
 from domain.parking import ParkedUsage
 from domain.pricebook import PriceBook
@@ -40,9 +41,24 @@ def load_balances(store: EventStore, customers: Sequence[str], position: int) ->
     wanted = [(name, balance.sequence) for name, balance in balances.items()]
     for start in range(0, len(wanted), CUSTOMERS_AT_ONCE):
         some = wanted[start : start + CUSTOMERS_AT_ONCE]
-        for customer, event, recorded_at in store.customers_facts(some, position):
-            balances[customer] = evolve(balances[customer], event, recorded_at)
+        _fold(balances, store.customers_facts(some, position))
     return balances
+
+
+def _fold(balances: dict[str, Balance], facts: Iterable[Fact]) -> None:
+    """Fold events into the balances of their customers; issues that follow one another at once."""
+    issued: dict[str, tuple[list[LimitsIssued], int]] = {}
+    for customer, event, at in facts:
+        if type(event) is LimitsIssued:
+            waiting = issued[customer][0] if customer in issued else []
+            waiting.append(event)
+            issued[customer] = waiting, at
+            continue
+        if customer in issued:
+            balances[customer] = after_issues(balances[customer], *issued.pop(customer))
+        balances[customer] = evolve(balances[customer], event, at)
+    for customer, issues in issued.items():
+        balances[customer] = after_issues(balances[customer], *issues)
 
 
 def load_reservation(store: EventStore, name: str, position: int) -> Reservation | None:

@@ -28,7 +28,7 @@ def make_plan(
     which the batch itself creates has no key before that is decided.
     """
     jobs = list(jobs)
-    prefetch(world, store, (item for job in jobs for item in job.items))
+    prefetch(world, world.ahead, (item for job in jobs for item in job.items))
     while True:
         plan = Plan(world, store, recent, clock())
         plan.careful = careful

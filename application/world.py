@@ -50,9 +50,10 @@ LICENSES_MAX = 50_000
 class World:
     """Aggregates as of `position`, loaded when they are first needed."""
 
-    def __init__(self, store: EventStore) -> None:
-        """Start empty at the store's head."""
+    def __init__(self, store: EventStore, ahead: EventStore | None = None) -> None:
+        """Start empty at the store's head; `ahead` is the store to load much at once from."""
         self._store = store
+        self.ahead = store if ahead is None else ahead
         self.moments = Moments(store)
         self.position = 0
         self.recorded_at = 0

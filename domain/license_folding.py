@@ -1,10 +1,10 @@
 """How each event changes what is used of a customer's licences."""
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from domain.balance import Balance
+from domain.balance import Balance, earliest_expiry
 from domain.event import Event
 from domain.events import (
     CustomerChanged,
@@ -22,6 +22,7 @@ from domain.license_events import (
     LicenseRevoked,
     LicenseUpgraded,
     LicenseValidated,
+    LimitsIssued,
     SeatLeased,
     SeatReturned,
 )
@@ -112,9 +113,13 @@ def _validated(balance: Balance, event: LicenseValidated, at: int, _holds: Holds
 
 
 def _issued(balance: Balance, event: LicenseIssued, _at: int, _holds: Holds) -> Uses | None:
-    if not event.policy.limits:
+    return _limits_issued(balance, LimitsIssued(event.license, event.policy.limits), _at, _holds)
+
+
+def _limits_issued(balance: Balance, event: LimitsIssued, _at: int, _holds: Holds) -> Uses | None:
+    if not event.limits:
         return None
-    return balance.uses.put(event.license, set_up(event.policy.limits, None))
+    return balance.uses.put(event.license, set_up(event.limits, None))
 
 
 def _upgraded(balance: Balance, event: LicenseUpgraded, at: int, _holds: Holds) -> Uses:
@@ -168,6 +173,19 @@ def _rezoned(balance: Balance, event: CustomerChanged, at: int, _holds: Holds) -
     return uses
 
 
+def after_issues(balance: Balance, issues: Sequence[LimitsIssued], at: int) -> Balance:
+    """Apply issues that follow one another, as `folding.evolve` does one by one.
+
+    `at` is the recorded time of the last one.
+    """
+    uses = balance.uses
+    for issue in issues:
+        if issue.limits:
+            uses = uses.put(issue.license, set_up(issue.limits, None))
+    after = balance._replace(uses=uses, sequence=balance.sequence + len(issues))
+    return after._replace(next_expiry=earliest_expiry(after)) if at >= after.next_expiry else after
+
+
 _FOLDS: dict[type[Event], Fold] = {
     ReservationHeld: _held,
     ReservationExtended: _extended,
@@ -177,6 +195,7 @@ _FOLDS: dict[type[Event], Fold] = {
     UsageCharged: _charged,
     LicenseValidated: _validated,
     LicenseIssued: _issued,
+    LimitsIssued: _limits_issued,
     LicenseUpgraded: _upgraded,
     LicenseRevoked: _revoked,
     SeatLeased: _leased,
@@ -187,3 +206,11 @@ _FOLDS: dict[type[Event], Fold] = {
 
 OF_USE = frozenset(_FOLDS)
 """The events that can change what is used of a licence."""
+
+OF_KNOWN_USE = frozenset[type[Event]](
+    {
+        *(ReservationHeld, ReservationExtended, ReservationSettled),
+        *(ReservationReleased, HoldsExpired, UsageCharged),
+    }
+)
+"""Of these, the ones that change nothing while no licence has a use."""

@@ -104,7 +104,7 @@ def set_up(limits: Iterable[Limit], before: Use | None, since: int = 0) -> Use:
     A new one counts from `since` on.
     """
     if before is None:
-        return Use(tuple(Count(limit, since) for limit in limits))
+        return _unused(tuple(limits), since)
     counts = {count.limit._replace(limit=0): count for count in before.counts}
     return Use(
         tuple(
@@ -113,6 +113,12 @@ def set_up(limits: Iterable[Limit], before: Use | None, since: int = 0) -> Use:
         ),
         before.leases,
     )
+
+
+@lru_cache(maxsize=256)
+def _unused(limits: tuple[Limit, ...], since: int) -> Use:
+    # Many licences have the same limits, and none is used when it is issued.
+    return Use(tuple(Count(limit, since) for limit in limits))
 
 
 def admit(

@@ -22,7 +22,7 @@ from application.license_desk import LicenseDesk
 from application.ports import Clock
 from application.tollbook import Tollbook
 from entrypoints.settings import Settings
-from entrypoints.tuning import tune
+from entrypoints.tuning import YOUNG_OF_SERVERS, tune
 from projections.building import ensure_tables
 
 
@@ -101,7 +101,7 @@ def tollbook_on(
     database: Database, clock: Literal["database", "trace"] = "database"
 ) -> Iterator[Tollbook]:
     """Put a Tollbook together on a database; with the trace clock, items bring their own time."""
-    tune()
+    tune(YOUNG_OF_SERVERS)
     with (
         _following(database, clock),
         closing(PostgresEventStore(database.app_url)) as writing,

@@ -2,8 +2,18 @@
 
 import gc
 
+YOUNG = 100_000
+"""After so many new objects the collector looks at them: by then most of a batch are gone."""
 
-def tune() -> None:
+YOUNG_OF_SERVERS = 10_000
+"""Where somebody waits for each answer. What a cold process loads stays, so each look finds nothing
+to collect and holds up every answer: 3 ms for so many objects, ten times that for the above."""
+
+_OLD = 2_000_000
+"""After so many, what stayed is looked at again."""
+
+
+def tune(young: int = YOUNG) -> None:
     """Make the garbage collector rare: our state is plain data and almost never cyclic.
 
     The default thresholds walk every cached balance and reservation many times a second, which
@@ -11,4 +21,4 @@ def tune() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
+    gc.set_threshold(young, _OLD // young, 50)

@@ -6,25 +6,30 @@ from typing import Any
 import psycopg
 from tollbook.errors import TollbookError, Unavailable
 
-from adapters.event_store.mapper import ROW_COLUMNS, recorded_from
+from adapters.event_store.mapper import decode
 from adapters.postgres import Connection
-from application.following import Entry, Stretch, TooNew, Unreadable
+from application.following import Entry, Followed, Stretch, TooNew, Unreadable
 from application.replaying import Share
-from domain.event import Recorded
+
+_COLUMNS = (
+    "position, name, customer, customer_sequence, command, occurred_at, recorded_at, "
+    "version, data, leaf"
+)
+"""Those of `Followed`, then the version and the payload, and the leaf hash."""
 
 _AFTER = (
-    f"SELECT {ROW_COLUMNS}, leaf FROM public.events "  # noqa: S608 - our own names
+    f"SELECT {_COLUMNS} FROM public.events "  # noqa: S608 - our own names
     "WHERE position > %s ORDER BY position LIMIT %s"
 )
 _SHARE = (
-    f"SELECT {ROW_COLUMNS}, leaf FROM public.events "  # noqa: S608 - our own names
+    f"SELECT {_COLUMNS} FROM public.events "  # noqa: S608 - our own names
     "WHERE position > %s AND position <= %s "
     "AND coalesce(hashtext(customer) & 2147483647, 0) %% %s = %s ORDER BY position"
 )
 # The inner order keeps this one walk along the index for each customer, never a scan of the log.
 _CUSTOMERS_AFTER = (
     f"SELECT found.* FROM unnest(%s::text[], %s::bigint[]) AS wanted (id, known), "  # noqa: S608
-    f"LATERAL (SELECT {ROW_COLUMNS} FROM public.events WHERE customer = wanted.id "
+    f"LATERAL (SELECT {_COLUMNS} FROM public.events WHERE customer = wanted.id "
     "AND customer_sequence > wanted.known AND position <= %s "
     "ORDER BY customer_sequence LIMIT 9223372036854775807) AS found"
 )
@@ -70,28 +75,32 @@ class LogReader:
         rows = self.run(_SHARE, (position, last, share.parts, share.part))
         firsts: dict[str, int] = {}
         for row in rows:
-            if row[5] is not None and row[6] is not None:
-                firsts.setdefault(row[5], row[6])
+            if row[2] is not None and row[3] is not None:
+                firsts.setdefault(row[2], row[3])
         return Stretch(firsts, map(_entry, rows))
 
     def customers_after(
         self, wanted: Sequence[tuple[str, int]], position: int
-    ) -> Iterator[Recorded]:
+    ) -> Iterator[Followed]:
         """Yield the events of these customers, each after a sequence number, up to a position."""
         ids, known = [name for name, _ in wanted], [sequence for _, sequence in wanted]
         for row in self.run(_CUSTOMERS_AFTER, (ids, known, position)):
             try:
-                recorded = recorded_from(row)
+                followed = _followed(row)
             except TollbookError:
                 continue  # it is parked, and said, where the log is followed in order
-            yield recorded
+            yield followed
+
+
+def _followed(row: tuple[Any, ...]) -> Followed:
+    return Followed._make((*row[:7], decode(row[1], row[7], row[8])))
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
     """Read a row; one that cannot be read becomes what is known of it."""
     try:
-        return recorded_from(row), row[14]
+        return _followed(row), row[9]
     except Unavailable as error:
         raise TooNew(error.message, **error.facts) from None
     except TollbookError as error:
-        return Unreadable(row[0], row[1], row[5], row[6], row[12], error), row[14]
+        return Unreadable(row[0], row[1], row[2], row[3], row[6], error), row[9]

@@ -10,10 +10,10 @@ from eventsourcing.persistence import EventStore as LibraryEventStore
 
 from adapters.event_store import appending
 from adapters.event_store.application_recorder import LedgerApplicationRecorder
+from adapters.event_store.brief import decode_briefly
 from adapters.event_store.mapper import (
     ROW_COLUMNS,
     LedgerMapper,
-    decode,
     encode,
     leaf_hash,
     recorded_from,
@@ -231,7 +231,7 @@ class PostgresEventStore:
         """Yield events of many customers, each from after a sequence number, up to a position."""
         wanted = [name for name, _ in after], [number for _, number in after]
         for row in self.run(_OF_CUSTOMERS, (*wanted, position)):
-            yield Fact(row[0], decode(*row[1:4]), row[4])
+            yield Fact(row[0], decode_briefly(*row[1:4]), row[4])
 
     def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
         """Yield the events of many streams up to a position, each stream's in order."""
