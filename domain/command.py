@@ -32,13 +32,19 @@ class Command:
 
 
 def read(adapter: TypeAdapter[Any], body: Mapping[str, Any]) -> Any:
-    """Read JSON data strictly; raises Invalid naming field, value and rule."""
+    """Read JSON data strictly; raises Invalid naming field, value and rule.
+
+    What is raised does not remember pydantic's own error. That one holds frames, and so the body,
+    where the garbage collector does not look: whoever kept both would keep them for ever.
+    """
+    found: list[Invalid] = []
     try:
         return adapter.validate_json(json.dumps(body, allow_nan=False), strict=True)
     except ValidationError as error:
-        raise invalid_from(error) from None
+        found.append(invalid_from(error))
     except (TypeError, ValueError, RecursionError) as error:
-        raise Invalid(f"the body is not JSON: {error}", field="body", rule="JSON") from None
+        found.append(Invalid(f"the body is not JSON: {error}", field="body", rule="JSON"))
+    raise found.pop()
 
 
 def invalid_from(error: ValidationError) -> Invalid:

@@ -1,12 +1,13 @@
 """The facts of licences: their life, decisions without a reservation, and leases of seats."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
 from domain.event import Event, event
 from domain.facts import FactsBody
-from domain.policy import PolicyBody
+from domain.policy import Limit, PolicyBody
 from domain.units import Usage
 from domain.values import Count, Digest, Id, Instant, Name, Text
 
@@ -60,6 +61,14 @@ class LicenseIssued(_OfLicense):
     def other_ids(self) -> tuple[tuple[str, str, str], ...]:
         """Return the key's hash, by which the licence is found."""
         return ((KEY_KIND, "", self.key_hash),)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsIssued(Event):
+    """What a balance keeps of `license_issued`: never stored, folded in place of it."""
+
+    license: str
+    limits: tuple[Limit, ...]
 
 
 @event("license_activated", kind="activate_license")

@@ -206,7 +206,7 @@ def decide_upgrade(
             overrides=command.overrides,
             policy=policy,
             provenance=provenance,
-            template=command.template,
+            template=template.name,
             template_version=template.version,
         ),
     )

@@ -88,21 +88,21 @@ def _within_limits(
 
 def _limit_reached(license: License, room: Room) -> Refusal:
     limit, used, requested, resets_at = room
-    when = _written(resets_at)
+    resets = "never resets" if limit.per == "total" else f"resets at {_written(resets_at)}"
     figures = {"allowed": limit.limit, "used": used, "requested": requested}
     shown = {name: _shown(limit.unit, units) for name, units in figures.items()}
     return Refusal(
         "license_limit_reached",
         f"limit {limit.id} of licence {license.id} allows {shown['allowed']} {limit.unit} per "
         f"{limit.per}: {shown['used']} used leave no room for {shown['requested']}; "
-        f"it resets at {when}",
+        f"it {resets}",
         {
             "license": license.id,
             "policy_version": license.policy_version(),
             "limit": limit.id,
             "unit": limit.unit,
             "per": limit.per,
-            "resets_at": when,
+            "resets_at": _written(resets_at),
             **shown,
         },
     )

@@ -5,16 +5,19 @@ the wire; an instant is an integer of microseconds since 1970 inside and RFC 333
 """
 
 import re
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import (
     Field,
+    GetPydanticSchema,
     PlainSerializer,
     PlainValidator,
     StringConstraints,
     ValidationInfo,
     WithJsonSchema,
 )
+from pydantic_core import core_schema
 from tollbook.amounts import format_pico, parse_pico
 from tollbook.errors import Invalid
 from tollbook.times import format_instant, parse_instant
@@ -113,8 +116,18 @@ def free_text(value: object) -> str:
     return value
 
 
+# An event repeats its amounts, and many are zero: most are read before. What is no amount raises,
+# and is not remembered, so no text of an amount here is longer than its form allows.
+_stored_money_in = lru_cache(maxsize=4096)(_wire_money_in)
+
 Money = Annotated[
-    int, PlainValidator(_wire_money_in), PlainSerializer(format_pico, return_type=str)
+    int,
+    GetPydanticSchema(
+        lambda _source, _handler: core_schema.no_info_after_validator_function(
+            _stored_money_in, core_schema.str_schema(strict=True)
+        )
+    ),
+    PlainSerializer(format_pico, return_type=str),
 ]
 """An exact amount in an event: read from a decimal string only."""
 

@@ -2,7 +2,8 @@
 
 Every decision looks at the clock and at the export list itself, so nothing waits for this; it makes
 what has become true an event. The commands' ids say what they are for, so that it does not matter
-how many processes do it, or how often.
+how many processes do it, or how often. An id that a no has taken, because somebody was faster, is
+followed by the next one at the next sweep.
 """
 
 import hashlib
@@ -10,19 +11,20 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from typing import Any, NamedTuple
 
 from tollbook.errors import TollbookError, Unavailable, Unknown
 
 from adapters.event_store.store import PostgresEventStore
+from application.answers import Answer
 from application.jobs import Item
 from application.loading import load_export_list, load_license
 from application.ports import ConnectionLostError, StoreFailedError
 from application.tollbook import Tollbook
 from domain.license import License
 from domain.license_commands import ExpireLicense, SuspendLicense
-from domain.values import is_id
 from entrypoints.bootstrap import Database
 from projections import licenses
 from projections.paging import Page
@@ -31,6 +33,9 @@ ACTOR = "housekeeping"
 EVERY_SECONDS = 60.0
 BATCH = 500
 SECONDS = 120.0
+
+NAME_MAX = 118
+"""The longest first id of a command: one that follows it has a number more."""
 
 Advance = Callable[[int], None]
 Command = ExpireLicense | SuspendLicense
@@ -62,14 +67,18 @@ def sweep(
 
 
 def _due(store: PostgresEventStore, now: int) -> Iterator[Command]:
-    """Yield the commands that book the ends that have come by now, grace included."""
+    """Yield the commands that book the ends that have come by now, grace included.
+
+    Their ids name the version of the licence: after a booking there is another one, whatever
+    brings the licence back to life.
+    """
 
     def page(after: str | None) -> Page:
         return licenses.ended(store.run, at=now, after=after, limit=BATCH)
 
     for license in _found(store, page):
         if license.status == "active" and license.ends_at() <= now:
-            name = _name("expire", license.ends_at(), license.id)
+            name = _name("expire", license.version, license.id)
             yield ExpireLicense(id=name, license=license.id)
 
 
@@ -78,7 +87,7 @@ def _concerned(
 ) -> Iterator[Command]:
     """Yield the commands that suspend licences in countries of a list.
 
-    A licence that somebody reinstates stays so until there is another list.
+    Their ids name the list: a licence that somebody reinstates stays so until there is another.
     """
 
     def page(after: str | None) -> Page:
@@ -109,22 +118,45 @@ def _name(word: str, number: int, license: str) -> str:
     """Return the id of a command that is the same whoever sends it."""
     name = f"{word}-{number}-{license}"
     digest = hashlib.sha256(license.encode()).hexdigest()[:32]
-    return name if is_id(name) else f"{word}-{number}-{digest}"
+    return name if len(name) <= NAME_MAX else f"{word}-{number}-{digest}"
 
 
 def _send(tollbook: Tollbook, commands: Iterator[Command], advance: Advance) -> list[str]:
     """Let the ledger decide the commands; return the licences whose command was done now."""
-    done = []
+    done: list[str] = []
     while batch := list(islice(commands, BATCH)):
-        items = [Item(command, ACTOR) for command in batch]
-        answers = tollbook.executor.execute(items, timeout=SECONDS)
-        for command, answer in zip(batch, answers, strict=True):
-            if isinstance(answer.error, Unavailable | Unknown):
-                raise answer.error
-            if answer.done and not answer.repeated:
-                done.append(command.license)
+        wanted, tries = batch, 0
+        while wanted:
+            named = wanted if not tries else [_named_again(each, tries) for each in wanted]
+            answers = tollbook.executor.execute(
+                [Item(each, ACTOR) for each in named], timeout=SECONDS
+            )
+            found = list(zip(wanted, answers, strict=True))
+            done += [each.license for each, answer in found if _is_done(answer)]
+            wanted, tries = [each for each, answer in found if _is_taken(answer)], tries + 1
         advance(len(batch))
     return done
+
+
+def _named_again(command: Command, tries: int) -> Command:
+    """Return a command under the id that follows so many others: again one for all processes."""
+    return replace(command, id=f"{command.id}.{tries}")
+
+
+def _is_done(answer: Answer) -> bool:
+    """Say whether a command was done now; raises what kept it from being decided."""
+    if isinstance(answer.error, Unavailable | Unknown):
+        raise answer.error
+    return answer.done and not answer.repeated
+
+
+def _is_taken(answer: Answer) -> bool:
+    """Say whether an id has been used for nothing: refused before, or of another command.
+
+    A no of this very moment is no reason to ask again at once.
+    """
+    is_reused = answer.error is not None and answer.error.code == "id_reused"
+    return is_reused or (answer.repeated and not answer.done)
 
 
 class Housekeeping:

@@ -110,7 +110,8 @@ def upgrade(args: argparse.Namespace) -> int:
 
     fields = {**given(args, "template", "deployment"), **overrides_from(args.overrides)}
     result = _done(args, "upgrade_license", "upg", fields)
-    line = f"Licence {args.license} has version {result['template_version']} of its template"
+    version = f"version {result['template_version']} of {result['template']}"
+    line = f"Licence {args.license} has {version}"
     emit(args, result, told(line, result))
     return EXIT_DONE
 

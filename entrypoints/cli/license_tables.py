@@ -15,7 +15,7 @@ def validation_text(result: Document) -> str:
     grace = ", in its grace" if result["grace"] else ""
     line = f"Admitted under {result['policy_version']}{grace}{tried}"
     rows = [
-        (each["limit"], number(each["remaining"]), instant(each["resets_at"]))
+        (each["limit"], number(each["remaining"]), instant(each["resets_at"]) or "never")
         for each in result["remaining"]
     ]
     return f"{line}\n{_table(('limit', 'left', 'resets'), rows, 'left')}".rstrip()
@@ -66,7 +66,7 @@ def license_text(document: Document) -> str:
             f"{number(each['allowed'])} {each['unit']} per {each['per']}",
             number(each["used"]),
             number(each["remaining"]),
-            instant(each["resets_at"]),
+            instant(each["resets_at"]) or "never",
         )
         for each in document["limits"]
     ]

@@ -150,7 +150,7 @@ def sealed_all(reader: Reader, commands: Sequence[dict[str, Any]]) -> list[Any]:
         try:
             found.append(sealed(reader, kind, body) if kind in SEALED_KINDS else body)
         except Invalid as error:
-            found.append(error)
+            found.append(error.kept())
     return found
 
 

@@ -34,7 +34,7 @@ def _prepared(call: Call, body: Any, store: EventStore | None) -> AtDesk:
     try:
         return call.service.desk.prepare(kind, fields, store)
     except TollbookError as error:
-        return error
+        return error.kept()
 
 
 async def complete_all(call: Call, decided: Sequence[tuple[AtDesk, Answer | None]]) -> list[Result]:

@@ -20,7 +20,7 @@ from projections import decisions, devices, licenses
 
 _DONE = {"id": ID, "position": WHOLE, "license": ID, "customer": ID}
 _UNITS: Schema = {"type": ["integer", "string"]}
-_LEFT = some(thing({"limit": ID, "remaining": _UNITS, "resets_at": TIME}))
+_LEFT = some(thing({"limit": ID, "remaining": _UNITS, "resets_at": maybe(TIME)}))
 _STATUS: Schema = {"enum": list(licenses.STATUSES)}
 
 TERMS = {"features": TEXTS, "priority": WHOLE, "pool": ID, "watermark": TEXT}
@@ -55,7 +55,7 @@ LICENSES: dict[str, Schema] = {
     "LicenseKeyRotated": thing({**_DONE, **_KEY_MADE, "overlap_seconds": WHOLE}, license_key=TEXT),
     "LicenseStatus": thing({**_DONE, "license_status": _STATUS}),
     "LicenseRenewed": thing({**_DONE, "expires_at": TIME, "maintenance_until": TIME}),
-    "LicenseUpgraded": thing({**_DONE, "template": maybe(ID), "template_version": WHOLE}),
+    "LicenseUpgraded": thing({**_DONE, "template": ID, "template_version": WHOLE}),
     "DeviceDone": thing({**_DONE, "device": ID}),
     "Validation": thing(
         {"admitted": FLAG},

@@ -8,12 +8,13 @@ from tollbook.errors import Invalid, NotFound
 from tollbook.times import format_instant
 
 from adapters.event_store.event_page import event_page
-from application.license_desk import LicenseDesk, Prepared
+from application.license_desk import Prepared
 from domain.events import PricesPublished
 from domain.values import is_id
 from entrypoints.http.bodies import read_object
 from entrypoints.http.customers import wait
 from entrypoints.http.readers import Reader
+from entrypoints.http.roles import USING
 from entrypoints.http.routing import Call, Handler, no_customer, reply
 from projections import charges, checkpoint, commands, journal, parked, prices, usage
 from projections.paging import Page
@@ -81,13 +82,13 @@ async def listed_commands(call: Call) -> Response:
     """Return the outcome of one command by its id, or a page of the commands decided so far."""
     query = dict(call.query)
     if "id" in query:
-        return reply(await call.service.readers.read(_outcome, query, call.service.desk))
+        return reply(await call.service.readers.read(_outcome, query, call))
     if "source" in query:
         raise Invalid.because("id", None, "given together with source")
     return reply(await call.service.readers.read(_commands, query))
 
 
-def _outcome(reader: Reader, query: Query, desk: LicenseDesk) -> dict[str, Any]:
+def _outcome(reader: Reader, query: Query, call: Call) -> dict[str, Any]:
     given = [name for name in ("customer", "source") if name in query]
     for name in query.keys() - {"id", "kind", "customer", "source"}:
         raise Invalid.because(name, query[name], "absent where one command is asked for")
@@ -99,7 +100,9 @@ def _outcome(reader: Reader, query: Query, desk: LicenseDesk) -> dict[str, Any]:
     answer = reader.ledger.outcome(query["kind"], scope, query["id"])
     problem = answer.problem()
     if problem is None:
-        added = desk.complete(Prepared(query["kind"], {}), answer, reader.store)
+        added = call.service.desk.complete(Prepared(query["kind"], {}), answer, reader.store)
+        if call.who.role not in USING:
+            added.pop("token", None)  # it opens what only they may use
         return {"status": "done", **answer.result(), **added}
     assert answer.recorded is not None
     told = {**problem.problem(), "position": answer.recorded.position}

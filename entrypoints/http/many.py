@@ -122,7 +122,7 @@ def _parsed(call: Call, body: Any, prepared: AtDesk) -> Command | TollbookError:
             fields["id"] = new_id(PREFIXES[kind])
         return parsed(kind, fields)
     except TollbookError as error:
-        return error
+        return error.kept()
 
 
 def _grant(fields: dict[str, Any]) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def _record(event: Any) -> Command | TollbookError:
     try:
         return usage_command(event)
     except TollbookError as error:
-        return error
+        return error.kept()
 
 
 def _text_of(event: Any, name: str) -> str | None:

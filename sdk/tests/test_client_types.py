@@ -15,6 +15,9 @@ from tollbook.client import (
     Event,
     Hold,
     LeaseGranted,
+    ModelInShort,
+    ModelVersion,
+    ModelVersionDone,
     Settlement,
     Trial,
     UsageResult,
@@ -35,6 +38,8 @@ def blocking_types(client: Client) -> None:
     assert_type(client.validate("small", license="lic-1"), Validation)
     assert_type(client.try_validation("small", license="lic-1"), Trial)
     assert_type(client.lease("lic-1", "small", "0a" * 32), LeaseGranted)
+    assert_type(client.model("m").versions, tuple[ModelVersion, ...])
+    assert_type(client.models(), Iterator[ModelInShort])
     assert_type(client.inference("ada", "small", USAGE), BlockingInference)
     client.reserve("ada", "small", {"input_tokens": 0.5})  # type: ignore[dict-item]
     client.reserve("ada", model="small")  # type: ignore[call-arg]
@@ -45,6 +50,7 @@ async def asynchronous_types(client: AsyncClient) -> None:
     assert_type(await client.reserve("ada", "small", USAGE), Hold)
     assert_type(await client.settle("r-1", USAGE), Settlement)
     assert_type(await client.usage([]), list[UsageResult])
+    assert_type(await client.release_version("m", "1.0.0"), ModelVersionDone)
     assert_type(client.events(after=3), AsyncIterator[Event])
     assert_type(client.inference("ada", "small", USAGE), AsyncInference)
 

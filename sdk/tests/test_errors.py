@@ -1,6 +1,8 @@
 """The tree of errors: codes, problem documents, exit codes."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import tollbook
@@ -66,6 +68,33 @@ def test_an_error_can_be_sent_to_another_process() -> None:
     copied = copy.copy(error)  # copying goes through the same door as pickling
     assert copied is not error
     assert (type(copied), copied.problem()) == (errors.Conflict, error.problem())
+
+
+def test_an_error_that_is_kept_as_a_value_holds_no_frames() -> None:
+    """The circle of an error, its frame and whatever is at hand there is broken at once."""
+
+    class Hand:
+        """Something at hand, of which can be told whether it is still there."""
+
+    def fail(hand: Hand) -> weakref.ref[Hand]:
+        problem = errors.Invalid("not yet")
+        try:
+            try:
+                int("no number")
+            except ValueError as error:
+                raise errors.Invalid.because("field", 1, "a rule") from error
+        except errors.Invalid as error:
+            problem = error.kept()
+        assert (problem.__traceback__, problem.__context__, problem.__cause__) == (None,) * 3
+        assert problem.problem()["field"] == "field"
+        return weakref.ref(hand)
+
+    gc.disable()
+    try:
+        hand = fail(Hand())
+        assert hand() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -215,9 +215,11 @@ def test_an_upgrade_keeps_the_life_and_counts_the_policies() -> None:
         before.devices,
         before.expires_at,
     )
+    (only,) = admitted(acme.life(UpgradeLicense, overrides={}))
+    assert getattr(only, "template", None) == "open"
     admitted(acme.life(UpgradeLicense, template="other", deployment="saas"))
     last = acme.licenses[LICENSE]
-    assert (last.policy_version(), last.deployment) == ("other:3:3", "saas")
+    assert (last.policy_version(), last.deployment) == ("other:3:4", "saas")
 
 
 # --- machines -----------------------------------------------------------------------------------

@@ -64,6 +64,14 @@ def test_money_in_another_form_is_refused(text: str) -> None:
             adapter.validate_python(text, strict=True)
 
 
+@pytest.mark.parametrize("text", ["1", "1.0", "true", "null", "[]", "{}", '["1"]', '"1e3"', '""'])
+def test_what_is_no_money_is_refused_by_an_event_as_often_as_it_comes(text: str) -> None:
+    for _ in range(3):
+        assert MONEY.validate_json('"1"', strict=True) == 10**12
+        with pytest.raises(ValidationError):
+            MONEY.validate_json(text, strict=True)
+
+
 @pytest.mark.parametrize("value", NOT_TEXT)
 def test_money_in_an_event_is_text_only(value: Any) -> None:
     with pytest.raises(ValidationError):

@@ -59,13 +59,21 @@ def test_a_denial_is_exit_code_3_and_a_dry_run_counts_nothing(shell: Shell, tmp_
     ask = ("license", "validate", "limited", "--model", MODEL)
     for _ in range(2):
         assert shell.json(*ask, "--dry-run")["dry_run"] is True
-    assert "nothing was counted" in shell.text(*ask, "--dry-run")
+    dry = shell.text(*ask, "--dry-run")
+    assert "nothing was counted" in dry
+    assert "never" in dry
     shell.text(*ask, "--usage", "requests=1")
     assert shell.json(*ask, code=3)["code"] == "license_limit_reached"
     assert shell.json(*ask, "--dry-run", code=3)["code"] == "license_limit_reached"
     assert shell.json(*ask, "--usage", "requests", code=2)["field"] == "usage"
     (shown,) = shell.json("license", "show", "limited")["limits"]
-    assert (shown["used"], shown["remaining"]) == (1, 0)
+    assert (shown["used"], shown["remaining"], shown["resets_at"]) == (1, 0, None)
+    (line,) = (
+        each
+        for each in shell.text("license", "show", "limited").splitlines()
+        if "per total" in each
+    )
+    assert line.split()[-1] == "never"
     decisions = shell.json("license", "decisions", "limited")["decisions"]
     assert [each["status"] for each in decisions] == ["denied", "admitted"]
     assert "license_limit_reached" in shell.text("license", "decisions", "limited")
@@ -75,7 +83,8 @@ def test_a_licence_lives_through_every_step(shell: Shell) -> None:
     issue(shell, "living", "--expires-at", "2080-01-01T00:00:00Z", "--reference", "order 4711")
     renewed = shell.json("license", "renew", "living", "--expires-at", "2090-01-01T00:00:00Z")
     assert renewed["expires_at"] == "2090-01-01T00:00:00.000000Z"
-    shell.text("license", "upgrade", "living", "--template", "enterprise")
+    upgrade = ("license", "upgrade", "living")
+    assert "living has version 0 of enterprise" in shell.text(*upgrade, "--template", "enterprise")
     assert "Suspended" in shell.text("license", "suspend", "living", "--reason", "overdue")
     validate = ("license", "validate", "living", "--model", MODEL)
     assert shell.json(*validate, code=3)["code"] == "license_suspended"
@@ -85,6 +94,7 @@ def test_a_licence_lives_through_every_step(shell: Shell) -> None:
     shown = shell.text("license", "show", "living")
     for expected in ("enterprise:0:1", "order 4711", "2090-01-01", "dedicated"):
         assert expected in shown
+    assert "living has version 0 of enterprise" in shell.text(*upgrade)
     revoke = ("license", "revoke", "living", "--reason", "fraud", "--id", "rev-1")
     assert shell.json(*revoke)["repeated"] is False
     assert shell.json(*revoke)["repeated"] is True

@@ -183,7 +183,7 @@ def code_of(ledger: Tollbook, kind: str, body: Any) -> str:
             assert described(ledger.run(kind, body)) == described(answer), "not the same again"
             return answer.code
     except TollbookError as error:
-        problem = error
+        problem = error.kept()
     except Exception as error:
         return f"crash: {error!r:.200}"
     assert ledger.store.head() == before, "nothing is recorded, yet the head has moved"

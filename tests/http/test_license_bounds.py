@@ -1,8 +1,10 @@
 """What a licence does not give: a lease past its hardware, or an old answer as a new one."""
 
 import httpx
+from tollbook.times import parse_instant
 
 from tests.http.licensing import HOLDER, MODEL, NONCE, fresh, issue, one_limit, validate, verified
+from tests.support.ledger import USAGE
 from tests.support.serving import Served
 
 
@@ -63,6 +65,37 @@ def test_a_limit_that_came_with_an_upgrade_shows_what_is_used(
     assert validate(api, name).json()["remaining"][0]["remaining"] == 4
     (limit,) = api.get(f"/licenses/{name}").json()["limits"]
     assert (limit["used"], limit["remaining"]) == (1, 4)
+
+
+def test_a_total_shows_that_it_never_resets(api: httpx.Client, customer: str) -> None:
+    """In admissions and denials, to whoever asks and asks again, and wherever they are read."""
+    minute = {"id": "often", "unit": "requests", "limit": 9, "per": "minute"}
+    limits = [minute, *one_limit(1)["limits"]]
+    name = issue(api, customer, overrides={"limits": limits})["id"]
+    dry = validate(api, name, dry_run=True).json()
+    admitted = validate(api, name, id=f"yes-{name}", nonce=NONCE).json()
+    for answer in (dry, admitted):
+        often, total = answer["remaining"]
+        assert parse_instant(often["resets_at"], "resets_at") > 0
+        assert total == {"limit": "all", "remaining": 0, "resets_at": None}
+    verified(api, admitted)
+    held = {"id": f"r-{name}", "customer": customer, "model": MODEL, "estimate": USAGE}
+    denials = [
+        validate(api, name, id=f"no-{name}", nonce=NONCE).json(),
+        validate(api, name, id=f"no-{name}").json(),
+        validate(api, name, dry_run=True).json()["why"],
+        api.post("/reservations", json={**held, "license": name}).json(),
+    ]
+    query = {"kind": "validate_license", "customer": customer, "id": f"no-{name}"}
+    denials.append(api.get("/commands", params=query).json())
+    wait = {"wait_for": denials[3]["position"]}
+    decisions = api.get(f"/licenses/{name}/decisions", params=wait).json()["items"]
+    denials += [each["why"] for each in decisions[:2]]
+    for denial in denials:
+        assert (denial["code"], denial["resets_at"]) == ("license_limit_reached", None)
+        assert denial["detail"].endswith("it never resets")
+    verified(api, denials[0])
+    assert decisions[2]["remaining"] == admitted["remaining"]
 
 
 def test_a_licence_to_the_end_of_time_is_shown(api: httpx.Client, customer: str) -> None:

@@ -9,7 +9,8 @@ from tollbook import lease as leases
 from tollbook.errors import Refused
 from tollbook.times import SECOND, parse_instant
 
-from tests.http.licensing import MODEL, fresh, issue, one_limit, trusted, validate
+from entrypoints.http.roles import CUSTOMER, ROLES
+from tests.http.licensing import HOLDER, MODEL, fresh, issue, one_limit, trusted, validate
 from tests.support.serving import Served
 
 LATER = "2090-01-01T00:00:00Z"
@@ -50,6 +51,20 @@ def test_a_licence_lives_through_every_step(api: httpx.Client, customer: str) ->
     assert (again.status_code, again.json()["code"]) == (403, "license_revoked")
 
 
+def test_an_upgrade_names_the_template_that_is_in_force(api: httpx.Client, customer: str) -> None:
+    """Also where only the overrides change, and however often it is asked about."""
+    name, id = issue(api, customer)["id"], fresh("up")
+    only = {"id": id, "overrides": {"models": ["other"]}}
+    upgraded = step(api, name, "upgrade", **only)
+    assert (upgraded["template"], upgraded["template_version"]) == ("professional", 0)
+    assert step(api, name, "upgrade", **only) == upgraded
+    query = {"kind": "upgrade_license", "customer": customer, "id": id}
+    assert api.get("/commands", params=query).json() == {"status": "done", **upgraded}
+    assert api.get(f"/licenses/{name}").json()["policy_version"] == "professional:0:1"
+    other = api.post(f"/licenses/{name}/upgrade", json={**only, "template": "free"})
+    assert (other.json()["code"], other.json()["field"]) == ("id_reused", "template")
+
+
 def test_a_licence_shows_what_its_limits_leave_now(api: httpx.Client, customer: str) -> None:
     limits = [
         {"id": "day", "unit": "requests", "limit": 3, "per": "day"},
@@ -62,6 +77,44 @@ def test_a_licence_shows_what_its_limits_leave_now(api: httpx.Client, customer: 
     assert parse_instant(day["resets_at"], "resets_at") > 0
     assert (gpu["used"], gpu["remaining"], gpu["resets_at"]) == ("0.25", "1.25", None)
     assert gpu["models"] == ["gpt*"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_lease_is_told_again_to_those_alone_who_may_lease(
+    served: Served, api: httpx.Client, customer: str, role: str
+) -> None:
+    """By its command's id, to others without the token; who repeats the command gets it too."""
+    terms = {"seats": 1, "models": [MODEL]}
+    name = issue(api, customer, deployment="on_premise", overrides=terms)["id"]
+    path, body = (
+        f"/licenses/{name}/leases",
+        {"id": fresh("lease"), "model": MODEL, "holder": HOLDER},
+    )
+    leased = api.post(path, json=body).json()
+    renewal = {"id": fresh("renewal")}
+    renewed = api.post(f"{path}/{body['id']}/renew", json=renewal).json()
+    assert leased["token"] and renewed["token"]
+    with served.client(role, customer) as client:
+        for kind, answer in (("lease_seat", leased), ("renew_lease", renewed)):
+            query = {"kind": kind, "customer": customer, "id": answer["id"]}
+            told = client.get("/commands", params=query)
+            shown = {"status": "done", **answer}
+            if role in ("auditor", "finance", "reviewer"):
+                del shown["token"]
+            if role == CUSTOMER:
+                assert told.status_code == 403
+            else:
+                assert told.json() == shown
+        again = client.post(path, json=body)
+        batch = {"commands": [{"kind": "lease_seat", "license": name, **body}]}
+        many = client.post("/commands", json=batch)
+        listed = client.get("/commands", params={"customer": customer, "kind": "lease_seat"})
+        events = client.get("/events", params={"customer": customer, "limit": 1000})
+    may = role in ("admin", "service", CUSTOMER)
+    assert again.json().get("token") == (leased["token"] if may else None)
+    assert (leased["token"] in many.text) == (role in ("admin", "service"))
+    for response in (listed, events):
+        assert leased["token"] not in response.text
 
 
 def test_a_lease_is_a_token_that_only_its_holder_uses(api: httpx.Client, customer: str) -> None:

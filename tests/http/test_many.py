@@ -1,9 +1,12 @@
 """Many commands or records in one request: each is answered for itself, in order."""
 
+import gc
+import time
 from typing import Any
 
 import httpx
 import pytest
+from tollbook.errors import TollbookError
 
 from tests.support.ledger import MODEL, USAGE
 from tests.support.serving import Served
@@ -131,6 +134,55 @@ def test_what_became_of_a_command_can_be_asked(
         listed = auditor.get("/commands", params={"customer": customer, "order": "desc"}).json()
     assert [each["id"] for each in listed["items"][:2]] == [f"no-{customer}", f"ask-{customer}"]
     assert [each["status"] for each in listed["items"][:2]] == ["refused", "done"]
+
+
+LONG = "x" * 200_000
+EVENT = {
+    "specversion": "1.0",
+    "type": "tollbook.usage.v1",
+    "source": "s",
+    "id": "i",
+    "subject": "a",
+}
+UNREADABLE = [
+    ("/usage", {**EVENT, "data": {"customer": "a", "model": "m", "usage": {"requests": LONG}}}),
+    ("/usage", {**EVENT, "source": LONG, "data": {"customer": "a", "model": "m", "usage": USAGE}}),
+    *(
+        ("/commands", {"commands": [{"id": "i", "customer": "a", **command}]})
+        for command in (
+            {"kind": "issue_grant", "grant_kind": "paid", "amount": LONG},
+            {"kind": "create_customer", "name": LONG, "currency": "USD"},
+            {"kind": "reserve", "model": LONG, "estimate": USAGE},
+            {"kind": "set_caps", "caps": [{"id": LONG}]},
+            {"kind": "validate_license", "license_key": LONG, "model": "m"},
+            {"kind": "settle", "reservation": "nothing", "usage": USAGE},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), UNREADABLE)
+def test_what_was_refused_is_forgotten_with_its_answer(
+    api: httpx.Client, path: str, body: dict[str, Any]
+) -> None:
+    """At once: an error that waits for the garbage collector has the whole request with it."""
+
+    def errors() -> int:
+        return sum(isinstance(each, TollbookError) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = errors()
+        for _ in range(5):
+            (result,) = api.post(path, json=body).json()["results"]
+            assert result["status"] == "refused"
+        until = time.monotonic() + 10  # the answer may be here before its handler has returned
+        while errors() > before and time.monotonic() < until:
+            time.sleep(0.01)
+        assert errors() <= before
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,9 @@ KINDS = {
     "lease_renewed": "renew_lease",
 }
 
+LAST = "9999-12-31T23:59:59.999999Z"
+"""What events keep where a limit never resets."""
+
 
 @contextmanager
 def projected(database: TestDatabase, rows: Rows, seed: int) -> Iterator[Run]:
@@ -104,8 +107,20 @@ def _denied(said: dict[str, Any]) -> dict[str, Any]:
         "status": "denied",
         "license": said["facts"]["license"],
         "policy_version": said["facts"]["policy_version"],
-        "why": {"code": said["code"], "detail": said["detail"], **said["facts"]},
+        "why": {"code": said["code"], "detail": said["detail"], **_shown_facts(said)},
     }
+
+
+def _shown_facts(said: dict[str, Any]) -> dict[str, Any]:
+    facts = dict(said["facts"])
+    if facts.get("per") == "total":
+        assert facts["resets_at"] == LAST
+        facts["resets_at"] = None
+    return facts
+
+
+def _reset(stored: str) -> str | None:
+    return None if stored == LAST else stored
 
 
 def _admitted(said: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +131,7 @@ def _admitted(said: dict[str, Any]) -> dict[str, Any]:
         "policy_version": decision["policy"],
         "grace": decision.get("grace", False),
         "remaining": [
-            {"limit": limit, "remaining": left, "resets_at": resets_at}
+            {"limit": limit, "remaining": left, "resets_at": _reset(resets_at)}
             for limit, left, resets_at in decision.get("remaining", [])
         ],
     }

@@ -9,6 +9,7 @@ import pytest
 from tollbook.times import format_instant
 
 from adapters.event_store.store import PostgresEventStore
+from application.ports import Head
 from application.tollbook import Tollbook
 from domain.values import SECOND
 from entrypoints.housekeeping import Housekeeping, Swept, sweep
@@ -41,6 +42,33 @@ def swept(database: TestDatabase, ledger: Tollbook) -> Swept:
     with closing(PostgresEventStore(database.app_url)) as store:
         catch_up(database.parts, store.head().position)
         return sweep(ledger, store)
+
+
+class Behind(PostgresEventStore):
+    """A store whose log ends earlier than it does: what a sweep reads before somebody is faster."""
+
+    stood: Head | None = None
+
+    def head(self) -> Head:
+        """Return where the log stood."""
+        return super().head() if self.stood is None else self.stood
+
+
+def overtaken(database: TestDatabase, ledger: Tollbook, kind: str, body: dict[str, Any]) -> Swept:
+    """Sweep on what there was before a command was done."""
+    with closing(Behind(database.app_url)) as store:
+        store.stood = store.head()
+        catch_up(database.parts, store.stood.position)
+        ledger.run(kind, body).result()
+        return sweep(ledger, store)
+
+
+def refusals(database: TestDatabase) -> list[tuple[object, ...]]:
+    """Return the ids of housekeeping's commands that were refused, in order."""
+    return database.query(
+        "SELECT command FROM events WHERE name = 'command_refused' AND actor = 'housekeeping'"
+        " ORDER BY position"
+    )
 
 
 def end_in(ledger: Tollbook, seconds: float) -> str:
@@ -94,6 +122,87 @@ def test_views_that_are_behind_do_no_harm(
         head = store.head().position
         assert sweep(ledger, store).expired == []
         assert store.head().position == head
+
+
+def test_an_end_is_booked_again_each_time_the_licence_came_back(
+    embedded_database: TestDatabase, ledger: Tollbook
+) -> None:
+    """By a renewal whose end comes too, and under the same end by a reinstatement."""
+    for name in ("renewed", "reinstated"):
+        issue(ledger, name, expires_at=end_in(ledger, 0.5))
+    for number in range(3):
+        end = end_in(ledger, 0.6)
+        if number:
+            renewal = {"id": f"r-{number}", "license": "renewed", "expires_at": end}
+            ledger.run("renew_license", renewal).result()
+            stopped = {"id": f"s-{number}", "license": "reinstated", "reason": "x"}
+            ledger.run("suspend_license", stopped).result()
+            back = {"id": f"b-{number}", "license": "reinstated"}
+            ledger.run("reinstate_license", back).result()
+        wait_until(ledger, end)
+        assert sorted(swept(embedded_database, ledger).expired) == ["reinstated", "renewed"]
+        assert swept(embedded_database, ledger).expired == []
+    names = embedded_database.query(
+        "SELECT stream, count(*) FROM events WHERE name = 'license_expired' GROUP BY 1 ORDER BY 1"
+    )
+    assert names == [("license-reinstated", 3), ("license-renewed", 3)]
+    assert refusals(embedded_database) == []
+
+
+def test_an_end_that_was_refused_in_a_race_is_booked_at_the_next_sweep(
+    embedded_database: TestDatabase, ledger: Tollbook
+) -> None:
+    end = end_in(ledger, 0.3)
+    issue(ledger, "raced", expires_at=end)
+    wait_until(ledger, end)
+    stop = {"id": "s-1", "license": "raced", "reason": "x"}
+    assert overtaken(embedded_database, ledger, "suspend_license", stop).expired == []
+    assert len(refusals(embedded_database)) == 1
+    ledger.run("reinstate_license", {"id": "b-1", "license": "raced"}).result()
+    assert swept(embedded_database, ledger).expired == ["raced"]
+    assert len(refusals(embedded_database)) == 1
+
+
+def test_a_screening_that_was_refused_in_races_is_done_at_the_next_sweep_and_once(
+    embedded_database: TestDatabase, ledger: Tollbook
+) -> None:
+    screened: dict[str, Any] = {"countries": {}}
+    names = ["short", "l" * 128]
+    for name in names:
+        issue(ledger, name, deployment="on_premise", overrides=screened)
+        device = {"id": f"d-{name[:9]}", "license": name, "facts": {"country": "SY"}}
+        ledger.run("activate_license", device).result()
+    ledger.run("publish_export_list", {"id": "e-1", "countries": ["SY"]}).result()
+    for number, name in enumerate(names * 2):
+        stop = {"id": f"s-{number}", "license": name, "reason": "x"}
+        other = {"id": f"o-{number}", "license": names[1 - number % 2], "reason": "y"}
+        ledger.run("suspend_license", other).result()  # so that the race is about one alone
+        assert overtaken(embedded_database, ledger, "suspend_license", stop).suspended == []
+        for each in names:
+            back = {"id": f"b-{number}-{each[:9]}", "license": each}
+            ledger.run("reinstate_license", back).result()
+    raced = refusals(embedded_database)
+    assert len(set(raced)) == len(raced) == 4
+    assert sorted(swept(embedded_database, ledger).suspended) == sorted(names)
+    for name in names:
+        ledger.run("reinstate_license", {"id": f"b-{name[:9]}", "license": name}).result()
+    head = ledger.store.head().position
+    assert swept(embedded_database, ledger).suspended == []  # somebody has looked into it
+    assert ledger.store.head().position == head
+    assert refusals(embedded_database) == raced
+
+
+def test_an_id_that_somebody_else_has_used_stops_no_housekeeping(
+    embedded_database: TestDatabase, ledger: Tollbook
+) -> None:
+    end = end_in(ledger, 0.3)
+    issue(ledger, "mine", expires_at=end)
+    issue(ledger, "other")
+    early = ledger.run("expire_license", {"id": "expire-1-mine", "license": "mine"})
+    assert early.code == "license_not_expired"
+    ledger.run("expire_license", {"id": "expire-1-mine.1", "license": "other"})
+    wait_until(ledger, end)
+    assert swept(embedded_database, ledger).expired == ["mine"]
 
 
 def test_a_new_list_suspends_those_with_an_active_device_in_a_country_of_it(

@@ -123,7 +123,7 @@ class LifeRules(UsageRules):
         license = self._not_revoked(body)
         license.revision += 1
         license.put_on(body["overrides"], now + 1)
-        return {"license": body["license"]}
+        return {"license": body["license"], "template": "open"}
 
     def _renew_license(self, _account: Account, body: Body, now: int) -> Body:
         license = self._not_revoked(body)
@@ -208,8 +208,8 @@ class LifeRules(UsageRules):
                 named = {"limit": limit.body["id"], "unit": unit, "per": limit.body["per"]}
                 about = {**license.about(), **named, **told}
                 raise refused("license_limit_reached", resets_at=resets_at, **about)
-            told = {"remaining": shown(unit, max(0, room)), "resets_at": resets_at}
-            left.append({"limit": limit.body["id"], **told})
+            told = {"remaining": shown(unit, max(0, room))}
+            left.append({"limit": limit.body["id"], **told, "resets_at": resets_at})
         ends = license.body["expires_at"]
         grace = ends is not None and now >= ends
         version = license.body["policy_version"]

@@ -12,7 +12,6 @@ from tests.model.wire import EPOCH, SECOND, written
 Body = dict[str, Any]
 
 MILLIONTHS = ("gpu_seconds", "compute_units")
-LAST = "9999-12-31T23:59:59.999999Z"
 
 
 def units_of(unit: str, quantity: int | str) -> int:
@@ -73,11 +72,11 @@ class Limit:
         parts = {"day": 3, "period": 2, "total": 0}[self.body["per"]]
         return (local.year, local.month, local.day)[:parts]
 
-    def resets_at(self, now: int, zone: str) -> str:
-        """Return when the present window ends."""
+    def resets_at(self, now: int, zone: str) -> str | None:
+        """Return when the present window ends, or None if it never does."""
         per = self.body["per"]
         if per == "total":
-            return LAST
+            return None
         if per in ("second", "minute"):
             length = SECOND if per == "second" else 60 * SECOND
             return written((now // length + 1) * length)

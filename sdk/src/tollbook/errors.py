@@ -50,6 +50,15 @@ class TollbookError(Exception):
         self.retryable = self.default_retryable if retryable is None else retryable
         self.facts = facts
 
+    def kept(self) -> Self:
+        """Return this error as a value to keep: without the frames that it was raised through.
+
+        They hold whatever was at hand there, a request's body for one, and often the error itself:
+        such a circle lives on until the garbage collector comes by, which may be late.
+        """
+        self.__context__ = self.__cause__ = None
+        return self.with_traceback(None)
+
     def problem(self) -> dict[str, Any]:
         """Return the problem document (after RFC 9457): code, title, detail and the facts."""
         return {"code": self.code, "title": self.title, "detail": self.message, **self.facts}

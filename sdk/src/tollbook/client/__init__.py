@@ -17,6 +17,14 @@ from tollbook.client.license_results import (
     Trial,
     Validation,
 )
+from tollbook.client.model_results import (
+    Model,
+    ModelInShort,
+    ModelRegistered,
+    ModelVersion,
+    ModelVersionDone,
+    Provenance,
+)
 from tollbook.client.money import Money
 from tollbook.client.record_calls import UsageRecord
 from tollbook.client.results import (
@@ -51,9 +59,15 @@ __all__ = [
     "LeaseGranted",
     "License",
     "LicenseIssued",
+    "Model",
+    "ModelInShort",
+    "ModelRegistered",
+    "ModelVersion",
+    "ModelVersionDone",
     "Money",
     "PriceVersion",
     "PricesPublished",
+    "Provenance",
     "Quote",
     "Released",
     "Reservation",

@@ -6,7 +6,13 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from tollbook.client import customer_calls, inference_calls, license_calls, record_calls
+from tollbook.client import (
+    customer_calls,
+    inference_calls,
+    license_calls,
+    model_calls,
+    record_calls,
+)
 from tollbook.client.calls import Call, Pages
 from tollbook.client.inferring import AsyncInference
 from tollbook.client.methods import Method
@@ -75,6 +81,11 @@ class AsyncClient:
     renew_lease = Method(license_calls.renew_lease, _one)
     return_lease = Method(license_calls.return_lease, _one)
     signing_keys = Method(license_calls.signing_keys, _list)
+    register_model = Method(model_calls.register_model, _one)
+    release_version = Method(model_calls.release_version, _one)
+    yank_version = Method(model_calls.yank_version, _one)
+    model = Method(model_calls.model, _one)
+    models = Method(model_calls.models, _list)
     usage = Method(record_calls.usage, _chunks)
     commands = Method(record_calls.commands, _one)
     outcome = Method(record_calls.outcome, _one)

@@ -22,6 +22,7 @@ from tollbook.client.license_results import (
     SeatReturned,
     Validation,
 )
+from tollbook.client.model_results import ModelRegistered, ModelVersionDone
 from tollbook.client.problems import NOTHING_DONE, error_of
 from tollbook.client.reading import Result, TimeIn, read, time_text
 from tollbook.client.results import (
@@ -62,6 +63,9 @@ ANSWERS: Mapping[str, type[Done]] = {
     "lease_seat": LeaseGranted,
     "renew_lease": LeaseGranted,
     "return_lease": SeatReturned,
+    "register_model": ModelRegistered,
+    "release_model_version": ModelVersionDone,
+    "yank_model_version": ModelVersionDone,
 }
 """What each kind of command answers; one that is not known here answers a plain `Done`."""
 
@@ -78,6 +82,9 @@ PREFIXES = {
     "lease_seat": "lea",
     "renew_lease": "rls",
     "return_lease": "ret",
+    "register_model": "mdl",
+    "release_model_version": "ver",
+    "yank_model_version": "ynk",
 }
 
 
