@@ -7,21 +7,23 @@ from tollbook.errors import Invalid, NotFound, TollbookError, Unavailable
 
 from application.answers import Answer
 from application.jobs import Item
-from application.license_desk import LicenseDesk, NotAtHandError
+from application.license_answers import decision_result
+from application.license_desk import LicenseDesk, NotAtHandError, Prepared
 from application.license_tokens import license_at
-from application.ports import EventStore
 from application.trying import tried
 from domain import meters
 from domain.admission import facts_asked
 from domain.commands import parse
 from domain.meters_format import Meter
-from domain.units import quantities_to_wire
+from domain.units import Quantities, quantities_to_wire
 from entrypoints.gateway.config import GatewayConfig, Pool
 from entrypoints.http.readers import Reader, Readers
 from entrypoints.http.submitting import Submitter
 
 LICENSES_MAX = 100_000
 PREFIX = "inf"
+
+_RESERVED = Prepared("reserve", {})
 
 
 class Asked(NamedTuple):
@@ -49,8 +51,18 @@ class Admitted(NamedTuple):
     priority: int
     decided_at: int
     """When the ledger decided, by its own clock; microseconds since 1970."""
-    answer: dict[str, Any]
-    """What the ledger answered, the policy's terms included."""
+    expires_at: int
+    """When the hold ends, unless it is extended."""
+    remaining: list[dict[str, Any]]
+    """What the licence's limits leave."""
+
+
+class Opened(NamedTuple):
+    """What a licence key opens, which never changes."""
+
+    license: str
+    customer: str
+    key_hash: str
 
 
 class Admission:
@@ -65,13 +77,16 @@ class Admission:
         self._submitter = submitter
         self._readers = readers
         self._pools = {name: pool for pool in config.pool for name in (pool.name, *pool.also)}
+        self._meters = {meter.name: meter for meter in config.model}
+        self._opened: dict[str, Opened] = {}
+        """By the key's text, which is in memory anyway while a request is."""
         self._asks: dict[str, frozenset[str]] = {}
         """By licence, the facts without which it admits nothing."""
         self.actor = f"gateway:{config.name}"
 
     def meter(self, model: str) -> Meter:
         """Return the meter of a model; raises NotFound for one that is not offered here."""
-        found = self._config.meter(model)
+        found = self._meters.get(model)
         if found is None:
             raise NotFound(
                 f"there is no model {model[:100]} here", field="model", value=model[:100]
@@ -86,55 +101,53 @@ class Admission:
         """Decide and hold; raises the refusal, or whatever else stands in the way."""
         meter = self.meter(asked.model)
         held = meters.estimate(meter, asked.request)
-        license = await self._license(asked.license_key)
-        body = {
-            "model": meter.priced_as,
-            "estimate": quantities_to_wire(held),
-            "ttl_seconds": self._config.hold_seconds,
-            "license_key": asked.license_key,
-            "license": license,
-            "customer": self._desk.owner(license, None),
-            "request_hash": asked.request_hash,
-        }
-        answer, added = await self._reserved(body, self._facts(license, asked))
+        opened = await self._open(asked.license_key)
+        answer = await self._reserved(opened, meter, held, asked)
         problem = answer.problem()
         if problem is not None and problem.facts.get("absent") is True:
             # What the licence asks for may have changed since this gateway looked.
-            before = self._asks.pop(license, None)
-            await self._learn(license)
-            if self._asks.get(license) != before:
-                answer, added = await self._reserved(body, self._facts(license, asked))
+            before = self._asks.pop(opened.license, None)
+            await self._learn(opened.license)
+            if self._asks.get(opened.license) != before:
+                answer = await self._reserved(opened, meter, held, asked)
                 problem = answer.problem()
         if problem is not None:
             raise problem
-        assert answer.recorded is not None
+        return await self._admitted(answer, opened, meter)
+
+    async def _admitted(self, answer: Answer, opened: Opened, meter: Meter) -> Admitted:
+        """Return the inference that was admitted, with what the policy says of it."""
+        terms = await self._terms(answer)
+        recorded = answer.recorded
+        assert recorded is not None
+        held: Any = recorded.event
         return Admitted(
             answer.id,
-            str(body["customer"]),
-            license,
+            opened.customer,
+            opened.license,
             meter,
-            await self._pool(answer, str(added["pool"])),
-            int(added["priority"]),
-            answer.recorded.recorded_at,
-            {**answer.result(), **added},
+            await self._pool(answer, str(terms["pool"])),
+            int(terms["priority"]),
+            recorded.recorded_at,
+            held.expires_at,
+            decision_result(held.decision)["remaining"],
         )
 
     async def allowed(self, model: str, license_key: str) -> Meter:
         """Return the meter of a model that a licence may use; nothing is recorded or counted."""
         meter = self.meter(model)
-        license = await self._license(license_key)
+        opened = await self._open(license_key)
         asked = Asked(model, license_key, meters.Request({}, {}), "")
         body = {
             "id": new_id(PREFIX),
-            "license": license,
+            "license": opened.license,
             "model": meter.priced_as,
-            "license_key": license_key,
-            "facts": self._facts(license, asked),
+            "license_key": opened.key_hash,
+            "facts": self._facts(opened.license, asked),
         }
+        command = parse("validate_license", body)
 
         def look(reader: Reader) -> Answer:
-            prepared = self._desk.prepare("validate_license", body, reader.store)
-            command = parse("validate_license", prepared.body)
             return tried(reader.store, command, reader.ledger.now())
 
         problem = (await self._readers.read(look)).problem()
@@ -144,32 +157,33 @@ class Admission:
 
     async def known(self, license_key: str) -> None:
         """Raise the refusal of a key that opens no licence: its bodies need not be read."""
-        await self._license(license_key)
+        await self._open(license_key)
 
     async def ready(self) -> bool:
         """Say whether the ledger answers."""
         try:
-            await self._readers.read(lambda reader: reader.store.head())
+            await self.ledger_answers()
         except TollbookError:
             return False
         return True
 
-    async def _license(self, key: str) -> str:
-        """Return the licence that a key opens, and learn what it asks for."""
-        body = {"license_key": key}
+    async def _open(self, key: str) -> Opened:
+        """Return what a key opens, and learn what that licence asks for; raises the refusal."""
+        opened = self._opened.get(key)
+        if opened is None:
+            opened = await self._readers.read(self._look_up, key)
+            if len(self._opened) >= LICENSES_MAX:
+                self._opened.clear()
+            self._opened[key] = opened
+        if opened.license not in self._asks:
+            await self._learn(opened.license)
+        return opened
 
-        def prepare(store: EventStore | None) -> str:
-            license = str(self._desk.prepare("reserve", body, store).body["license"])
-            self._desk.owner(license, store)
-            return license
-
-        try:
-            license = prepare(None)
-        except NotAtHandError:
-            license = await self._readers.read(lambda reader: prepare(reader.store))
-        if license not in self._asks:
-            await self._learn(license)
-        return license
+    def _look_up(self, reader: Reader, key: str) -> Opened:
+        body = self._desk.prepare("reserve", {"license_key": key}, reader.store).body
+        license = str(body["license"])
+        owner = self._desk.owner(license, reader.store)
+        return Opened(license, str(owner), str(body["license_key"]))
 
     async def _learn(self, license: str) -> None:
         def look(reader: Reader) -> frozenset[str]:
@@ -198,18 +212,32 @@ class Admission:
         return {name: value for name, value in known.items() if name in wanted}
 
     async def _reserved(
-        self, body: dict[str, Any], facts: dict[str, Any]
-    ) -> tuple[Answer, dict[str, Any]]:
-        """Hold the money under a new id; return the answer, and the terms of the policy."""
-        given = {**body, "id": new_id(PREFIX), **({"facts": facts} if facts else {})}
-        prepared = self._desk.prepare("reserve", given, None)
-        command = parse("reserve", prepared.body)
-        (answer,) = await self._submitter.submit((Item(command, self.actor),))
+        self, opened: Opened, meter: Meter, held: Quantities, asked: Asked
+    ) -> Answer:
+        """Hold the money under a new id, which a licence decides in the same command."""
+        body = {
+            "id": new_id(PREFIX),
+            "customer": opened.customer,
+            "model": meter.priced_as,
+            "estimate": quantities_to_wire(held),
+            "ttl_seconds": self._config.hold_seconds,
+            "license": opened.license,
+            "license_key": opened.key_hash,
+            "request_hash": asked.request_hash,
+        }
+        facts = self._facts(opened.license, asked)
+        if facts:
+            body["facts"] = facts
+        (answer,) = await self._submitter.submit((Item(parse("reserve", body), self.actor),))
+        return answer
+
+    async def _terms(self, answer: Answer) -> dict[str, Any]:
+        """Return the terms of the policy that admitted a request."""
         try:
-            return answer, self._desk.complete(prepared, answer, None)
+            return self._desk.complete(_RESERVED, answer, None)
         except NotAtHandError:
-            return answer, await self._readers.read(
-                lambda reader: self._desk.complete(prepared, answer, reader.store)
+            return await self._readers.read(
+                lambda reader: self._desk.complete(_RESERVED, answer, reader.store)
             )
 
     async def _pool(self, answer: Answer, name: str) -> Pool:

@@ -264,7 +264,7 @@ class Gateway:
 
     def first_headers(self, running: Running) -> Headers:
         """Return what is known before the answer: the inference's id, and what limits leave."""
-        left = running.admitted.answer.get("remaining", [])
+        left = running.admitted.remaining
         return {REQUEST_ID: running.id, REMAINING: json.dumps(left, separators=(",", ":"))}
 
 

@@ -108,12 +108,14 @@ class GrpcFront:
 
     async def stop(self, seconds: float) -> None:
         """Take no more calls, and let those that run end; what does not, is told by the next."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
         for session in tuple(self._sessions):
             session.stop()
         if self._server is not None:
             await self._server.stop(seconds)
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+            await asyncio.wait(self._tasks, timeout=max(1.0, until - loop.time()))
 
     def _handlers(self) -> dict[str, Any]:
         unary: dict[str, _Work] = {

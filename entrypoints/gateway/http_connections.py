@@ -11,6 +11,8 @@ from aiohttp.web_server import Server
 from entrypoints.gateway.http_bodies import Patience
 
 CONNECTIONS_MAX = 20_000
+PIECE_BYTES = 65_536
+"""So much of an answer is written at once."""
 
 _quiet = logging.getLogger("tollbook.gateway.protocol")
 _quiet.setLevel(logging.CRITICAL)
@@ -51,6 +53,28 @@ class Connection(RequestHandler):
         self._tell = tell
         if tell is not None and self.transport is None:
             tell()
+
+
+async def sent(
+    request: web.BaseRequest, answer: web.Response, body: bytes, seconds: float
+) -> web.StreamResponse:
+    """Send a large answer piece by piece; a client that takes none for so long is left.
+
+    A small one is returned to be sent: the connection takes it at once.
+    """
+    if len(body) <= PIECE_BYTES:
+        return answer
+    answer.headers["Content-Length"] = str(len(body))
+    stream = web.StreamResponse(status=answer.status, headers=answer.headers)
+    try:
+        await stream.prepare(request)
+        for begin in range(0, len(body), PIECE_BYTES):
+            async with asyncio.timeout(seconds):
+                await stream.write(body[begin : begin + PIECE_BYTES])
+    except (OSError, TimeoutError):
+        if request.transport is not None:
+            request.transport.abort()
+    return stream
 
 
 class Connections(Server):

@@ -18,7 +18,7 @@ from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.http_bodies import Bodies, ClientGoneError, Patience
 from entrypoints.gateway.http_calls import Call, Parts
-from entrypoints.gateway.http_connections import Connections
+from entrypoints.gateway.http_connections import Connections, sent
 from entrypoints.gateway.http_models import Descriptions, asked_of_any
 from entrypoints.http.problems import Forbidden, MethodNotAllowed
 
@@ -101,8 +101,11 @@ class HttpFront:
         except Exception:
             logger.exception("a request over HTTP failed")
             answer = calls.refusal(TollbookError("the gateway failed: its log says why"))
-        if not answer.prepared:
-            answer.headers.update(_SERVER)
+        if answer.prepared:
+            return answer
+        answer.headers.update(_SERVER)
+        if isinstance(answer, web.Response) and isinstance(answer.body, bytes):
+            return await sent(request, answer, answer.body, self._parts.patience.write)
         return answer
 
     async def _routed(self, request: web.BaseRequest) -> web.StreamResponse:

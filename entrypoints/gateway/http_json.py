@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tollbook.errors import Invalid
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_BLANKS = frozenset(" \t\n\r")
 
 
 class Piece(NamedTuple):
@@ -140,6 +141,8 @@ def _after(text: str, at: int, sign: str) -> int:
 
 
 def _skipped(text: str, at: int) -> int:
+    if text[at : at + 1] not in _BLANKS:
+        return at  # as it is nearly always, and cheaper to see so
     found = _SPACE.match(text, at)
     assert found is not None  # it matches nothing as well
     return found.end()

@@ -17,6 +17,7 @@ from entrypoints.gateway.http_calls import model_path
 
 FRESH_SECONDS = 60.0
 KEPT_MAX = 10_000
+OK = 200
 _ASK_SECONDS = 10.0
 
 Named = dict[str, tuple[str, tuple[int, ...]]]
@@ -74,16 +75,23 @@ class Descriptions:
 
 
 async def asked_of_any(clients: Mapping[str, HttpClient], path: str) -> HttpAnswer:
-    """Return the answer of the first server that gives one; raises Unavailable without."""
+    """Return the answer of a server that knows, else of one that answers; raises Unavailable."""
     error: TollbookError = Unavailable("no server can be reached: try later")
+    other: HttpAnswer | None = None
     for client in clients.values():
         if client.is_down:
             continue
         try:
-            return await client.ask("GET", path, seconds=_ASK_SECONDS)
+            answer = await client.ask("GET", path, seconds=_ASK_SECONDS)
         except TollbookError as told:
             error = Unavailable(told.message)
-    raise error
+            continue
+        if answer.status == OK:
+            return answer
+        other = other or answer
+    if other is None:
+        raise error
+    return other
 
 
 def tensor(named: Named, name: str, value: Any) -> Tensor:
@@ -108,7 +116,7 @@ def _named(described: Sequence[Mapping[str, Any]]) -> Named:
 
 
 def _read(answer: HttpAnswer) -> dict[str, Any]:
-    if answer.status != 200:
+    if answer.status != OK:
         raise NotFound(f"the server says: {answer.body[:200].decode(errors='replace')}")
     found: dict[str, Any] = json.loads(answer.body)
     return found

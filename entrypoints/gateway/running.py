@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tollbook.times import format_instant, parse_instant
+from tollbook.times import format_instant
 
 from application.usage_intake import SPEC_VERSION, TYPE
 from domain import meters
@@ -38,7 +38,7 @@ class Running:
         self.produced = meters.NOTHING
         self.unmetered: str | None = None
         """Why a message of the answer cannot be metered, once one was not."""
-        self.expires_at = parse_instant(admitted.answer["expires_at"])
+        self.expires_at = admitted.expires_at
         self.extensions = 0
         self.ended = False
         self._hash = hashlib.sha256()

@@ -14,7 +14,6 @@ from tollbook.errors import TollbookError, Unavailable, Unknown
 
 from application.answers import Answer
 from application.jobs import Item
-from application.usage_intake import usage_command
 from domain.command import Command
 from domain.commands import parse
 from entrypoints.http.submitting import Submitter
@@ -22,6 +21,9 @@ from entrypoints.http.submitting import Submitter
 logger = logging.getLogger("tollbook.gateway")
 
 BATCH = 256
+LINGER_SECONDS = 0.02
+"""So long outcomes are gathered: each commit holds up the inferences that are admitted."""
+
 _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Seconds between tries while the ledger does not answer."""
 
@@ -34,19 +36,16 @@ def command_of(id: str, outcome: Outcome) -> Command:
     """Return the command that tells the ledger an outcome."""
     if "release" in outcome:
         return parse("release", {"id": id, "reservation": id, "reason": outcome["release"][:500]})
-    command = usage_command(outcome["event"])
-    if "park" not in outcome:
-        return command
-    return parse(
-        "park_usage",
-        {
-            **outcome["event"]["data"],
-            "id": command.id,
-            "source": command.source,
-            "reservation": command.reservation,
-            "reason": outcome["park"][:500],
-        },
-    )
+    event = outcome["event"]
+    body = {
+        **event["data"],
+        "id": event["id"],
+        "source": event["source"],
+        "reservation": event["subject"],
+    }
+    if "park" in outcome:
+        return parse("park_usage", {**body, "reason": outcome["park"][:500]})
+    return parse("usage", body)
 
 
 class Log(Protocol):
@@ -94,6 +93,7 @@ class Settler:
         """Tell outcomes until cancelled."""
         while True:
             await self._more.wait()
+            await asyncio.sleep(LINGER_SECONDS)
             self._more.clear()
             while self._waiting:
                 await self._tell_some()
@@ -113,7 +113,7 @@ class Settler:
             try:
                 answers = await self._submitter.submit(items)
             except (Unavailable, Unknown) as error:
-                answers = [Answer(item.command.id, None, error=error) for item in items]
+                answers = [Answer(item.command.id, None, error=error.kept()) for item in items]
             pairs = zip(some, answers, strict=True)
             some = [each for each, answer in pairs if not self._is_told(each[0], answer)]
             self._under_way = len(some)

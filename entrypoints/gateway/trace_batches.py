@@ -1,8 +1,8 @@
 """The traces of one pool: which batch each belongs to, and when a batch may be shared.
 
 A batch's time may be shared only when all of the batch is known, and then it is shared for good.
-The rule, and why it is exact for what goes through this gateway, stands in docs/gateway.md;
-`_Open.is_whole` is the rule itself.
+The rule, and why it is exact for what goes through this gateway, stands in
+docs/decisions/device-time.md; `_Open.is_whole` is the rule itself.
 """
 
 import logging

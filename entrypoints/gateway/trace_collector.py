@@ -116,7 +116,7 @@ class TraceCollector:
         if record.id not in self._asking:
             self._asking[record.id] = record
             record.pool.waiting += 1
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._read_on())
 
     def _stop_asking(self, record: Record) -> None:
@@ -143,13 +143,12 @@ class TraceCollector:
                 before = time.time_ns() - int(self._keep_seconds * 1_000_000_000)
                 await asyncio.to_thread(pool.folder.remove_before, min(before, since))
                 self._remove_at = time.monotonic() + _REMOVAL_SECONDS
+            for written in found:
+                pool.take(written, self._records.get, self._number)
+            pool.share(self._gone.__contains__)
         except Exception:
             # Whatever it was: others wait for other files, and everybody for the end of the time.
             logger.exception("the traces in %s cannot be read", pool.folder.path)
-            found = []
-        for written in found:
-            pool.take(written, self._records.get, self._number)
-        pool.share(self._gone.__contains__)
 
     def _tell(self, record: Record) -> None:
         """Answer what can be answered about an inference, and what has waited long enough."""
@@ -165,11 +164,8 @@ class TraceCollector:
 
     def _answer_outcome(self, record: Record) -> None:
         call, record.tell_outcome = record.tell_outcome, None
-        ran: bool | None = record.ran
-        if not record.traced:
-            ran = False if record.pool.never_ran(record) else None
         if call is not None:
-            _call(record.id, lambda: call(ran))
+            _call(record.id, lambda: call(_ran(record)))
 
     def _answer_time(self, record: Record) -> None:
         call, record.tell_time = record.tell_time, None
@@ -179,6 +175,12 @@ class TraceCollector:
             self.totals.charged += known
         if call is not None:
             _call(record.id, lambda: call(known))
+
+
+def _ran(record: Record) -> bool | None:
+    if record.traced:
+        return record.ran
+    return False if record.pool.never_ran(record) else None
 
 
 def _call(id: str, call: Callable[[], None]) -> None:
