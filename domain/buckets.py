@@ -1,8 +1,8 @@
 """Buckets: a map that is never changed, only replaced by a new one.
 
-A plain dictionary would be copied whole for each event. This one is split into buckets, so a
-change copies one bucket and the short list of buckets, and older versions stay valid: a batch
-that fails to commit is forgotten by dropping the new version.
+A plain dictionary would be copied whole for each event. This one is split into buckets once it
+holds more than a few, so a change copies one bucket and the short list of buckets, and older
+versions stay valid: a batch that fails to commit is forgotten by dropping the new version.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,10 @@ from typing import Any, Generic, TypeVar
 V = TypeVar("V")
 
 _BUCKETS = 64
-_EMPTY: tuple[dict[str, Any], ...] = tuple({} for _ in range(_BUCKETS))
+_FEW = 16
+"""So many are copied as quickly as the list of buckets is."""
+
+_EMPTY: tuple[dict[str, Any], ...] = ({},)
 
 
 class Buckets(Generic[V]):
@@ -25,26 +28,34 @@ class Buckets(Generic[V]):
 
     def get(self, name: str) -> V | None:
         """Return the value under an id, or None."""
-        return self._buckets[hash(name) % _BUCKETS].get(name)
+        buckets = self._buckets
+        return buckets[hash(name) % len(buckets)].get(name)
 
     def put(self, name: str, value: V) -> "Buckets[V]":
         """Return a map in which the id has this value."""
-        index = hash(name) % _BUCKETS
         buckets = self._buckets
-        return _with(buckets, index, {**buckets[index], name: value})
+        index = hash(name) % len(buckets)
+        changed = {**buckets[index], name: value}
+        if len(buckets) == 1:
+            return Buckets((changed,) if len(changed) <= _FEW else _spread(changed))
+        return _with(buckets, index, changed)
 
     def drop(self, name: str) -> "Buckets[V]":
         """Return a map without the id."""
-        index = hash(name) % _BUCKETS
         buckets = self._buckets
+        index = hash(name) % len(buckets)
         changed = buckets[index].copy()
         changed.pop(name, None)
-        return _with(buckets, index, changed)
+        return Buckets((changed,)) if len(buckets) == 1 else _with(buckets, index, changed)
 
     def items(self) -> Iterator[tuple[str, V]]:
         """Yield (id, value) in no particular order."""
         for bucket in self._buckets:
             yield from bucket.items()
+
+    def __bool__(self) -> bool:
+        """Say whether there is any id."""
+        return any(self._buckets)
 
     def __len__(self) -> int:
         """Return how many ids there are."""
@@ -55,6 +66,14 @@ class Buckets(Generic[V]):
         return isinstance(other, Buckets) and dict(self.items()) == dict(other.items())
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _spread(values: dict[str, V]) -> tuple[dict[str, V], ...]:
+    """Split what has become many."""
+    buckets: tuple[dict[str, V], ...] = tuple({} for _ in range(_BUCKETS))
+    for name, value in values.items():
+        buckets[hash(name) % _BUCKETS][name] = value
+    return buckets
 
 
 def _with(buckets: tuple[dict[str, V], ...], index: int, changed: dict[str, V]) -> Buckets[V]:

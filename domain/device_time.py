@@ -2,7 +2,7 @@
 
 Each request of a batch has the whole batch's times in its trace, so that times must never be
 summed over requests: they are grouped into batches first, and a batch's time is shared once.
-docs/gateway.md has the rules.
+docs/decisions/device-time.md has the rules.
 """
 
 from collections.abc import Iterable, Mapping

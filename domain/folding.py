@@ -23,7 +23,7 @@ from domain.events import (
 )
 from domain.guard_events import AccountBlocked, AccountUnblocked, CapsSet
 from domain.holds import Hold
-from domain.license_folding import OF_USE, uses_after
+from domain.license_folding import OF_KNOWN_USE, OF_USE, uses_after
 from domain.metering import Used, reheld, rezoned, set_up
 from domain.metering import counted as metered
 from domain.pricing import token_volume
@@ -45,7 +45,7 @@ def evolve(balance: Balance, event: Event, at: int) -> Balance:
         meters = changes.get("meters", balance.meters)
         names = _reservations(event)
         changes["meters"] = reheld(meters, balance.holds, changes["holds"], names)
-    if kind in OF_USE:
+    if kind in OF_USE and (balance.uses or kind not in OF_KNOWN_USE):
         uses = uses_after(balance, event, at, changes.get("holds", balance.holds))
         if uses is not None:
             changes["uses"] = uses

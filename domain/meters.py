@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from tollbook.amounts import parse_micro
 from tollbook.errors import Invalid
 
-from domain.meters_format import Meter, Source
+from domain.meters_format import BEFORE, Meter, Source
 from domain.tensors import Tensors, extent, size_in_bytes, texts, total
 from domain.units import MEASURED, QUANTITY_MAX, Quantities
 
@@ -177,6 +177,40 @@ def usage(
         cached = found.pop("input_tokens", 0) + found.get("cached_input_tokens", 0)
         found = {**found, "cached_input_tokens": cached}
     return _with_formulas(meter, found)
+
+
+def known_before(meter: Meter, request: Request) -> Quantities:
+    """Return the part of the usage that a request tells by itself, its answer apart."""
+    told = {
+        unit: _before(unit, source, request)
+        for unit, source in meter.usage.items()
+        if source.kind in BEFORE
+    }
+    return {unit: told[unit] or 0 for unit in sorted(told)}
+
+
+def without_answer(meter: Meter, known: Quantities, device_time: int) -> Quantities | None:
+    """Return the usage of an inference whose answer is lost; None where only that could tell."""
+    found: Quantities = {}
+    for unit, source in meter.usage.items():
+        if source.traces:
+            found[unit] = device_time
+        elif source.formula is None:
+            if unit not in known:
+                return None
+            found[unit] = known[unit]
+    return _with_formulas(meter, found)
+
+
+def with_device_time(meter: Meter, found: Quantities, device_time: int) -> Quantities:
+    """Return a usage again, now that its device time is known."""
+    kept = {
+        unit: quantity
+        for unit, quantity in found.items()
+        if unit not in meter.usage or meter.usage[unit].formula is None
+    }
+    timed = {unit: device_time for unit, source in meter.usage.items() if source.traces}
+    return _with_formulas(meter, {**kept, **timed})
 
 
 def _device_time(known: int | None, *, cached: bool) -> int:

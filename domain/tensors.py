@@ -63,6 +63,9 @@ def total(tensor: Tensor) -> int:
         found = flat(tensor.listed or ())
         if not all(type(each) is int for each in found):
             raise ValueError("has elements that are no whole numbers")
+        if found and max(found) > _most(tensor.datatype):
+            # The server would keep the lowest bits of it, and so see another number.
+            raise ValueError("has an element that its type cannot hold")
     if found and min(found) < 0:
         raise ValueError("has a negative element")
     return sum(found)
@@ -73,10 +76,7 @@ def texts(tensor: Tensor) -> list[bytes]:
     if tensor.datatype != "BYTES":
         raise ValueError(f"is of type {tensor.datatype}, which is no text")
     if tensor.packed is None:
-        return [
-            each.encode("utf-8", "surrogatepass") if isinstance(each, str) else bytes(each)
-            for each in flat(tensor.listed or ())
-        ]
+        return [_text(each) for each in flat(tensor.listed or ())]
     found, at, packed = [], 0, tensor.packed
     while at < len(packed):
         if at + 4 > len(packed):
@@ -87,6 +87,19 @@ def texts(tensor: Tensor) -> list[bytes]:
             raise ValueError("has a part of an element at its end")
         found.append(packed[at - length : at])
     return found
+
+
+def _most(datatype: str) -> int:
+    bits = 8 * struct.calcsize(f"<{_CODES[datatype]}")
+    return (1 << bits) - 1 if datatype.startswith("U") else (1 << (bits - 1)) - 1
+
+
+def _text(element: Any) -> bytes:
+    if isinstance(element, str):
+        return element.encode("utf-8", "surrogatepass")
+    if isinstance(element, bytes):
+        return element
+    raise ValueError("has elements that are no text")
 
 
 def size_in_bytes(tensor: Tensor) -> int:

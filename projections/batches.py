@@ -11,9 +11,9 @@ from typing import NamedTuple
 import psycopg
 from tollbook.errors import Unavailable
 
-from application.following import Entry, Stretch, TooNew, Unreadable
+from application.following import Entry, Followed, Stretch, TooNew, Unreadable
 from application.world import check_reader
-from domain.event import Event, Recorded
+from domain.event import Event
 from domain.events import MinReaderRaised
 from projections import checkpoint, transparency_log
 from projections.checkpoint import Mark, Parked, claim, park
@@ -117,7 +117,7 @@ def _wants(model: ReadModel, kind: type[Event]) -> bool:
     return model.EVENTS is None or kind in model.EVENTS
 
 
-def _fold(entry: Recorded | Unreadable, states: CustomerStates, batch: Batch) -> Change | None:
+def _fold(entry: Followed | Unreadable, states: CustomerStates, batch: Batch) -> Change | None:
     """Return what an event did, or None for one that is put aside for every model."""
     customer, sequence = entry.customer, entry.customer_sequence
     if isinstance(entry, Unreadable):

@@ -11,7 +11,7 @@ from tollbook.times import format_instant
 from domain.event import Event
 from domain.events import ReservationSettled, UsageCharged
 from domain.units import MEASURED, Quantities
-from projections.copying import NULL, copy_lines, field
+from projections.copying import NULL, copy_lines, field, in_one_piece
 from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, checked_day, read_page
 
@@ -99,6 +99,10 @@ CREATE INDEX charges_of_customer ON charges (customer, position);
     def discard(self) -> None:
         """Forget the rows collected so far."""
         self._lines = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to another process as one piece of text."""
+        return {"_lines": in_one_piece(self._lines)}
 
 
 def _line(change: Change) -> str:

@@ -16,6 +16,11 @@ def field(text: str | None) -> str:
     return text if text.isalnum() else text.translate(_SPECIAL)
 
 
+def in_one_piece(lines: list[str]) -> list[str]:
+    """Join lines that are about to travel to another process: one text is less to carry."""
+    return ["".join(lines)] if lines else []
+
+
 def copy_lines(connection: Connection, table: str, columns: str, lines: list[str]) -> None:
     """Append lines to a table inside the open transaction."""
     if lines:

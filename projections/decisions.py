@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from tollbook.errors import Invalid
 from tollbook.times import format_instant
 
-from application.license_answers import decision_result
+from application.license_answers import decision_result, denial_facts
 from domain.event import Event
 from domain.events import CommandRefused, ReservationExtended, ReservationHeld
 from domain.license_events import LeaseRenewed, LicenseValidated, SeatLeased
 from projections.arrays import numbers, texts
-from projections.copying import NULL, copy_lines
+from projections.copying import NULL, copy_lines, in_one_piece
 from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, read_page
 
@@ -141,6 +141,10 @@ CREATE TABLE license_uses (
         """Forget what was collected so far."""
         self._lines, self._uses = [], {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to another process with its lines as one piece of text."""
+        return {**self.__dict__, "_lines": in_one_piece(self._lines)}
+
 
 class LicenseUse(NamedTuple):
     """How often a licence was asked, and when each of its keys was last of use."""
@@ -249,7 +253,8 @@ def _admitted(said: dict[str, Any]) -> dict[str, Any]:
 
 
 def _denied(said: dict[str, Any]) -> dict[str, Any]:
-    why = {"code": said["code"], "detail": said["detail"], **said["facts"]}
+    facts = denial_facts(said["code"], said["facts"])
+    why = {"code": said["code"], "detail": said["detail"], **facts}
     version = {"policy_version": said["facts"]["policy_version"]}
     return {"status": "denied", **_of_request(said["body"]), **version, "why": why}
 

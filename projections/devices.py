@@ -6,7 +6,7 @@ from typing import Any
 from tollbook.errors import Invalid
 from tollbook.times import format_instant
 
-from domain.event import Recorded
+from application.following import Followed
 from domain.facts import facts_to_wire
 from domain.license_events import LicenseActivated, LicenseDeactivated
 from projections.arrays import numbers, texts
@@ -74,7 +74,7 @@ CREATE TABLE devices (
         self._lines, self._deactivated = [], []
 
 
-def _line(recorded: Recorded, event: LicenseActivated) -> str:
+def _line(recorded: Followed, event: LicenseActivated) -> str:
     facts = event.facts or {}
     country = facts["country"].value.upper() if "country" in facts else None
     own = (event.license, event.device, event.customer, event.holder, country)

@@ -5,7 +5,7 @@ from typing import Any
 from tollbook.times import format_instant
 
 from domain.journal import postings
-from projections.copying import copy_lines
+from projections.copying import copy_lines, in_one_piece
 from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, read_page
 
@@ -61,6 +61,10 @@ CREATE INDEX journal_of_customer ON journal (customer, position);
     def discard(self) -> None:
         """Forget the rows collected so far."""
         self._lines = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to another process as one piece of text."""
+        return {"_lines": in_one_piece(self._lines)}
 
 
 _SHOWN = ("position", "recorded_at", "occurred_at", "currency", "event", "customer")

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Protocol
 
 import psycopg
 
+from application.following import Followed
 from domain.balance import Balance
-from domain.event import Event, Recorded
+from domain.event import Event
 
 SCHEMA = "views"
 """Where readers find the tables of every model."""
@@ -24,7 +25,7 @@ Run = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 class Change(NamedTuple):
     """One event of the ledger, and what it did to its customer."""
 
-    recorded: Recorded
+    recorded: Followed
     before: Balance | None
     """The customer's balance before the event; None for an event without a customer."""
     after: Balance | None

@@ -6,7 +6,7 @@ from typing import Any
 from tollbook.errors import Invalid
 from tollbook.times import format_instant
 
-from domain.event import Recorded
+from application.following import Followed
 from domain.usage_events import UsageParked, UsageReleased
 from projections.arrays import numbers, texts
 from projections.copying import copy_lines, field
@@ -83,7 +83,7 @@ CREATE INDEX parked_usage_waiting ON parked_usage (position) WHERE released_posi
         self._lines, self._released = [], []
 
 
-def _line(recorded: Recorded, event: UsageParked) -> str:
+def _line(recorded: Followed, event: UsageParked) -> str:
     own = (event.parked, event.customer, event.body["model"], event.source, event.record)
     rest = (event.code, event.detail, json.dumps(event.facts), json.dumps(event.body))
     fields = "\t".join([field(text) for text in (*own, *rest)])

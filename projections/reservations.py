@@ -20,7 +20,7 @@ from domain.events import (
     ReservationSettled,
 )
 from projections.arrays import money, numbers, texts
-from projections.copying import NULL, copy_lines, field
+from projections.copying import NULL, copy_lines, field, in_one_piece
 from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, read_page
 
@@ -168,7 +168,7 @@ CREATE INDEX reservations_of_customer ON reservations (customer, position);
         opened, steps = self._opened, self._steps
         lines = [_line(name, opening, steps[name]) for name, opening in opened.items()]
         older = {name: step for name, step in steps.items() if name not in opened}
-        return lines, _columns(older) if older else ()
+        return in_one_piece(lines), _columns(older) if older else ()
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel to another process as finished rows, which are less to carry."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from tollbook.times import format_instant
 
-from domain.event import Recorded
+from application.following import Followed
 from domain.license_events import LeaseRenewed, LicenseRevoked, SeatLeased, SeatReturned
 from projections.arrays import numbers, texts
 from projections.copying import copy_lines
@@ -108,7 +108,7 @@ CREATE INDEX seats_by_expiry ON seats (license, expires_at);
         self._lines, self._steps, self._revoked = [], {}, []
 
 
-def _line(recorded: Recorded, event: SeatLeased) -> str:
+def _line(recorded: Followed, event: SeatLeased) -> str:
     position, at = recorded.position, recorded.recorded_at
     borrowed = "f" if event.borrow_seconds is None else "t"
     return (

@@ -6,10 +6,13 @@ and the projector goes on alone, where one event after another can be blamed.
 """
 
 import threading
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
+
+from tollbook.merkle import HASH_BYTES
 
 from application.following import LedgerLog
 from application.replaying import Share
@@ -22,7 +25,7 @@ from projections.states import CustomerStates, Kept
 AHEAD = 2
 """So many batches are given out before the rows of the first one are asked for."""
 
-BATCH_MAX = 10_000
+BATCH_MAX = 20_000
 """Larger than when there is less to do: what is opened and closed in one batch is written once."""
 
 
@@ -39,7 +42,9 @@ class Part(NamedTuple):
     models: Sequence[ReadModel]
     recorded_at: int
     """Of the last event in it."""
-    leaves: dict[int, bytes]
+    positions: "array[int]"
+    leaves: bytes
+    """Of these positions, one after another."""
     kept: list[Kept]
     parked: list[Parked]
 
@@ -71,8 +76,13 @@ def work(
         assert isinstance(asked, Work)
         batch = Batch(asked.mark, models(), in_shares=True)
         fold_into(batch, log.share(asked.mark.position, asked.last, share), states)
-        recorded_at = batch.last.recorded_at
-        pipe.send(Part(batch.models, recorded_at, batch.leaves, batch.kept, batch.parked))
+        pipe.send(_part(batch))
+
+
+def _part(batch: Batch) -> Part:
+    positions, leaves = array("q", batch.leaves), b"".join(batch.leaves.values())
+    recorded_at = batch.last.recorded_at
+    return Part(batch.models, recorded_at, positions, leaves, batch.kept, batch.parked)
 
 
 def batches(
@@ -115,7 +125,9 @@ def _joined(given: Work, parts: Sequence[Part]) -> Batch:
     """Put the parts of a batch together; there are no changes to blame one by one."""
     leaves: dict[int, bytes] = {}
     for part in parts:
-        leaves.update(part.leaves)
+        starts = range(0, len(part.leaves), HASH_BYTES)
+        hashes = [part.leaves[start : start + HASH_BYTES] for start in starts]
+        leaves.update(zip(part.positions, hashes, strict=True))
     positions = range(given.mark.position + 1, given.last + 1)
     if len(leaves) != len(positions):
         raise ShareFailedError("the shares do not hold every event between them")

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
-from application.following import LedgerLog
+from application.following import Followed, LedgerLog
 from domain.balance import Balance
-from domain.event import Recorded
 from domain.folding import evolve
 from domain.state import STATE_VERSION, balance_from_wire, balance_to_wire
 from projections.arrays import numbers, texts
@@ -87,7 +86,7 @@ class CustomerStates:
         for name in missing:
             self._balances.setdefault(name, _NOBODY)
 
-    def step(self, recorded: Recorded) -> tuple[Balance, Balance]:
+    def step(self, recorded: Followed) -> tuple[Balance, Balance]:
         """Fold one event of a customer in memory; return the state before and after it.
 
         Raises whatever the fold raises; the state then counts the event, and is otherwise as
