@@ -48,7 +48,7 @@ class Sending:
     def cut(self) -> None:
         """Stop: nobody wants the rest any more."""
         self._is_cut = True
-        if self._has_begun:
+        if self._has_begun and not self._clock.expired():
             self._clock.reschedule(asyncio.get_running_loop().time())
 
     @asynccontextmanager

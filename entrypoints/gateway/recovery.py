@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tollbook.errors import Unavailable
 from tollbook.times import format_instant
 
 from adapters.intent_log import Left, Open, left_behind
@@ -83,10 +82,6 @@ async def recover(home: Path, gateway: Gateway) -> Recovered:
         adopted = _Adopted(left, gateway.config, settler)
         try:
             found = await adopted.settle()
-        except Unavailable as error:
-            logger.warning("%s is left for the next start: %s", left.folder, error)
-            left.leave()
-            continue
         except BaseException:
             left.leave()
             raise
@@ -120,14 +115,9 @@ class _Adopted:
         logger.info("%s: %d inferences of a process that is gone", self._left.folder, len(opened))
         telling = asyncio.create_task(self._settler.run())
         try:
-            unknown = []
-            for each in opened:
-                if each.outcome is None or "traces" in each.outcome:
-                    unknown.append(each)
-                else:
-                    self._counts["told"] += 1
-                    self._settler.tell(each.intent["intent"], each.outcome)
-            await self._resolve_all(unknown)
+            # Their traces are older than anything that this process sends.
+            async with TraceCollector(self._config, may_remove=False) as collector:
+                await asyncio.gather(*(self._end(collector, each) for each in opened))
             await self._all_told()
         finally:
             telling.cancel()
@@ -137,22 +127,27 @@ class _Adopted:
         logger.info("%s is done: %s", self._left.folder, self._counts)
         return Recovered(**self._counts)
 
-    async def _resolve_all(self, unknown: list[Open]) -> None:
-        """Decide by the servers' traces, all at once: they are waited for once."""
-        async with TraceCollector(self._config, may_remove=False) as collector:
-            for each in unknown:
-                # Their traces are older than anything that this process sends.
-                since = min(int(each.intent["at"]) * 1000, time.time_ns())
-                collector.expect(each.intent["intent"], each.intent["pool"], since)
-            await asyncio.gather(*(self._resolve(collector, each) for each in unknown))
-
-    async def _resolve(self, collector: TraceCollector, each: Open) -> None:
+    async def _end(self, collector: TraceCollector, each: Open) -> None:
+        """Tell the end of one inference; where that fails, the others are told all the same."""
         id = each.intent["intent"]
+        try:
+            if each.outcome is not None and "traces" not in each.outcome:
+                self._settler.tell(id, each.outcome)
+                self._counts["told"] += 1
+            else:
+                way = await self._decide(collector, id, each)
+                self._counts[way] += 1
+        except Exception:
+            logger.exception("%s of %s is not recovered", id, self._left.folder)
+            self._counts["stuck"] += 1
+
+    async def _decide(self, collector: TraceCollector, id: str, each: Open) -> str:
+        since = min(int(each.intent["at"]) * 1000, time.time_ns())
+        collector.expect(id, each.intent["pool"], since)
         outcome = decided(each, self._config, await traced(collector, id))
         self._left.decided(id, outcome)
-        way = "released" if "release" in outcome else "parked" if "park" in outcome else "charged"
-        self._counts[way] += 1
         self._settler.tell(id, outcome)
+        return "released" if "release" in outcome else "parked" if "park" in outcome else "charged"
 
     async def _all_told(self) -> None:
         while self._settler.backlog:

@@ -116,7 +116,7 @@ class TraceCollector:
         if record.id not in self._asking:
             self._asking[record.id] = record
             record.pool.waiting += 1
-        if self._task is None or self._task.done():
+        if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._read_on())
 
     def _stop_asking(self, record: Record) -> None:
@@ -125,15 +125,17 @@ class TraceCollector:
 
     async def _read_on(self) -> None:
         """Read while somebody waits."""
-        while self._asking:
-            for pool in self._pools.values():
-                if pool.waiting:
-                    await self._read(pool)
-            for record in list(self._asking.values()):
-                self._tell(record)
-            if self._asking:
-                await asyncio.sleep(PAUSE_SECONDS)
-        self._task = None
+        try:
+            while self._asking:
+                for pool in self._pools.values():
+                    if pool.waiting:
+                        await self._read(pool)
+                for record in list(self._asking.values()):
+                    self._tell(record)
+                if self._asking:
+                    await asyncio.sleep(PAUSE_SECONDS)
+        finally:
+            self._task = None
 
     async def _read(self, pool: PoolTraces) -> None:
         since = min(record.since for record in self._asking.values()) - EARLIER

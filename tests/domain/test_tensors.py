@@ -119,3 +119,17 @@ def test_a_deeply_nested_list_is_walked_without_recursion() -> None:
     for _ in range(100_000):
         nested = [nested]
     assert flat(nested) == [7]
+
+
+@pytest.mark.parametrize("datatype", sorted(FORMATS))
+def test_a_number_that_its_type_cannot_hold_is_not_counted(datatype: str) -> None:
+    most = FORMATS[datatype][2]
+    assert total(Tensor(datatype, (1,), listed=[most])) == most
+    with pytest.raises(ValueError, match="cannot hold"):
+        total(Tensor(datatype, (1,), listed=[most + 1]))
+
+
+@pytest.mark.parametrize("element", [5_000_000_000, 1.5, None, True])
+def test_a_text_that_is_no_text_is_refused_and_takes_no_memory(element: object) -> None:
+    with pytest.raises(ValueError, match="no text"):
+        texts(Tensor("BYTES", (1,), listed=[element]))

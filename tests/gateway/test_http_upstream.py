@@ -1,0 +1,182 @@
+"""What reaches the server of what a client says, and answers that no sound server gives."""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from entrypoints.gateway.core import REQUEST_ID
+from entrypoints.gateway.http_bodies import Patience
+from tests.gateway.fake_http_server import fake_server, whole
+from tests.gateway.http_serving import (
+    BYTES_MAX,
+    Answer,
+    HttpServed,
+    document,
+    http_serving,
+    raw_request,
+    wait,
+)
+from tests.gateway.rig import Licensee, Rig, configured
+
+HELD, RELEASED, PARKED = "reservation_held", "reservation_released", "usage_parked"
+INFER = "/v2/models/textgen/infer"
+
+
+def posted(served: HttpServed, who: Licensee, body: Any, **headers: str) -> Answer:
+    return served.post(who, "textgen/infer", body, **headers)
+
+
+GOOD = json.dumps(
+    {
+        "id": "theirs",
+        "model_name": "textgen",
+        "outputs": [
+            {"name": "OUT", "datatype": "BYTES", "shape": [1, 1], "data": ["w"]},
+            {"name": "INPUT_TOKENS", "datatype": "INT64", "shape": [1, 1], "data": [3]},
+            {"name": "OUTPUT_TOKENS", "datatype": "INT64", "shape": [1, 1], "data": [1]},
+            {"name": "REQUEST_ID", "datatype": "BYTES", "shape": [1, 1], "data": ["x"]},
+        ],
+    }
+).encode()
+
+
+def test_what_a_client_forges_never_reaches_the_server(rig: Rig, tmp_path: Path) -> None:
+    who = rig.licensee()
+    asked = document(
+        id="mine",
+        parameters={"priority": 1, "mine": "x", "timeout": 5, "sequence_id": 7},
+        outputs=[{"name": "OUT"}],
+    )
+    with (
+        fake_server(whole(GOOD)) as server,
+        http_serving(rig, tmp_path, configured(http=server.address)) as serving,
+    ):
+        posted(
+            serving,
+            who,
+            asked,
+            traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01",
+            triton_grpc_compression="gzip",
+            X_Forwarded_For="10.0.0.1",
+            priority="1",
+            Cookie="a=b",
+            Accept_Encoding="gzip",
+        )
+        (charge,) = who.until(1)
+    (got,) = server.got
+    sent = json.loads(got.body)
+    assert sent["id"] == charge.reservation
+    assert sent["parameters"].pop("priority") > 1
+    assert sent["parameters"] == {"mine": "x", "timeout": 5, "sequence_id": 7}
+    assert [each["name"] for each in sent["outputs"]] == [
+        "OUT",
+        "INPUT_TOKENS",
+        "OUTPUT_TOKENS",
+        "REQUEST_ID",
+    ]
+    assert got.headers.pop("traceparent").startswith("00-111")
+    assert got.headers.keys() == {"host", "accept-encoding", "content-type", "content-length"}
+    assert got.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+        b"no HTTP at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n" + b"x" * 1_000,
+        whole(b"no JSON"),
+        whole(b"\x1f\x8b" + b"x" * 50, "Content-Encoding: gzip"),
+        whole(b'{"outputs":[{"name":"OUT"}]}'),
+        whole(b'{"outputs":{}}'),
+        whole(GOOD, "Inference-Header-Content-Length: 10"),
+        whole(GOOD + b"rest", f"Inference-Header-Content-Length: {len(GOOD)}"),
+        whole(GOOD.replace(b"OUTPUT_TOKENS", b"OTHER")),
+    ],
+)
+def test_an_answer_that_is_none_parks_the_inference_with_its_reason(
+    rig: Rig, tmp_path: Path, answer: bytes
+) -> None:
+    who = rig.licensee()
+    with (
+        fake_server(answer) as server,
+        http_serving(rig, tmp_path, configured(http=server.address)) as serving,
+    ):
+        told = posted(serving, who, document())
+        wait(lambda: who.names()[-1] == PARKED)
+    assert who.names() == [HELD, PARKED]
+    assert told.status in (200, 504)
+    if told.status == 504:
+        assert told.json["request"].startswith("inf")
+    else:
+        assert told.headers[REQUEST_ID].startswith("inf")
+
+
+def test_a_client_that_takes_nothing_is_left_and_pays_for_what_was_made(
+    rig: Rig, tmp_path: Path
+) -> None:
+    who = rig.licensee()
+    event = {"model_name": "textgen", "OUT": "w" * 50_000, "INPUT_TOKENS": 0, "OUTPUT_TOKENS": 1}
+    data = b"data: " + json.dumps(event).encode() + b"\n\n"
+
+    def endless(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        while True:
+            connection.sendall(data)
+
+    with (
+        fake_server(endless) as server,
+        http_serving(
+            rig, tmp_path, configured(http=server.address), Patience(write=0.3)
+        ) as serving,
+        serving.socket() as client,
+    ):
+        asked = {"TEXT": "a"}
+        client.sendall(raw_request("/v2/models/textgen/generate_stream", asked, who))
+        (charge,) = who.until(1)
+        serving.idle()
+        assert 1 < charge.usage["output_tokens"] < 10_000
+
+
+def test_an_event_without_an_end_takes_no_memory_for_ever(rig: Rig, tmp_path: Path) -> None:
+    who = rig.licensee()
+
+    def endless(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: ")
+        while True:
+            connection.sendall(b"x" * 10_000)
+
+    with (
+        fake_server(endless) as server,
+        http_serving(
+            rig, tmp_path, configured(http=server.address, message_bytes=BYTES_MAX)
+        ) as serving,
+    ):
+        answer = serving.post(who, "textgen/generate_stream", {"TEXT": "a"})
+        assert "larger than" in json.loads(answer.body[len(b"data: ") :])["error"]
+        wait(lambda: who.names() == [HELD, PARKED])
+
+
+def test_a_client_that_takes_no_whole_answer_is_left_though_it_was_charged(
+    rig: Rig, tmp_path: Path
+) -> None:
+    who = rig.licensee()
+    large = whole(GOOD.replace(b'["w"]', b'["' + b"w" * 30_000_000 + b'"]'))
+    with (
+        fake_server(large) as server,
+        http_serving(
+            rig, tmp_path, configured(http=server.address), Patience(write=0.3)
+        ) as serving,
+    ):
+        with serving.socket() as client:
+            client.sendall(raw_request(INFER, document(), who))
+            who.until(1)
+            wait(lambda: serving.front.connections == 0)
+        answer = posted(serving, who, document())
+        assert len(answer.json["outputs"][0]["data"][0]) == 30_000_000
+        assert answer.headers["content-length"] == str(len(answer.body))
