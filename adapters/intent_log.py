@@ -19,6 +19,8 @@ from tollbook.errors import Unavailable
 SEGMENT_BYTES = 16 * 1_048_576
 _LOCK = "lock"
 _SUFFIX = ".jsonl"
+_RECOVERED = "recovered"
+"""The segment of those who adopt a folder: read after all of the process's own."""
 
 
 class Open(NamedTuple):
@@ -89,6 +91,10 @@ class IntentLog:
             segment.close()
             segment.path.unlink(missing_ok=True)
 
+    def is_open(self, id: str) -> bool:
+        """Say whether an inference was begun of whose end the ledger has not been told."""
+        return id in self._of
+
     @property
     def waiting(self) -> int:
         """How many inferences were begun of whose end the ledger has not been told."""
@@ -145,6 +151,25 @@ class Left(NamedTuple):
                     outcomes[line["outcome"]] = line
         return [Open(intent, outcomes.get(id)) for id, intent in intents.items()]
 
+    def decided(self, id: str, outcome: dict[str, Any]) -> None:
+        """Write down what the ledger is to be told of an inference, so that it is told the same.
+
+        The line before may have been cut by the end of another who recovered: it ends here.
+        """
+        line = json.dumps({"outcome": id, **outcome}, separators=(",", ":")).encode()
+        data = b"\n" + line + b"\n"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.folder / f"{_RECOVERED}{_SUFFIX}", flags, 0o600)
+            try:
+                written = os.write(descriptor, data)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise Unavailable(f"the intent log cannot be written: {error}") from None
+        if written != len(data):
+            raise Unavailable("the intent log cannot be written: the disk is full")
+
     def remove(self) -> None:
         """Remove the folder: the ledger knows everything in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -168,7 +193,10 @@ def left_behind(home: Path) -> Iterator[Left]:
 
 def _locked(folder: Path) -> int | None:
     """Lock a folder for this process's life, or return None where another has it."""
-    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None  # another has removed the folder meanwhile
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -5,6 +5,7 @@ comes from elsewhere (`domain.device_time`) and is added at the end.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from tollbook.amounts import parse_micro
@@ -171,7 +172,7 @@ def usage(
         if source.traces:
             found[unit] = _device_time(device_time, cached=produced.cached)
         elif source.formula is None:
-            known = _before(unit, source, request)
+            known = _told_by_request(unit, source, request)
             found[unit] = produced.counts.get(unit, 0) if known is None else known
     if produced.cached and meter.cache_hit == "as_cached_input":
         cached = found.pop("input_tokens", 0) + found.get("cached_input_tokens", 0)
@@ -181,12 +182,19 @@ def usage(
 
 def known_before(meter: Meter, request: Request) -> Quantities:
     """Return the part of the usage that a request tells by itself, its answer apart."""
-    told = {
-        unit: _before(unit, source, request)
-        for unit, source in meter.usage.items()
-        if source.kind in BEFORE
-    }
-    return {unit: told[unit] or 0 for unit in sorted(told)}
+    told: Quantities = {}
+    for unit, source in sorted(meter.usage.items()):
+        if source.kind in BEFORE:
+            with suppress(UnmeteredError):  # it is met again when the usage is counted
+                told[unit] = _told_by_request(unit, source, request) or 0
+    return told
+
+
+def _told_by_request(unit: str, source: Source, request: Request) -> int | None:
+    try:
+        return _before(unit, source, request)
+    except ValueError as error:
+        raise UnmeteredError(f"what the request says of {unit} {error}") from None
 
 
 def without_answer(meter: Meter, known: Quantities, device_time: int) -> Quantities | None:

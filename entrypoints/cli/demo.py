@@ -31,6 +31,7 @@ def register(subparsers: Subparsers) -> None:
             "tollbook demo",
             "tollbook demo --trace trace.csv --customers 50",
             "tollbook demo --data ./ledger --json",
+            "tollbook demo --triton --limit 500",
         ),
     )
     parser.add_argument(
@@ -43,6 +44,12 @@ def register(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--limit", type=_count, metavar="N", help="only the first N rows")
     parser.add_argument("--data", metavar="DIR", help="keep the ledger in this new folder")
+    parser.add_argument(
+        "--triton",
+        action="store_true",
+        help="run the inferences through the gateway and a real Triton (`make triton` installs "
+        "one), in real time: only the first 2000 rows, unless --limit says more",
+    )
 
 
 def _count(text: str) -> int:
@@ -52,26 +59,40 @@ def _count(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carry the demo out and report; exit 1 when the audit found differences."""
+    """Carry the demo out and report; exit 1 when a check found differences."""
     from rich.console import Console
 
     from entrypoints.demo.summary import document, show
-    from entrypoints.demo.trace import read_trace, seeded_trace
 
     if args.customers > CUSTOMERS_MAX:
         raise Invalid.because("customers", args.customers, f"at most {CUSTOMERS_MAX}")
-    if args.trace:
-        rows, source = read_trace(Path(args.trace), args.limit), f"trace {Path(args.trace).name}"
-    else:
-        rows, source = seeded_trace(args.limit), "seeded workload (no --trace given)"
+    if args.triton:
+        from entrypoints.demo import through_triton
+
+        through_triton.installed()
+    rows, source = _rows(args)
     with _folder(args.data) as folder:
-        result = _demo(folder, rows, args.customers)
+        result = _demo(folder, rows, args.customers, through_triton=args.triton)
     result = result._replace(source=source, data=args.data)
     if args.json:
         print_json(document(result))
     else:
         show(result, Console())
-    return EXIT_DONE if result.audit["ok"] else EXIT_DIFFERENCES
+    return EXIT_DONE if result.is_clean else EXIT_DIFFERENCES
+
+
+def _rows(args: argparse.Namespace) -> "tuple[list[Row], str]":
+    """Return the inferences that are wanted, and where they come from."""
+    from entrypoints.demo.trace import read_trace, seeded_trace
+
+    limit, bound = args.limit, ""
+    if args.triton and limit is None:
+        from entrypoints.demo.through_triton import LIMIT
+
+        limit, bound = LIMIT, f", at most {LIMIT:,} rows of it (--limit says how many)"
+    if args.trace:
+        return read_trace(Path(args.trace), limit), f"trace {Path(args.trace).name}{bound}"
+    return seeded_trace(limit), f"seeded workload (no --trace given){bound}"
 
 
 @contextmanager
@@ -90,51 +111,68 @@ def _folder(data: str | None) -> Iterator[Path]:
     yield Path(data)
 
 
-def _demo(folder: Path, rows: "list[Row]", customers: int) -> "Result":
+def _demo(folder: Path, rows: "list[Row]", customers: int, *, through_triton: bool) -> "Result":
     from entrypoints.bootstrap import open_database
     from entrypoints.cli.options import progress
     from entrypoints.settings import Settings
 
     with open_database(Settings(data=folder)) as database, progress() as bars:
-        advance = bars.start("Reserve and settle", len(rows))
-        partial = _reserve_and_settle(database, rows, customers, advance)
+        label = "Ask through Triton" if through_triton else "Reserve and settle"
+        advance = bars.start(label, len(rows))
+        home = folder if through_triton else None
+        partial = _main_job(database, rows, customers, advance, home)
         return _audited(database, partial, bars)
 
 
-def _reserve_and_settle(
-    database: "Database", rows: "list[Row]", customers: int, advance: Callable[[int], None]
+def _main_job(
+    database: "Database",
+    rows: "list[Row]",
+    customers: int,
+    advance: Callable[[int], None],
+    home: Path | None,
 ) -> "Result":
+    """Run the job in the trace's time, or in real time through Triton, which needs a folder."""
     from entrypoints.bootstrap import license_desk, tollbook_on
     from entrypoints.cli.acting import reading
     from entrypoints.demo import job, licenses
     from entrypoints.demo.summary import Result
     from entrypoints.demo.trace import duration_seconds
 
-    with tollbook_on(database, "trace") as tollbook:
+    counted = None
+    begin, end = (rows[0].at, rows[-1].at) if home is None else (None, None)
+    with tollbook_on(database, "trace" if home is None else "database") as tollbook:
         desk = license_desk(database, reading(tollbook))
-        job.set_up(tollbook, desk, customers, rows[0].at)
-        started = time.monotonic()
-        outcome = job.run(tollbook, rows, customers, advance)
-        seconds = time.monotonic() - started
+        keys = job.set_up(tollbook, desk, customers, begin)
+        if home is None:
+            started = time.monotonic()
+            outcome = job.run(tollbook, rows, customers, advance)
+            seconds = time.monotonic() - started
+        else:
+            from entrypoints.demo import through_triton
+
+            outcome, counted, seconds = through_triton.run(
+                database, tollbook, rows, keys, home, advance
+            )
         first = job.customer_id(0)
-        revoked = licenses.revoke_one(tollbook, desk, first, job.MODEL, rows[-1].at)
+        revoked = licenses.revoke_one(tollbook, desk, first, job.MODEL, end)
         balances = {name: tollbook.balance(name) for name in outcome.customers}
         blocked = [name for name in balances if tollbook.balance_state(name).block is not None]
         position = tollbook.executor.position
     return Result(
-        len(rows),
-        outcome,
-        balances,
-        blocked,
-        position,
-        "",
-        "",
-        {},
-        seconds,
-        duration_seconds(rows),
-        "",
-        revoked,
-        None,
+        inferences=len(rows),
+        outcome=outcome,
+        balances=balances,
+        blocked=blocked,
+        position=position,
+        state_hash="",
+        root="",
+        audit={},
+        seconds=seconds,
+        trace_seconds=duration_seconds(rows),
+        source="",
+        revoked=revoked,
+        data=None,
+        counted=counted,
     )
 
 

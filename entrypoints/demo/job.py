@@ -67,8 +67,11 @@ def customer_id(number: int) -> str:
     return f"cust-{number:03d}"
 
 
-def set_up(tollbook: Tollbook, desk: LicenseDesk, customers: int, at: int) -> None:
-    """Publish the price book and give every customer one paid grant and a licence."""
+def set_up(tollbook: Tollbook, desk: LicenseDesk, customers: int, at: int | None) -> list[str]:
+    """Publish the price book, give every customer a paid grant and a licence; return the keys.
+
+    All of it happens at an instant of the trace, or now, where none is given.
+    """
     book = PriceBookBody.model_validate(BOOK)
     name = publication_id(book.id, book.effective_from)
     _carry_out(tollbook, [PublishPrices(id=name, book=book)], at)
@@ -81,11 +84,13 @@ def set_up(tollbook: Tollbook, desk: LicenseDesk, customers: int, at: int) -> No
         grant = f"grant-{number:03d}"
         commands.append(IssueGrant(id=grant, customer=customer, amount=GRANT, kind="paid"))
     names = [customer_id(number) for number in range(customers)]
-    commands.extend(licenses.commands(tollbook, desk, names))
+    issues = list(licenses.issues(tollbook, desk, names))
+    commands.extend(command for command, _ in issues)
     _carry_out(tollbook, commands, at)
+    return [key for _, key in issues]
 
 
-def _carry_out(tollbook: Tollbook, commands: Sequence[Command], at: int) -> None:
+def _carry_out(tollbook: Tollbook, commands: Sequence[Command], at: int | None) -> None:
     for start in range(0, len(commands), ROWS_PER_BATCH):
         batch = [Item(each, ACTOR, at=at) for each in commands[start : start + ROWS_PER_BATCH]]
         for answer in tollbook.executor.execute(batch, timeout=120):

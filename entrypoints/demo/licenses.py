@@ -33,26 +33,29 @@ def license_id(number: int) -> str:
     return f"lic-{number:03d}"
 
 
-def commands(tollbook: Tollbook, desk: LicenseDesk, customers: list[str]) -> Iterator[Command]:
-    """Yield the commands that issue a licence to each customer."""
+def issues(
+    tollbook: Tollbook, desk: LicenseDesk, customers: list[str]
+) -> Iterator[tuple[Command, str]]:
+    """Yield for each customer the command that issues a licence, and the licence's key."""
     for number, customer in enumerate(customers):
         yield _issue(tollbook, desk, license_id(number), customer)
 
 
-def _issue(tollbook: Tollbook, desk: LicenseDesk, name: str, customer: str) -> Command:
-    """Return the command that issues a licence; the desk makes its key."""
+def _issue(tollbook: Tollbook, desk: LicenseDesk, name: str, customer: str) -> tuple[Command, str]:
+    """Return the command that issues a licence, and the key that the desk has made for it."""
     body = {"id": name, "customer": customer, "template": TEMPLATE, "overrides": OVERRIDES}
     prepared = desk.prepare("issue_license", body, tollbook.store)
-    return parse(prepared.kind, prepared.body)
+    assert prepared.new_key is not None
+    return parse(prepared.kind, prepared.body), prepared.new_key
 
 
 def revoke_one(
-    tollbook: Tollbook, desk: LicenseDesk, customer: str, model: str, at: int
+    tollbook: Tollbook, desk: LicenseDesk, customer: str, model: str, at: int | None
 ) -> Revoked:
     """Issue one more licence, use it, revoke it, and ask it again at the same instant."""
     name = "lic-revoked"
     steps: tuple[Command, ...] = (
-        _issue(tollbook, desk, name, customer),
+        _issue(tollbook, desk, name, customer)[0],
         ValidateLicense(id="before-revocation", license=name, model=model),
         RevokeLicense(id="revocation", license=name, reason="shown by the demo"),
         ValidateLicense(id="after-revocation", license=name, model=model),

@@ -8,6 +8,7 @@ from rich.table import Table
 from domain.balance import BalanceView
 from domain.money import display
 from domain.outcomes import money
+from entrypoints.demo.counting import Counted
 from entrypoints.demo.job import CURRENCY, Outcome
 from entrypoints.demo.licenses import Revoked
 
@@ -31,6 +32,13 @@ class Result(NamedTuple):
     revoked: Revoked
     data: str | None
     """The folder that keeps the ledger, or None when it was a temporary one."""
+    counted: Counted | None = None
+    """What the model counted, where the inferences went through Triton."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the audit, and the model's own count, agree with every charge."""
+        return bool(self.audit["ok"]) and (self.counted is None or self.counted.equal)
 
 
 def document(result: Result) -> dict[str, Any]:
@@ -62,7 +70,15 @@ def document(result: Result) -> dict[str, Any]:
         "root": result.root,
         "audit": result.audit,
         "source": result.source,
+        **_through_triton(result),
     }
+
+
+def _through_triton(result: Result) -> dict[str, Any]:
+    if result.counted is None:
+        return {}
+    answered = result.inferences - result.outcome.refused
+    return {"through_triton": answered, "counted_by_model": result.counted._asdict()}
 
 
 def show(result: Result, console: Console) -> None:
@@ -87,6 +103,7 @@ def show(result: Result, console: Console) -> None:
             "Time",
             f"{result.seconds:.1f} s for {result.trace_seconds // 60} min of trace{rate}",
         ),
+        *(() if result.counted is None else (("Triton", _triton_line(result, result.counted)),)),
         ("Ledger", f"{result.position:,} events, Merkle root {result.root}"),
         ("State hash", result.state_hash),
         ("Audit", _audit_line(result.audit)),
@@ -122,6 +139,19 @@ def _license_line(result: Result) -> str:
     return (
         f"{result.outcome.validated:,} inferences validated with {len(result.outcome.customers):,} "
         f"licences; {revoked.license}: {revoked.before}, then revoked: {revoked.after}"
+    )
+
+
+def _triton_line(result: Result, counted: Counted) -> str:
+    answered = result.inferences - result.outcome.refused
+    verdict = (
+        "[green]every charge is what the model counted[/green]"
+        if counted.equal
+        else "[red]the charges are not what the model counted[/red]"
+    )
+    return (
+        f"{answered:,} inferences went through it; its model's log: {counted.inferences:,}, "
+        f"{counted.input_tokens:,} tokens in, {counted.output_tokens:,} out: {verdict}"
     )
 
 
