@@ -38,10 +38,17 @@ class _Relay:
     def leave(self) -> None:
         """Take note that the client is gone: by the meter, the server stops or goes on."""
         self.inference.gone = True
-        stops = self.upstream is not None and (
-            self.inference.running.admitted.meter.after_cancel == "stop"
-        )
-        if stops and self.upstream is not None:
+        self.stop_if_left()
+
+    def stop_if_left(self) -> None:
+        """Stop the server for a client that is gone, once something came that can be charged.
+
+        Before that it works all the same, and whoever left would have it work for nothing.
+        """
+        if self.upstream is None or not self.inference.gone:
+            return
+        running = self.inference.running
+        if running.admitted.meter.after_cancel == "stop" and running.produced.messages:
             self.upstream.stop()
 
 
@@ -182,6 +189,7 @@ class StreamSession:
                 relay.inference.restore(response)
             else:
                 relay.inference.take(response)
+                relay.stop_if_left()
             is_shown = relay.inference.wants_last or not (is_last and is_empty)
             piece = bytes(message.SerializeToString()) if is_shown else b""
             if is_shown and not self._is_gone:

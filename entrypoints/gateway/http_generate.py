@@ -171,6 +171,7 @@ class _Messages:
         message = _read(self._running, event, self._asked, self._description)
         if message is None:
             return
+        self._sending.stop_if_cut()
         self._error = message.error or self._error
         await self._write(b"data: " + message.text.encode("utf-8", "surrogateescape") + END)
 

@@ -46,9 +46,17 @@ class Sending:
         self._has_begun = False
 
     def cut(self) -> None:
-        """Stop: nobody wants the rest any more."""
+        """Stop as soon as something has come that can be charged: nobody wants the rest."""
         self._is_cut = True
-        if self._has_begun and not self._clock.expired():
+        self.stop_if_cut()
+
+    def stop_if_cut(self) -> None:
+        """Stop a stream that is to be cut, once its server has produced something.
+
+        Before that it works all the same, and whoever left would have it work for nothing.
+        """
+        is_due = self._is_cut and self._has_begun and self.running.produced.messages
+        if is_due and not self._clock.expired():
             self._clock.reschedule(asyncio.get_running_loop().time())
 
     @asynccontextmanager
@@ -61,8 +69,6 @@ class Sending:
         try:
             async with self._clock:
                 self._has_begun = True
-                if self._is_cut:
-                    self.cut()
                 async with client.stream(path, self.body, headers) as upstream:
                     yield upstream
                 self._has_begun = False

@@ -16,6 +16,13 @@ from tests.gateway.mixed_seen import Seen, generated
 from tests.gateway.rig import Licensee
 
 SECONDS = 30
+_OPTIONS = (
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
 
 
 class MixedGrpc:
@@ -23,7 +30,7 @@ class MixedGrpc:
 
     def __init__(self, address: str, seen: Seen, chance: Random) -> None:
         """Open one connection for all clients."""
-        self._channel = grpc.aio.insecure_channel(address, options=[("grpc.enable_retries", 0)])
+        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self._infer = self._channel.unary_unary(f"/{SERVICE}/ModelInfer")
         self._stream = self._channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")
         self._seen = seen

@@ -15,12 +15,15 @@ AT_ONCE = 16
 class Mixture:
     """All clients together; used on one event loop."""
 
-    def __init__(self, grpc: str, http: str, licensees: Sequence[Licensee], seed: str) -> None:
-        """Ask at two addresses, as these customers."""
+    def __init__(
+        self, grpc: str, http: str, licensees: Sequence[Licensee], seed: str, pause: float = 0
+    ) -> None:
+        """Ask at two addresses, as these customers; each client pauses after each step."""
         self.seen = Seen()
         self._chance = Random(seed)
         self._grpc_address, self._http_address = grpc, http
         self._licensees = licensees
+        self._pause = pause
 
     async def run(self, steps: Iterator[int]) -> Seen:
         """Take steps, each an inference or a few, until there are none left."""
@@ -32,6 +35,7 @@ class Mixture:
             for _ in steps:
                 (ask,) = self._chance.choices(kinds, weights)
                 await ask(self._chance.choice(self._licensees))
+                await asyncio.sleep(self._pause)
 
         try:
             async with asyncio.TaskGroup() as group:

@@ -71,7 +71,7 @@ def lines(triton: TritonServer) -> list[dict[str, Any]]:
     return account(triton, "textgen_stream")
 
 
-def test_a_client_that_leaves_before_anything_came_pays_nothing(
+def test_leaving_before_anything_came_does_not_make_the_servers_work_free(
     rig: Rig, served: GrpcServed
 ) -> None:
     who = rig.licensee()
@@ -83,7 +83,7 @@ def test_a_client_that_leaves_before_anything_came_pays_nothing(
         wait(lambda: bool(served.gateway.running))
         time.sleep(0.1)
         stream.leave()
-    wait(lambda: who.names() == ["reservation_held", "reservation_released"])
+    wait(lambda: who.names() == ["reservation_held", "reservation_settled"])
 
 
 def test_a_stopping_gateway_ends_idle_streams_and_lets_others_finish(
