@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -186,6 +187,7 @@ def test_leaving_before_anything_came_does_not_make_the_servers_work_free(
         with serving.socket() as client:
             client.sendall(raw_request("/v2/models/slow/generate_stream", asked, who))
             wait(lambda: who.names() == [HELD])
+            time.sleep(0.3)  # the server has it now, and works for a second
         assert who.until(1)[0].usage == {"requests": 1}
 
 
