@@ -1,4 +1,4 @@
-"""Load on a Triton or on the gateway in front of one, as a process of its own.
+"""Load on a Triton or the gateway in front of one, by the public client: a process of its own.
 
     python -m benchmarks.gateway_load PROTOCOL ADDRESS KEY REQUESTS AT_ONCE
 
@@ -8,19 +8,19 @@ It prints one JSON document: how many requests a second, and their median time i
 import asyncio
 import json
 import statistics
-import struct
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
-import aiohttp
-import grpc
+import numpy as np
+import tritonclient.grpc.aio as grpcclient
+import tritonclient.http.aio as httpclient
 import uvloop
-from tritonclient.grpc import service_pb2 as pb
 
 MODEL = "identity"
-NUMBERS = struct.pack("<4f", 1, 2, 3, 4)
-INFER = "/inference.GRPCInferenceService/ModelInfer"
+NUMBERS = np.arange(4, dtype=np.float32)
+_MANY: dict[str, dict[str, int]] = {"grpc": {}, "http": {"conn_limit": 1_000}}
 
 Ask = Callable[[], Awaitable[None]]
 
@@ -28,43 +28,21 @@ Ask = Callable[[], Awaitable[None]]
 async def main(protocol: str, address: str, key: str, count: int, at_once: int) -> None:
     """Warm up with a tenth of the requests, then time them all."""
     headers = {} if key == "none" else {"tollbook-license-key": key}
-    run = _over_grpc if protocol == "grpc" else _over_http
-    await run(address, headers, count, at_once)
+    public: Any = grpcclient if protocol == "grpc" else httpclient
+    client = public.InferenceServerClient(address.removeprefix("http://"), **_MANY[protocol])
 
+    async def ask() -> None:
+        tensor = public.InferInput("IN", [len(NUMBERS)], "FP32")
+        tensor.set_data_from_numpy(NUMBERS)
+        wanted = [public.InferRequestedOutput("OUT")]
+        answer = await client.infer(MODEL, [tensor], outputs=wanted, headers=headers)
+        if not np.array_equal(answer.as_numpy("OUT"), NUMBERS):
+            raise RuntimeError("another answer than the model's")
 
-async def _over_grpc(address: str, headers: dict[str, str], count: int, at_once: int) -> None:
-    request = pb.ModelInferRequest(model_name=MODEL, raw_input_contents=[NUMBERS])
-    tensor = request.inputs.add()
-    tensor.name, tensor.datatype, tensor.shape[:] = "IN", "FP32", [4]
-    data, metadata = request.SerializeToString(), tuple(headers.items())
-    async with grpc.aio.insecure_channel(address) as channel:
-        call = channel.unary_unary(INFER, None, pb.ModelInferResponse.FromString)
-
-        async def ask() -> None:
-            answer = await call(data, metadata=metadata)
-            if answer.raw_output_contents[0] != NUMBERS:
-                raise RuntimeError("another answer than the model's")
-
+    try:
         await _driven(ask, count, at_once)
-
-
-async def _over_http(address: str, headers: dict[str, str], count: int, at_once: int) -> None:
-    url = f"http://{address.removeprefix('http://')}/v2/models/{MODEL}/infer"
-    size = {"binary_data_size": len(NUMBERS)}
-    tensor = {"name": "IN", "datatype": "FP32", "shape": [4], "parameters": size}
-    wanted = {"name": "OUT", "parameters": {"binary_data": True}}
-    head = json.dumps({"inputs": [tensor], "outputs": [wanted]}).encode()
-    sent = {**headers, "Inference-Header-Content-Length": str(len(head))}
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-
-        async def ask() -> None:
-            async with session.post(url, data=head + NUMBERS, headers=sent) as answer:
-                body = await answer.read()
-            if answer.status != 200 or not body.endswith(NUMBERS):
-                raise RuntimeError(f"{answer.status}: {body[:200]!r}")
-
-        await _driven(ask, count, at_once)
+    finally:
+        await client.close()
 
 
 async def _driven(ask: Ask, count: int, at_once: int) -> None:
