@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     settings, limits = settings_of(args), serve_settings_from()
     if args.check:
         checked = check(config)
-        _say(args, {"checked": checked}, f"The meters of {checked} models fit their servers.")
+        _say(args, {"checked": checked}, f"Every meter fits its model ({checked} checked).")
         return EXIT_DONE
     home = _home(args, settings.data) / config.name
     with ExitStack() as stack:

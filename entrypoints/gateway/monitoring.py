@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from entrypoints.gateway.core import Gateway
+from entrypoints.gateway.trace_batches import Totals
 
 Readiness = Callable[[], Awaitable[str | None]]
 """Says what is missing, or None when inferences can be served."""
@@ -20,8 +21,9 @@ READY_SECONDS = 5
 class _Counts(Collector):
     """The gateway's own counts; no label names a customer or anything that clients make up."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, traced: Totals) -> None:
         self._gateway = gateway
+        self._traced = traced
 
     def collect(self) -> Iterable[Metric]:
         gateway, settler = self._gateway, self._gateway.settler
@@ -42,16 +44,20 @@ class _Counts(Collector):
         for how in ("charged", "released", "parked"):
             ended.add_metric((how,), gateway.ended[how])
         yield from (refused, ended)
+        for name in Totals.__slots__:
+            told = f"What the servers' traces told: {name.replace('_', ' ')}."
+            value = getattr(self._traced, name)
+            yield CounterMetricFamily(f"tollbook_gateway_traced_{name}", told, value=value)
 
 
 class Monitor:
     """Answers `/healthz`, `/readyz` and `/metrics`."""
 
-    def __init__(self, gateway: Gateway, missing: Readiness) -> None:
+    def __init__(self, gateway: Gateway, missing: Readiness, traced: Totals) -> None:
         """Ask `missing` whenever somebody asks whether the gateway is ready."""
         self._missing = missing
         self._registry = CollectorRegistry()
-        self._registry.register(_Counts(gateway))
+        self._registry.register(_Counts(gateway, traced))
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
         app = web.Application()

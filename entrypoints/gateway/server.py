@@ -93,7 +93,7 @@ async def fronts_on(
             GrpcFront(gateway, grpc_clients, config),
             HttpFront(gateway, http_clients, config),
         )
-        monitor = Monitor(gateway, _missing(gateway, grpc_clients))
+        monitor = Monitor(gateway, _missing(gateway, grpc_clients), traces.totals)
         stack.push_async_callback(monitor.stop)
         found = {"monitor": f"http://{ports.host}:{await monitor.start(ports.host, ports.monitor)}"}
         stack.push_async_callback(_stop_both, grpc, http)
