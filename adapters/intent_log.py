@@ -19,6 +19,8 @@ from tollbook.errors import Unavailable
 SEGMENT_BYTES = 16 * 1_048_576
 _LOCK = "lock"
 _SUFFIX = ".jsonl"
+_CUT = b"!\n"
+"""Follows what stands of a line that was cut."""
 _RECOVERED = "recovered"
 """The segment of those who adopt a folder: read after all of the process's own."""
 
@@ -38,6 +40,8 @@ class _Segment:
         self.path = path
         self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self.size = 0
+        self.is_cut = False
+        """Whether its last line was cut, for want of room."""
         self.waiting: set[str] = set()
 
     def close(self) -> None:
@@ -111,25 +115,31 @@ class IntentLog:
 
     def _next(self) -> _Segment:
         self._count += 1
-        return _Segment(self._folder / f"{self._count:08d}{_SUFFIX}")
+        try:
+            return _Segment(self._folder / f"{self._count:08d}{_SUFFIX}")
+        except OSError as error:
+            raise Unavailable(f"the intent log cannot be written: {error}") from None
 
     def _rolled(self) -> _Segment:
-        before = self._current
+        before, fresh = self._current, self._next()  # where there is no next, this one stays open
         if not before.waiting:
             before.close()
             before.path.unlink(missing_ok=True)
-        return self._next()
+        return fresh
 
     def _write(self, segment: _Segment, line: dict[str, Any]) -> None:
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        if segment.is_cut:
+            # The cut line ends here, and is none even where only its end was missing.
+            data = _CUT + data
         try:
             written = os.write(segment.descriptor, data)
         except OSError as error:
             raise Unavailable(f"the intent log cannot be written: {error}") from None
         segment.size += written
+        if written:
+            segment.is_cut = written != len(data)
         if written != len(data):
-            # The cut line ends here, so that the next one is whole.
-            os.write(segment.descriptor, b"\n")
             raise Unavailable("the intent log cannot be written: the disk is full")
 
 

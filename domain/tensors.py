@@ -13,6 +13,12 @@ from tollbook.errors import Invalid
 RANK_MAX = 16
 """No more axes than any model has."""
 
+TENSORS_MAX = 1_024
+"""No more inputs or outputs than any model has: servers search them one by one."""
+
+TEXTS_MAX = 1_000_000
+"""No more texts in a tensor: whoever counts them holds everybody else up."""
+
 _CODES = {
     "BOOL": "?",
     "UINT8": "B",
@@ -86,6 +92,8 @@ def texts(tensor: Tensor) -> list[bytes]:
         if at > len(packed):
             raise ValueError("has a part of an element at its end")
         found.append(packed[at - length : at])
+        if len(found) > TEXTS_MAX:
+            raise ValueError(f"has more than {TEXTS_MAX} elements")
     return found
 
 

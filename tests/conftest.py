@@ -10,6 +10,10 @@ import pytest
 SEED = int(os.environ.setdefault("TOLLBOOK_SEED", str(secrets.randbelow(2**32))))
 """Every worker process of one run inherits it."""
 
+# Else gRPC's own handlers run in each process that a test forks while it has connections open,
+# and crash some before they become another program.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
 # A shared machine is slow at times, and its example database does not outlive the run.
 hypothesis.settings.register_profile(

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any
 
 from tollbook import receipt
-from tollbook.errors import TollbookError, Unavailable
+from tollbook.errors import TollbookError, Unavailable, Unknown
 from tollbook.tokens import SigningKey
 
 from adapters.intent_log import IntentLog
@@ -79,7 +79,12 @@ class Gateway:
             raise Unavailable("too many inferences are under way: try later", code="overloaded")
         if self._settler.backlog >= self.config.unsettled:
             raise Unavailable("too many settlements wait: try later", code="overloaded")
-        return await self.admission.admit(asked)
+        try:
+            return await self.admission.admit(asked)
+        except Unknown as error:
+            # A hold that stands after all gives its money back when its time is over.
+            told = "the ledger did not answer in time: nothing was run, try later"
+            raise Unavailable(told) from error
 
     @property
     def settler(self) -> Settler:
@@ -231,7 +236,11 @@ class Gateway:
         return True
 
     def _end(self, running: Running, outcome: Outcome, *, tell: bool = True) -> None:
-        self._log.end(running.id, outcome)
+        try:
+            self._log.end(running.id, outcome)
+        except Unavailable as error:
+            # The ledger is told all the same; if this process dies before, its traces are asked.
+            logger.warning("the outcome of %s is not written down: %s", running.id, error)
         if tell:
             self.ended[_how(outcome)] += 1
             self._settler.tell(running.id, outcome)

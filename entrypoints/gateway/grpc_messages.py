@@ -12,7 +12,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from domain import meters
 from domain.meters_format import Meter
-from domain.tensors import Tensor, Tensors, checked_shape
+from domain.tensors import TENSORS_MAX, Tensor, Tensors, checked_shape
 
 WANTS_LAST = "triton_enable_empty_final_response"
 IS_LAST = "triton_final_response"
@@ -50,6 +50,9 @@ def parsed(data: bytes) -> Any:
 
 def check(request: Any, meter: Meter) -> None:
     """Refuse what a gateway cannot carry, or what would blind its meter."""
+    for where in ("inputs", "outputs", "parameters"):
+        if len(getattr(request, where)) > TENSORS_MAX:
+            raise Invalid.because(where, len(getattr(request, where)), f"at most {TENSORS_MAX}")
     for name in request.parameters:
         if name.startswith(_RESERVED) and name != WANTS_LAST:
             rule = f"no name that begins with {_RESERVED}, but {WANTS_LAST}"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tollbook.errors import Invalid
 
-from domain.tensors import Tensor, Tensors, checked_shape
+from domain.tensors import TENSORS_MAX, Tensor, Tensors, checked_shape
 from entrypoints.gateway.http_json import Member, Piece, closed, dumped, opened
 from entrypoints.http.problems import BadRequest
 
@@ -183,6 +183,8 @@ def _pieces(member: Member | None, field: str) -> list[Piece]:
         return []
     if not member.raw.startswith("["):
         raise Invalid.because(field, None, "an array")
+    if len(member.value) > TENSORS_MAX:
+        raise Invalid.because(field, len(member.value), f"at most {TENSORS_MAX}")
     for each in member.value:
         value = each.value
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):

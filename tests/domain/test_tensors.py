@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tollbook.errors import Invalid
 
-from domain.tensors import WHOLE, Tensor, checked_shape, extent, flat, size_in_bytes, texts, total
+from domain.tensors import (
+    TEXTS_MAX,
+    WHOLE,
+    Tensor,
+    checked_shape,
+    extent,
+    flat,
+    size_in_bytes,
+    texts,
+    total,
+)
 
 FORMATS = {
     "UINT8": ("B", 0, 2**8 - 1),
@@ -86,6 +96,12 @@ def test_texts_that_were_cut_are_refused(items: list[bytes], data: st.DataObject
     cut = data.draw(st.integers(1, len(items[-1]) + 3))
     with pytest.raises(ValueError, match="part of"):
         texts(Tensor("BYTES", (len(items),), whole[:-cut]))
+
+
+def test_more_texts_than_anybody_waits_for_are_refused() -> None:
+    assert len(texts(Tensor("BYTES", (1,), bytes(4 * TEXTS_MAX)))) == TEXTS_MAX
+    with pytest.raises(ValueError, match="more than 1000000 elements"):
+        texts(Tensor("BYTES", (1,), bytes(4 * TEXTS_MAX + 4)))
 
 
 def test_a_length_beyond_the_end_is_refused_and_takes_no_memory() -> None:

@@ -43,5 +43,7 @@ def serving_both(
         finally:
             rig.call(over_grpc.stop(5))
             rig.call(over_http.stop(5))
-            for client in (*grpc_clients.values(), *http_clients.values()):
+            for each in grpc_clients.values():
+                rig.call(each.close())
+            for client in http_clients.values():
                 rig.call(client.close())

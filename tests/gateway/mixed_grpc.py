@@ -150,10 +150,11 @@ class MixedGrpc:
             inferences[number] = id
             self._seen.words[id] += 1
             stay -= 1
+        ended = stay > 0 and await call.code() is grpc.StatusCode.OK
         for number, each in enumerate(asked):
             whole = generated(each.texts[0], each.limit)
             self._seen.answer(words[number], whole[: len(words[number])])
-            if stay > 0 and number not in broken and call.done() and (await call.code()).value[0] == 0:
+            if ended and number not in broken:
                 self._seen.answer(words[number], whole)
                 self._seen.right.add(inferences[number])
 

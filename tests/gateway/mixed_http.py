@@ -56,7 +56,7 @@ class MixedHttp:
             head = json.dumps({"inputs": [{**given, "parameters": size}]}).encode()
             body: Any = head + bytes(12 * count)
             more = {"Inference-Header-Content-Length": str(len(head))}
-            await self._ask(who, "http image", "image/infer", body, **more)
+            await self._ask(who, "http image", "image/infer", body, headers=more)
             return
         pages = ["a page"] * count
         given = {"name": "PAGES", "shape": [count], "datatype": "BYTES", "data": pages}
@@ -88,7 +88,7 @@ class MixedHttp:
         path: str,
         body: Any,
         seconds: float = SECONDS,
-        **headers: str,
+        headers: dict[str, str] | None = None,
     ) -> tuple[str, Any] | None:
         self._seen.kinds[kind] += 1
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -96,7 +96,7 @@ class MixedHttp:
             async with self._session.post(
                 f"{self._root}/{path}",
                 data=data,
-                headers={**who.headers, **headers},
+                headers={**who.headers, **(headers or {})},
                 timeout=aiohttp.ClientTimeout(seconds),
             ) as answer:
                 content = await answer.read()

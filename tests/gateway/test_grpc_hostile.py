@@ -234,6 +234,22 @@ def with_half_a_text() -> Any:
     return made
 
 
+def with_too_many(where: str) -> Any:
+    made = request("textgen")
+    for number in range(1_100):
+        if where == "parameters":
+            made.parameters[f"p-{number}"].bool_param = True
+        else:
+            getattr(made, where).add(name=f"t-{number}", **_typed(where))
+    if where == "inputs":
+        made.raw_input_contents.extend([b""] * 1_100)
+    return made
+
+
+def _typed(where: str) -> dict[str, Any]:
+    return {"datatype": "INT8", "shape": [0]} if where == "inputs" else {}
+
+
 def with_tokens(count: int) -> Any:
     made = request("textgen")
     add_number(made, "MAX_TOKENS", count)
@@ -252,6 +268,9 @@ def with_tokens(count: int) -> Any:
         with_a_missing_content(),
         with_half_a_text(),
         with_tokens(-1),
+        with_too_many("inputs"),
+        with_too_many("outputs"),
+        with_too_many("parameters"),
         b"\xff\xff no message",
     ],
 )

@@ -127,6 +127,10 @@ REFUSED = {
         {"inputs": [{"name": "TEXT", "shape": [1, 1], "data": ["a"]}]}
     ).encode(),
     "a text that is a number": json.dumps({"inputs": [texted(data=[5_000_000_000])]}).encode(),
+    "too many inputs": json.dumps(
+        {"inputs": [texted(), *({**number(1), "name": f"t-{each}"} for each in range(1_100))]}
+    ).encode(),
+    "too many outputs": whole_inputs(outputs=[{"name": f"t-{each}"} for each in range(1_100)]),
     "a number below zero": whole_inputs(number(-5)),
     "a number below zero beside another": whole_inputs(
         {**number(0), "shape": [2, 1], "data": [100, -100]}

@@ -1,6 +1,8 @@
 """The intent log: what it keeps survives the process, and is found by the next one."""
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from tollbook.errors import Unavailable
 
 from adapters import intent_log
 from adapters.intent_log import IntentLog, left_behind
@@ -129,3 +132,43 @@ def test_the_log_is_its_users_alone(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert json.loads(path.read_text(encoding="utf-8")) == {"intent": "a", "customer": "cust-1"}
     assert [each.name for each in tmp_path.iterdir()] == ["one"]
+
+
+@pytest.mark.parametrize("missing", [1, 2, 20])
+def test_a_line_that_found_no_room_stays_none_whatever_is_written_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int
+) -> None:
+    """Also where nothing but its end was missing, which the next line would give it."""
+    log = IntentLog.create(tmp_path, "one")
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:-missing]))
+    with pytest.raises(Unavailable, match="full"):
+        log.begin("cut", {"model": "m"})
+    monkeypatch.setattr(os, "write", no_room)
+    with pytest.raises(Unavailable, match="No space"):
+        log.begin("none", {"model": "m"})
+    monkeypatch.setattr(os, "write", write)
+    log.begin("whole", {"model": "m"})
+    log.close()
+    (found,) = opened(tmp_path)
+    assert found.intent["intent"] == "whole"
+
+
+def no_room(*_: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_without_room_for_another_segment_the_one_before_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = IntentLog.create(tmp_path, "one")
+    log.begin("a", {})
+    monkeypatch.setattr(intent_log, "SEGMENT_BYTES", 1)
+    monkeypatch.setattr(os, "open", no_room)
+    with pytest.raises(Unavailable, match="No space"):
+        log.begin("b", {})
+    monkeypatch.undo()
+    log.begin("c", {})
+    log.end("a", OUTCOME)
+    log.close()
+    assert [each.intent["intent"] for each in opened(tmp_path)] == ["a", "c"]

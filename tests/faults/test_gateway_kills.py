@@ -1,0 +1,169 @@
+"""kill -9 of gateway, Triton and PostgreSQL under load: each inference that ran is paid for once.
+
+What the models' own logs say is compared with the ledger after a last start: whatever they
+finished is charged or parked, and nothing is charged that they did not do.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from adapters.embedded_postgres.errors import ServerUnavailable
+from adapters.triton.server import TritonServer
+from tests.faults.gateway_process import GatewayProcess, document
+from tests.faults.invariants import assert_sound
+from tests.faults.own_server import OwnServer
+from tests.gateway import model_accounts as counting
+from tests.gateway.mixed_load import Mixture
+from tests.gateway.mixed_seen import Seen
+from tests.gateway.model_accounts import Ledgered, Line
+from tests.gateway.rig import METERS, Licensee, Rig, rig_on
+from tests.support.databases import MASTER_KEY
+from tests.support.triton import a_triton, wait_until
+
+VICTIMS = ("gateway", "triton", "postgres")
+HOLD_SECONDS = 10
+STREAM, CACHED = "textgen_stream", "textgen_cached"
+
+
+class Stage:
+    """Everything that is killed, and brought back."""
+
+    def __init__(self, gateway: GatewayProcess, triton: TritonServer, server: OwnServer) -> None:
+        """All of it runs."""
+        self.gateway = gateway
+        self.triton = triton
+        self.server = server
+
+    def kill(self, victim: str) -> None:
+        """Kill one of them at once."""
+        if victim == "gateway":
+            self.gateway.kill()
+        elif victim == "triton":
+            self.triton.kill()
+        else:
+            self.server.kill_everything()
+
+    def revive(self, victim: str) -> None:
+        """Start it again, on the same folder."""
+        if victim == "gateway":
+            self.gateway.start()
+        elif victim == "triton":
+            self.triton.start()
+        else:
+            wait_until(self._server_is_back)
+
+    def _server_is_back(self) -> bool:
+        """Revive PostgreSQL; a session that began in its last moment may be in the way at first."""
+        try:
+            self.server.revive()
+        except ServerUnavailable:
+            return False
+        return True
+
+
+async def loaded(stage: Stage, licensees: list[Licensee], chance: Random) -> Seen:
+    """Kill everything in turn under load, and at last the gateway."""
+    going = True
+
+    def steps() -> Iterator[int]:
+        while going:
+            yield 0
+
+    found = stage.gateway.found
+    http = found["http"].removeprefix("http://")
+    mixture = Mixture(found["grpc"], http, licensees, str(chance.random()), 0.02)
+    load = asyncio.create_task(mixture.run(steps()))
+    for victim in chance.sample(VICTIMS * 2, 6):
+        await progress(mixture.seen, load, chance.randint(20, 60))
+        await asyncio.to_thread(stage.kill, victim)
+        await asyncio.sleep(chance.uniform(0.0, 0.5))
+        await asyncio.to_thread(stage.revive, victim)
+    await progress(mixture.seen, load, chance.randint(20, 60))
+    await asyncio.to_thread(stage.gateway.kill)
+    going = False
+    return await load
+
+
+async def progress(seen: Seen, load: "asyncio.Task[Seen]", more: int) -> None:
+    """Wait until so many more inferences were answered."""
+    wanted, end = len(seen.right) + more, time.monotonic() + 60
+    while len(seen.right) < wanted:
+        assert not load.done(), load.exception()
+        assert time.monotonic() < end, f"it does not go on: {seen.errors}"
+        await asyncio.sleep(0.02)
+
+
+def recovered(gateway: GatewayProcess) -> None:
+    """Start the gateway a last time; when it stops, nothing is left to be told."""
+    gateway.start()
+    wait_until(lambda: len(list(gateway.home.iterdir())) == 1)
+    gateway.stop()
+    assert list(gateway.home.iterdir()) == []
+
+
+@pytest.mark.timeout(280)
+def test_what_ran_is_charged_once_or_parked_whatever_is_killed(
+    own_server: OwnServer, tmp_path: Path, seed: int
+) -> None:
+    chance = Random(f"{seed}-gateway")
+    with rig_on(own_server.parts) as rig, a_triton(tmp_path / "triton") as triton:
+        pool = {"name": "shared", "grpc": triton.grpc_address, "http": triton.http_address}
+        config = document(
+            hold_seconds=HOLD_SECONDS,
+            trace_seconds=2,
+            pool=[{**pool, "traces": str(triton.traces)}],
+            model=METERS,
+        )
+        licensees = [rig.licensee() for _ in range(3)]
+        gateway = GatewayProcess(tmp_path, own_server.parts.owner_url, MASTER_KEY, config)
+        gateway.start()
+        try:
+            seen = asyncio.run(loaded(Stage(gateway, triton, own_server), licensees, chance))
+            recovered(gateway)
+        finally:
+            gateway.kill()
+        assert triton.model_log is not None
+        lines = counting.accounts(triton.model_log)
+        ledger = counting.ledgered(licensees)
+        for id, entry in ledger.items():
+            check(id, entry, lines.get(id), seen)
+        assert lines.keys() <= ledger.keys(), "something ran unheld"
+        assert all(ledger[id].charge for id in seen.right), "somebody was served for nothing"
+        assert_no_hold_stays(rig, licensees)
+        assert_sound(own_server.super_url)
+
+
+def check(id: str, entry: Ledgered, line: Line | None, seen: Seen) -> None:
+    """Compare what became of one inference with what its model says it did."""
+    about = (id, entry.held.model, str(line), entry.ends, seen.words[id])
+    charge, parked = entry.charge, entry.parked
+    assert not (charge and parked), about
+    if parked is not None:
+        assert parked.detail, about
+    if line is not None and line["outcome"] == "ok" and entry.held.model != STREAM:
+        assert charge or parked, about
+    if charge is None:
+        return
+    assert charge.charged == counting.worth(entry.held.model, charge.usage), about
+    if entry.held.model == STREAM:
+        most = charge.usage["output_tokens"] if line is None else line["output_tokens"]
+        assert seen.words[id] <= charge.usage["output_tokens"] <= most, about
+        assert id not in seen.right or charge.usage["output_tokens"] == most, about
+    elif line is None:
+        assert entry.held.model == CACHED, about
+        assert "cached_input_tokens" in charge.usage, about
+    else:
+        # Traces tell that an inference ran, and not that it failed: without its answer, what needs
+        # nothing else is charged. It is the only way to pay for an error.
+        assert line["outcome"] == "ok" or charge.response_hash is None, about
+        assert dict(charge.usage) == counting.used(line), about
+
+
+def assert_no_hold_stays(rig: Rig, licensees: list[Licensee]) -> None:
+    """Check that what nobody settles gives its money back when its time is over."""
+    wait_until(lambda: not any(rig.tollbook.balance(who.customer).held for who in licensees))
