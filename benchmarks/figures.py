@@ -186,7 +186,7 @@ FIGURES = (
         for figure in _gateway_figures(protocol, added)
     ),
     Figure("gateway_memory_growth", "MB", "the gateway's memory after 200,000 requests, beside "
-           "20,000", most=16),
+           "60,000", most=16),
     Figure("pairs_at_20m", "pairs/s", "512 in flight on 20,000,000 events", HOT,
            least_ratio=0.8),
 )  # fmt: skip

@@ -1,9 +1,10 @@
 """Recovery: what the processes before this one began, and did not tell the ledger the end of.
 
-What they knew is told again, which changes nothing where the ledger knows it. Of the rest the
-servers' traces tell what they can: what ran is charged where nothing but its answer's bytes is
-missing, what never ran is released, and everything else is parked with the reason. Whatever is
-decided here is written down before it is told, so that whoever comes next tells the same.
+What they knew is told again, which changes nothing where the ledger knows it, completed by the
+device time from the servers' traces where it waited for that. Of the rest the traces tell what they
+can: what never ran is released. What ran is parked with the reason, and with its usage where the
+request and the traces tell all of it: nobody is charged for what may have been an error. Whatever
+is decided here is written down before it is told, so that whoever comes next tells the same.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from entrypoints.gateway.trace_collector import TraceCollector
 logger = logging.getLogger("tollbook.gateway")
 
 DIED = "the gateway died before its answer was told"
+_RAN_SOMEHOW = "the server ran it, and its traces tell no answer from an error"
 _REPORT_SECONDS = 10.0
 
 
@@ -183,7 +185,9 @@ def decided(each: Open, config: GatewayConfig, found: Traced) -> Outcome:
     if meter is not None and found.device_time:
         usage = meters.without_answer(meter, known, found.device_time)
         if usage is not None:
-            return {"event": _event(each, config, usage)}
+            # A trace looks the same for an answer and for an error, which costs nothing: somebody
+            # has to look, and to release the record as it stands if it was an answer.
+            return {"event": _event(each, config, usage), "park": f"{_RAN_SOMEHOW}: {DIED}"}
     told = "the server ran it" if found.ran else "nobody knows whether the server ran it"
     counted = {"requests": 0} if meter is None else dict.fromkeys(meter.usage, 0)
     return {"event": _event(each, config, {**counted, **known}), "park": f"{told}: {DIED}"}

@@ -158,9 +158,7 @@ def check(id: str, entry: Ledgered, line: Line | None, seen: Seen) -> None:
         assert entry.held.model == CACHED, about
         assert "cached_input_tokens" in charge.usage, about
     else:
-        # Traces tell that an inference ran, and not that it failed: without its answer, what needs
-        # nothing else is charged. It is the only way to pay for an error.
-        assert line["outcome"] == "ok" or charge.response_hash is None, about
+        assert line["outcome"] == "ok", about
         assert dict(charge.usage) == counting.used(line), about
 
 

@@ -10,12 +10,19 @@ import pytest
 from tollbook.times import format_instant
 
 from adapters.intent_log import IntentLog, left_behind
+from domain.usage_events import UsageParked
+from domain.values import PICO
 from entrypoints.gateway import trace_batches
 from entrypoints.gateway.config import config_from
 from entrypoints.gateway.recovery import Recovered, recover
 from tests.gateway.recovering import document, killed, reasons, recovered, started
-from tests.gateway.rig import Rig
+from tests.gateway.rig import Licensee, Rig
 from tests.gateway.trace_files import MILLI, Boot
+
+
+def parked_of(who: Licensee) -> list[UsageParked]:
+    found = [each.event for each in who.events()]
+    return [event for event in found if isinstance(event, UsageParked)]
 
 
 def test_a_hold_of_which_nothing_was_begun_is_left_to_expire(rig: Rig, tmp_path: Path) -> None:
@@ -38,9 +45,10 @@ def test_without_traces_nobody_knows_and_it_is_parked(rig: Rig, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("after", ["begun", "answered"])
-def test_what_ran_is_charged_by_its_traces_where_its_answer_is_not_needed(
+def test_what_ran_is_parked_with_the_usage_that_its_traces_tell(
     rig: Rig, tmp_path: Path, after: str
 ) -> None:
+    """A trace tells no answer from an error: whoever looks releases the record as it stands."""
     who, home, traces = rig.licensee(), tmp_path / "home", tmp_path / "traces"
     models = ["timed", "identity", "document", "textgen"]
     died = killed(rig, home, after, [(model, who.key) for model in models], traces)
@@ -49,14 +57,23 @@ def test_what_ran_is_charged_by_its_traces_where_its_answer_is_not_needed(
     boot.batch(timed, "somebody's", end=500_001 * 1_000)
     for number, id in enumerate(others, 1):
         boot.batch(id, start=number * MILLI, end=2 * number * MILLI)
-    assert recovered(rig, home, traces) == Recovered(charged=3, parked=1)
-    charges = {charge.reservation: charge.usage for charge in who.charges()}
-    assert charges == {
-        timed: {"gpu_seconds": 250_001},
+    assert recovered(rig, home, traces) == Recovered(parked=4)
+    parked = {each.record: each for each in parked_of(who)}
+    assert {id: parked[id].body["usage"] for id in died.ids} == {
+        timed: {"gpu_seconds": "0.250001"},
         others[0]: {"requests": 1},
         others[1]: {"pages": 1},
+        others[2]: {"input_tokens": 0, "output_tokens": 0},
     }
-    assert reasons(who) == ["the server ran it: the gateway died before its answer was told"]
+    somehow = "the server ran it, and its traces tell no answer from an error"
+    assert [parked[id].detail.partition(":")[0] for id in died.ids] == [
+        *(somehow, somehow, somehow),
+        "the server ran it",
+    ]
+    rig.tollbook.run(
+        "release_usage", {"id": f"look-{timed}", "parked": parked[timed].parked}
+    ).result()
+    assert rig.tollbook.balance(who.customer).available < 100 * PICO
 
 
 def test_an_answer_from_the_cache_is_not_charged_as_if_it_were_computed(
@@ -149,8 +166,8 @@ def test_what_a_recovery_decided_is_told_by_the_next_though_the_traces_are_gone(
     assert who.names() == ["reservation_held"]
     shutil.rmtree(traces)
     assert recovered(rig, home, traces) == Recovered(told=1)
-    (charge,) = who.charges()
-    assert charge.usage == {"gpu_seconds": 6_000}
+    (parked,) = parked_of(who)
+    assert parked.body["usage"] == {"gpu_seconds": "0.006"}
     assert list(home.iterdir()) == []
 
 
