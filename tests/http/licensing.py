@@ -17,8 +17,8 @@ _numbers = itertools.count(1)
 
 
 def fresh(prefix: str) -> str:
-    """Return an id that nobody has had."""
-    return f"{prefix}-{next(_numbers)}"
+    """Return an id that nobody has had, nor is an example of the API's description."""
+    return f"{prefix}-own-{next(_numbers)}"
 
 
 def issue(api: httpx.Client, customer: str, **more: Any) -> dict[str, Any]:
