@@ -113,12 +113,21 @@ def account(server: TritonServer, model: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
+def _whole(text: str) -> list[Any]:
+    """Read a trace file; Triton writes a client's quotes as they come, and then it is no JSON."""
+    try:
+        found: list[Any] = json.loads(text)
+    except ValueError:
+        return []
+    return found
+
+
 def traces(folder: Path) -> dict[int, dict[str, Any]]:
     """Read the traces of one start: the record of each, with the list of its timestamps."""
     found: dict[int, dict[str, Any]] = {}
     for path in folder.iterdir():
         text = path.read_text("utf-8")
-        for record in json.loads(text) if text.endswith("]") else []:
+        for record in _whole(text):
             trace = found.setdefault(record["id"], {"timestamps": []})
             trace["timestamps"] += record.pop("timestamps", [])
             trace.update(record)
