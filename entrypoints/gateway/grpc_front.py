@@ -30,6 +30,9 @@ READ_SECONDS = 30.0
 STALL_SECONDS = 60.0
 """How long the client of a stream may leave its messages untaken."""
 _KEEPALIVE_MS = 120_000
+_WAITING, _WAITING_MAX = 20_000, 40_000
+"""So many calls may wait for this process to look at them; gRPC ends what is beyond as CANCELLED,
+and of its own accord from 1,000 on: a burst of clients that come back would be told nothing."""
 
 _REFUSED = {
     "model statistics": ("ModelStatistics",),
@@ -95,6 +98,8 @@ class GrpcFront:
             ("grpc.max_receive_message_length", self._config.message_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+            ("grpc.server.max_pending_requests", _WAITING),
+            ("grpc.server.max_pending_requests_hard_limit", _WAITING_MAX),
         ]
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((_Handlers(self._handlers()),))

@@ -88,7 +88,7 @@ _LIFE = (
         answer="LicenseIssued",
         tag="licenses",
         kind="issue_license",
-        creates=True,
+        creates="$response.body#/license",
         codes=("not_found", "already_exists"),
     ),
     Route(
@@ -205,7 +205,7 @@ _POLICIES = (
         answer="PolicyDone",
         tag="policies",
         kind="publish_policy",
-        creates=True,
+        creates="$response.body#/name",
     ),
     Route(
         method="GET",

@@ -62,7 +62,7 @@ USE = (
         answer="LeaseGranted",
         tag="licenses",
         kind="lease_seat",
-        creates=True,
+        creates="$response.body#/lease",
         codes=(*_DENIED, "license_seats_taken", "license_borrow_denied"),
     ),
     Route(

@@ -151,11 +151,25 @@ def _responses(route: Route) -> Schema:
     answer = {"description": "Done.", "content": {media_type: {"schema": schema}}}
     replayed = {"headers": _REPLAYED} if route.kind is not None else {}
     found: Schema = {"200": {**answer, **replayed}}
-    if route.creates:
+    if route.creates is not None:
         created = {**answer, "description": "Created.", "headers": _LOCATION}
+        created["links"] = _links(route, route.creates)
         found = {"201": created} if route.kind is None else {"201": created, **found}
     for status, codes in sorted(_problems(route).items()):
         found[str(status)] = {"$ref": f"#/components/responses/{_problem_name(status, codes)}"}
+    return found
+
+
+def _links(route: Route, made: str) -> Schema:
+    """Return what can be asked of the thing that a route makes, with the ids that belong there."""
+    found: Schema = {}
+    outer = _PLACE.findall(route.path)
+    for each in ROUTES:
+        places = _PLACE.findall(each.path)
+        if len(places) == len(outer) + 1 and each.path.startswith(route.path + "/{"):
+            parameters = {name: f"$request.path.{name}" for name in outer} | {places[-1]: made}
+            name = operation_id(each)
+            found[name] = {"operationId": name, "parameters": parameters}
     return found
 
 

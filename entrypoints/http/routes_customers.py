@@ -18,7 +18,7 @@ CUSTOMERS = (
         answer="CustomerDone",
         tag="customers",
         kind="create_customer",
-        creates=True,
+        creates="$response.body#/customer",
         codes=("already_exists",),
     ),
     Route(
@@ -65,7 +65,7 @@ CUSTOMERS = (
         answer="GrantIssued",
         tag="customers",
         kind="issue_grant",
-        creates=True,
+        creates="$response.body#/id",
         codes=("not_found", "already_exists"),
     ),
     Route(

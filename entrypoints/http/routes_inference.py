@@ -51,7 +51,7 @@ INFERENCE = (
         answer="Hold",
         tag="reservations",
         kind="reserve",
-        creates=True,
+        creates="$response.body#/id",
         codes=(
             *("insufficient_balance", "account_blocked", "usage_capped", "already_exists"),
             *("not_found", *PRICES, *(code for code in DENIALS if code != "license_seats_taken")),

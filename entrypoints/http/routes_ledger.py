@@ -99,7 +99,7 @@ LEDGER = (
         answer="PricesPublished",
         tag="prices",
         kind="publish_prices",
-        creates=True,
+        creates="$request.body#/id",
     ),
     Route(
         method="GET",
@@ -144,7 +144,7 @@ KEYS = (
         example={"role": "customer", "customer": "acme", "note": "dashboard"},
         answer="NewKey",
         tag="keys",
-        creates=True,
+        creates="$response.body#/id",
         codes=("not_found",),
     ),
     Route(

@@ -18,7 +18,7 @@ MODELS = (
         answer="ModelDone",
         tag="models",
         kind="register_model",
-        creates=True,
+        creates="$response.body#/model",
         codes=("already_exists",),
     ),
     Route(

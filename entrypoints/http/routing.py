@@ -51,8 +51,9 @@ class Route:
     """The codes of problems beyond those that any route may answer."""
     kind: str | None = None
     """The kind of command that it carries out; it then takes `Idempotency-Key`."""
-    creates: bool = False
-    """Whether what it makes can be found under a path: 201 the first time."""
+    creates: str | None = None
+    """Where the id of what it makes stands, as an OpenAPI runtime expression: 201 the first time,
+    and it is read at this path and that id."""
     many: bool = False
     """Whether it carries many commands, which are counted once the body has been read."""
     media_types: tuple[str, ...] = ("application/json",)
@@ -195,7 +196,7 @@ def done(
     call: Call, answer: Answer, document: Mapping[str, Any], name: str | None = None
 ) -> Response:
     """Return the answer of a command that was carried out, as this document."""
-    if not call.route.creates or answer.repeated:
+    if call.route.creates is None or answer.repeated:
         return reply(document, 200, replayed(answer))
     where = f"{call.request.scope['path']}/{name or answer.id}"
     return reply(document, 201, {"Location": where})

@@ -74,11 +74,15 @@ async def streaming(gateway: GatewayProcess, who: Licensee, count: int) -> int:
     calls: list[Any] = []
     for channel in channels:
         stream = channel.stream_stream(f"/{SERVICE}/ModelStreamInfer")
-        made = [stream(metadata=metadata(who.headers)) for _ in range(STREAMS_EACH)]
+        sent = metadata(who.headers)
+        # A machine with much to do may be slow to connect: that is no stream's end.
+        made = [stream(metadata=sent, wait_for_ready=True) for _ in range(STREAMS_EACH)]
         await asyncio.sleep(0.02)
         calls += made
     await asyncio.to_thread(answers, gateway, who)
-    assert not any(call.done() for call in calls)
+    ended = [call for call in calls if call.done()]
+    told = [(await call.code(), await call.details()) for call in ended[:3]]
+    assert not ended, f"{len(ended)} streams ended: {told}"
     cost = resident(gateway) - before
     for call in calls:
         call.cancel()

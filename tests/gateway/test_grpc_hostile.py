@@ -1,7 +1,9 @@
 """What the gRPC front refuses, and what it withstands, before any server has work."""
 
+import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from tollbook.times import format_instant
 from tritonclient.grpc import service_pb2 as pb
 
+from adapters.triton.grpc_client import SERVICE
 from adapters.triton.server import TritonServer
 from tests.gateway.grpc_serving import (
     CALL_SECONDS,
@@ -280,3 +283,18 @@ def test_a_request_that_would_blind_the_meter_is_invalid(
     who = rig.licensee()
     assert refused(served, who.headers, asked)[0] is grpc.StatusCode.INVALID_ARGUMENT
     assert who.names() == []
+
+
+def test_a_burst_that_comes_while_the_gateway_is_busy_is_answered(served: GrpcServed) -> None:
+    """Left alone, gRPC ends what waits beyond its first thousand without a word of ours."""
+    with grpc.insecure_channel(served.address) as channel:
+        live = channel.unary_unary(f"/{SERVICE}/ServerLive")
+        assert live(b"", timeout=CALL_SECONDS)
+        served.rig.call(busy(3.0))
+        asked = [live.future(b"", timeout=CALL_SECONDS) for _ in range(4_000)]
+        codes = Counter(call.code() for call in asked)
+    assert codes == {grpc.StatusCode.OK: 4_000}
+
+
+async def busy(seconds: float) -> None:
+    asyncio.get_running_loop().call_later(0.01, time.sleep, seconds)
