@@ -13,6 +13,9 @@ from tests.integration.embedded_postgres_helpers import ROOT
 from tests.support.databases import TestDatabase
 from tests.support.ledger import a_customer, open_ledger
 
+ENOUGH = 120
+"""So many commands in each of four rounds give every customer the events of a snapshot."""
+
 
 def started(database: TestDatabase, diary: Diary, name: str, seed: int) -> subprocess.Popen[bytes]:
     """Start a process that loads the database, and wait until it has promised something."""
@@ -30,6 +33,14 @@ def started(database: TestDatabase, diary: Diary, name: str, seed: int) -> subpr
         assert process.poll() is None and time.monotonic() < deadline, "the writer did not start"
         time.sleep(0.005)
     return process
+
+
+def written(diary: Diary, lines: int) -> None:
+    """Wait until so many commands have been promised: a busy machine takes longer over them."""
+    deadline = time.monotonic() + 60
+    while diary.path.read_bytes().count(b"\n") < lines:
+        assert time.monotonic() < deadline, "the writers do not get on"
+        time.sleep(0.02)
 
 
 def killed(process: subprocess.Popen[bytes]) -> bytes:
@@ -51,6 +62,7 @@ def test_a_killed_writer_loses_nothing_it_acknowledged(
         one = started(embedded_database, diary, f"a{number}", seed)
         other = started(embedded_database, diary, f"b{number}", seed)
         time.sleep(chance.uniform(0.0, 0.6))
+        written(diary, ENOUGH)
         complaints = killed(one)
         time.sleep(chance.uniform(0.0, 0.3))
         complaints += killed(other)
