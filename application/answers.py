@@ -15,6 +15,7 @@ from application.license_answers import (
     denial_facts,
     license_result_of,
 )
+from application.pipeline_answers import pipeline_result_of
 from domain.cap import caps_to_wire
 from domain.command import Command
 from domain.commands import ChargeUsage, ParkUsage, wire_body
@@ -32,6 +33,7 @@ from domain.events import (
     ReservationSettled,
     UsageCharged,
 )
+from domain.fraud_events import FraudCleared, FraudConfirmed, FraudFlagged
 from domain.guard_events import AccountUnblocked, CapsSet
 from domain.outcomes import money
 from domain.parking import BY_HAND
@@ -142,9 +144,11 @@ def result_of(event: Event, currency: str) -> dict[str, Any]:
             return {"version": event.version, "countries": list(event.countries)}
         case CustomerCreated() | CustomerChanged() | AccountUnblocked():
             return {"customer": event.customer}
+        case FraudFlagged() | FraudCleared() | FraudConfirmed():
+            return {"customer": event.customer, "case": event.case}
         case MinReaderRaised():
             return {"reader": event.reader}
-    return license_result_of(event)
+    return license_result_of(event) or pipeline_result_of(event, currency)
 
 
 def why(event: UsageParked) -> dict[str, Any]:
@@ -192,6 +196,8 @@ def _field_difference(command: Command, event: Event) -> str | None:
     for field, value in command.fields():
         if field == "currency" and not hasattr(event, field):
             continue  # it was a check, and is no part of what happened
+        if field == "final" and value is None and getattr(event, field, None) is True:
+            continue  # what does not say that it is a part is whole
         if field in MADE_AT_THE_EDGE or (value is None and field in FILLED_IN):
             continue
         if getattr(event, field, None) != value:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from application.draft import Draft
-from domain import license, parking, pricebook, registry, reservation, screening
+from domain import license, parking, pipeline, pricebook, registry, reservation, screening
 from domain.event import Event
 from domain.events import GrantIssued, MinReaderRaised, PricesPublished
 from domain.folding import evolve
@@ -18,6 +18,7 @@ from domain.license_events import (
 )
 from domain.license_life import Template
 from domain.license_use import lease_of
+from domain.pipeline_events import OF_STAGES, PipelinePublished
 from domain.registry_events import OF_MODEL, ExportListPublished
 from domain.usage_events import UsageParked, UsageReleased
 
@@ -48,6 +49,11 @@ def apply(
         version = lease.version + 1
     elif isinstance(event, UsageParked | UsageReleased):
         version = _apply_to_parked(draft, event, command)
+    elif isinstance(event, OF_STAGES):
+        held = pipeline.stages_after(draft.stages_in_memory(event.reserved), event)
+        assert held is not None
+        draft.held_stages[event.reserved] = held
+        version = held.version
     return version, balance.sequence, balance.customer.currency if balance.customer else ""
 
 
@@ -73,6 +79,10 @@ def _apply_to_ledger(draft: Draft, event: Event, now: int, command: str) -> int:
     if isinstance(event, PricesPublished):
         draft.books[event.book] = pricebook.evolve(draft.book(event.book), event)
         return event.version
+    if isinstance(event, PipelinePublished):
+        state = pipeline.evolve(draft.pipeline(event.pipeline), event)
+        draft.pipelines[event.pipeline] = state
+        return state.version
     if isinstance(event, OF_MODEL):
         model = registry.evolve(draft.model(event.model), event, now)
         draft.models[event.model] = model

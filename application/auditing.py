@@ -98,6 +98,12 @@ class Recomputation(Protocol):
     def reservation_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each open reservation's state."""
 
+    def pipeline_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each published pipeline's state."""
+
+    def stages_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the state of what binds open stages."""
+
 
 Recompute = Callable[[Callable[[Any], None]], Recomputation]
 """Makes a recomputation that reports (position, what, expected, found) to a function."""
@@ -248,6 +254,8 @@ class _Audit:
             ("policy", other.policy_states(), ledger.policy_states()),
             ("license", other.license_states(), ledger.license_states()),
             ("reservation", other.reservation_states(), ledger.reservation_states()),
+            ("pipeline", other.pipeline_states(), ledger.pipeline_states()),
+            ("stages", other.stages_states(), ledger.stages_states()),
         )
         for kind, expected, found in pairs:
             for name, one, another in _paired(expected, found):

@@ -14,24 +14,17 @@ from application.handlers import (
 )
 from application.jobs import Item, Job
 from application.moments import CHARGES
+from application.pipeline_handlers import AS_A_WHOLE
 from application.ports import Batch, EventStore, Key, Rider
+from application.staging import binding, parts_of, refusal_of
+from application.taken import resource_exists
 from application.world import World
 from domain.balance import Balance, due
 from domain.command import Command
-from domain.commands import CreateCustomer, IssueGrant, Reserve
+from domain.commands import CreateCustomer
 from domain.event import Event, Recorded
-from domain.license_commands import IssueLicense, LeaseSeat, ValidateLicense
-from domain.license_events import KEY_KIND
 from domain.outcomes import Decision, Refusal
 from domain.usage_events import UsageParked
-
-_CREATED: dict[type[Command], str] = {
-    IssueGrant: "grant",
-    IssueLicense: "license",
-    LeaseSeat: "lease",
-    ValidateLicense: "validation",
-}
-"""Commands that begin a stream of their own id, and how its name begins."""
 
 
 class Plan:
@@ -71,7 +64,15 @@ class Plan:
             self._add_atomic(job)
             return
         for item in job.items:
-            item.answer = self._answer(item)
+            item.answer = self._kept(item)
+
+    def _kept(self, item: Item) -> Answer:
+        """Decide a command, or what is to be kept in its place where it would leave no trace."""
+        answer = self._answer(item)
+        if item.otherwise is None or answer.recorded is not None or answer.error is None:
+            return answer
+        instead = item.otherwise(answer.error)
+        return self._answer(Item(instead, item.actor, item.correlation, item.causation, item.at))
 
     def _add_atomic(self, job: Job) -> None:
         """Decide commands that succeed together or not at all."""
@@ -180,12 +181,12 @@ class Plan:
         command = item.command
         now = self._now if item.at is None else item.at
         now = max(now, self.draft.recorded_at)
-        balance = self.draft.balance(customer) if customer is not None else Balance()
-        if now >= balance.next_expiry and customer is not None:
-            for event in due(balance, now):
-                self._record(item, customer, event, now, None)
-            balance = self.draft.balance(customer)
-        decision = self._decision(balance, command, now)
+        balance = self._with_due_booked(item, customer, now)
+        if type(command) in AS_A_WHOLE:
+            decision = self._decide_whole(item, command, now)
+            balance = self._with_due_booked(item, customer, now)
+        else:
+            decision = self._decision(balance, command, now)
         if isinstance(decision, Refusal):
             if customer is None or balance.customer is None:  # nobody to record it for: id free
                 raise Refused(decision.detail, code=decision.code, **decision.facts)
@@ -193,6 +194,39 @@ class Plan:
         if balance.customer is None and not isinstance(command, CreateCustomer):
             customer = None  # usage that names nobody: it stands in no customer's history
         return self._record_all(item, customer, decision, now, key)
+
+    def _with_due_booked(self, item: Item, customer: str | None, now: int) -> Balance:
+        """Return a customer's balance, once what time has made due is booked."""
+        if customer is None:
+            return Balance()
+        balance = self.draft.balance(customer)
+        if now < balance.next_expiry:
+            return balance
+        for event in due(balance, now):
+            self._record(item, customer, event, now, None)
+        return self.draft.balance(customer)
+
+    def _decide_whole(self, item: Item, command: Command, now: int) -> Decision:
+        """Decide the command of each stage as ordinary ones, and the fact that binds them.
+
+        When one of them is not done, none is: what was recorded for the others is taken back.
+        """
+        if self.careful and self._resource_exists(command):
+            return already_exists(command)
+        parts = parts_of(self.draft, command)
+        if isinstance(parts, Refusal):
+            return parts
+        before, decided = self._mark(), []
+        for stage, part in parts:
+            one = Item(part, item.actor, item.correlation, item.causation, now)
+            answer = self._answer(one)
+            if answer.recorded is None or not answer.done or answer.repeated:
+                self._back_to(before)
+                if self._resource_exists(command):
+                    return already_exists(command)
+                return refusal_of(command, stage, answer)
+            decided.append((stage, answer.recorded.event))
+        return (binding(self.draft, command, decided),)
 
     def _record_all(
         self, item: Item, customer: str | None, decision: tuple[Event, ...], now: int, key: Key
@@ -226,24 +260,7 @@ class Plan:
         return already_exists(command) if look and self._resource_exists(command) else decision
 
     def _resource_exists(self, command: Command) -> bool:
-        """Ask the store whether the resource that a command would create is there already."""
-        if isinstance(command, CreateCustomer):
-            return self.draft.reservation(command.id) is not None
-        key_hash = getattr(command, "key_hash", None)
-        if key_hash is not None:  # of a licence's key: by chance never, by malice perhaps
-            key = (KEY_KIND, "", key_hash)
-            if key in self.ids or self._store.taken([key]):
-                return True
-        prefix = _CREATED.get(type(command))
-        if prefix is not None:
-            stream = f"{prefix}-{command.id}"
-            if any(recorded.stream == stream for recorded in self.events):
-                return True
-            return next(iter(self._store.stream_events(stream, self.base)), None) is not None
-        if isinstance(command, Reserve):
-            taken = self.draft.reservation(command.id) is not None
-            return taken or self.draft.balance(command.id).customer is not None
-        return False
+        return resource_exists(command, self.draft, self._store, self.events, self.ids)
 
     def _record(
         self, item: Item, customer: str | None, event: Event, now: int, key: Key | None

@@ -9,6 +9,7 @@ from domain.balance import Balance
 from domain.license import License
 from domain.license_life import Template
 from domain.parking import ParkedUsage
+from domain.pipeline import Pipeline, StagesHeld
 from domain.pricebook import PriceBook
 from domain.registry import Model
 from domain.reservation import Reservation
@@ -27,6 +28,8 @@ class Draft:
         self.parked: dict[str, ParkedUsage] = {}
         self.models: dict[str, Model] = {}
         self.exports: ExportList | None = None
+        self.pipelines: dict[str, Pipeline] = {}
+        self.held_stages: dict[str, StagesHeld] = {}
         self.licenses: dict[str, License] = {}
         self.templates: dict[str, Template] = {}
         self.position = world.position
@@ -55,6 +58,7 @@ class Draft:
         other.books = self.books.copy()
         other.parked = self.parked.copy()
         other.models, other.exports = self.models.copy(), self.exports
+        other.pipelines, other.held_stages = self.pipelines.copy(), self.held_stages.copy()
         other.licenses, other.templates = self.licenses.copy(), self.templates.copy()
         other.position, other.recorded_at = self.position, self.recorded_at
         other.ledger_version = self.ledger_version
@@ -74,6 +78,20 @@ class Draft:
         """Return the model as this batch has left it."""
         found = self.models.get(name)
         return self._world.model(name) if found is None else found
+
+    def pipeline(self, name: str) -> Pipeline:
+        """Return the pipeline as this batch has left it."""
+        found = self.pipelines.get(name)
+        return self._world.pipeline(name) if found is None else found
+
+    def stages(self, name: str) -> StagesHeld | None:
+        """Return what binds the stages of a run, as this batch has left it, or None."""
+        found = self.held_stages.get(name)
+        return self._world.stages(name) if found is None else found
+
+    def stages_in_memory(self, name: str) -> StagesHeld | None:
+        """Return what binds the stages of a run if it is in memory; never asks the store."""
+        return self.held_stages.get(name) or self._world.held_stages.get(name)
 
     def export_list(self) -> ExportList:
         """Return the export list as this batch has left it."""
@@ -104,6 +122,8 @@ class Draft:
         world.books.update(self.books)
         world.parked.update(self.parked)
         world.models.update(self.models)
+        world.pipelines.update(self.pipelines)
+        world.held_stages.update(self.held_stages)
         world.licenses.update(self.licenses)
         world.templates.update(self.templates)
         if self.exports is not None:

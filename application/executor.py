@@ -92,14 +92,14 @@ class Executor:
         with self._changed:
             if self._closed:
                 raise Unavailable("this process is shutting down")
-            if self._queued and self._queued + len(job.items) > self._queue_max:
+            if self._queued and self._queued + job.size > self._queue_max:
                 raise Unavailable(
                     f"{self._queued} commands are waiting already: try again later",
                     code="overloaded",
                     waiting=self._queued,
                 )
             self._queue.append(job)
-            self._queued += len(job.items)
+            self._queued += job.size
             self._changed.notify()
 
     def execute(
@@ -152,7 +152,7 @@ class Executor:
             if job not in self._queue:
                 return False
             self._queue.remove(job)
-            self._queued -= len(job.items)
+            self._queued -= job.size
             return True
 
     def close(self, timeout: float = 30.0) -> None:
@@ -194,14 +194,14 @@ class Executor:
         size = 0
         with self._changed:
             most = min(self._batch_max, max(CROWD, self._queued // 2))
-            while self._queue and (not taken or size + len(self._queue[0].items) <= most):
+            while self._queue and (not taken or size + self._queue[0].size <= most):
                 job = self._queue.popleft()
-                size += len(job.items)
+                size += job.size
                 taken.append(job)
             self._queued -= size
         return taken
 
 
 def _check_size(job: Job) -> None:
-    if len(job.items) > COMMANDS_MAX:
+    if job.size > COMMANDS_MAX:
         raise Unavailable(f"a job holds at most {COMMANDS_MAX} commands", code="overloaded")

@@ -10,7 +10,7 @@ from typing import Any
 
 from tollbook import canonical
 
-from domain import license, pricebook, registry, reservation, screening
+from domain import license, pipeline, pricebook, registry, reservation, screening
 from domain.balance import Balance
 from domain.event import Event, Recorded
 from domain.events import MinReaderRaised, PricesPublished, ReservationReleased, ReservationSettled
@@ -19,14 +19,17 @@ from domain.license import License
 from domain.license_events import OF_LICENSE, PolicyPublished
 from domain.license_life import Template
 from domain.license_state import license_to_wire, template_to_wire
+from domain.pipeline import Pipeline, StagesHeld, pipeline_to_wire, stages_to_wire
+from domain.pipeline_events import OF_STAGES, PipelinePublished
 from domain.pricebook import PriceBook
 from domain.registry import Model, model_to_wire
 from domain.registry_events import OF_MODEL, ExportListPublished
 from domain.reservation import Reservation
 from domain.screening import ExportList, export_list_to_wire
+from domain.stages import stage_id, whole_of
 from domain.state import balance_to_wire, book_to_wire, reservation_to_wire
 
-STATE_FORMAT = "tollbook/state/3"
+STATE_FORMAT = "tollbook/state/4"
 
 STATE_LINE_BYTES_MAX = 256 * 2**20
 """The longest line of the state format: one customer with all open holds."""
@@ -46,6 +49,9 @@ class FoldedLedger:
         self.models: dict[str, Model] = {}
         self.templates: dict[str, Template] = {}
         self.licenses: dict[str, License] = {}
+        self.pipelines: dict[str, Pipeline] = {}
+        self.stages: dict[str, StagesHeld] = {}
+        """What binds the stages of each run of which one has no outcome yet."""
         self.min_reader = 0
         self.position = 0
         self.recorded_at = 0
@@ -65,6 +71,8 @@ class FoldedLedger:
                 self._fold_reservation(name, event, at, command)
             if isinstance(event, OF_LICENSE):
                 self._fold_license(event, at)
+            if isinstance(event, OF_STAGES):
+                self._fold_stages(event.reserved, event)
         else:
             self._fold_of_ledger(event, at)
 
@@ -82,6 +90,9 @@ class FoldedLedger:
             self.models[event.model] = registry.evolve(model, event, at)
         elif isinstance(event, PolicyPublished):
             self.templates[event.name] = Template(event.name, event.version, event.policy)
+        elif isinstance(event, PipelinePublished):
+            known = self.pipelines.get(event.pipeline) or pipeline.unpublished(event.pipeline)
+            self.pipelines[event.pipeline] = pipeline.evolve(known, event)
         elif isinstance(event, ExportListPublished):
             self.exports = screening.evolve(self.exports, event)
         elif isinstance(event, MinReaderRaised):
@@ -96,6 +107,22 @@ class FoldedLedger:
             state = reservation.evolve(known, event, at, command)
             if state is not None:
                 self.reservations[name] = state
+        elif self.stages:
+            self._forget_stages(whole_of(name))
+
+    def _fold_stages(self, name: str, event: Event) -> None:
+        state = pipeline.stages_after(self.stages.get(name), event)
+        if state is not None:
+            self.stages[name] = state
+            self._forget_stages(name)
+
+    def _forget_stages(self, name: str) -> None:
+        """Forget what binds the stages of a run once each of them has its outcome."""
+        held = self.stages.get(name)
+        if held is None:
+            return
+        if not any(stage_id(name, stage) in self.reservations for stage in held.stages):
+            del self.stages[name]
 
     def customer_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each customer's state as docs/formats/state.md writes it, in order of id."""
@@ -122,6 +149,16 @@ class FoldedLedger:
         for name in sorted(self.templates):
             yield name, template_to_wire(self.templates[name])
 
+    def pipeline_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each pipeline as docs/formats/state.md writes it, in order of name."""
+        for name in sorted(self.pipelines):
+            yield name, pipeline_to_wire(self.pipelines[name])
+
+    def stages_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield what binds open stages as docs/formats/state.md writes it, in order of id."""
+        for name in sorted(self.stages):
+            yield name, stages_to_wire(self.stages[name])
+
     def license_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each licence as docs/formats/state.md writes it, in order of id."""
         for name in sorted(self.licenses):
@@ -138,7 +175,7 @@ def state_lines(ledger: FoldedLedger) -> Iterator[bytes]:
     yield head_line(ledger.position, ledger.min_reader)
     of_all = (*book_lines(ledger), *catalogue_lines(ledger))
     of_customers = (*customer_lines(ledger), *license_lines(ledger), *reservation_lines(ledger))
-    for _, line in (*of_all, *of_customers):
+    for _, line in (*of_all, *of_customers, *stages_lines(ledger)):
         yield line
 
 
@@ -157,9 +194,10 @@ def book_lines(ledger: FoldedLedger) -> Lines:
 
 
 def catalogue_lines(ledger: FoldedLedger) -> Lines:
-    """Yield the lines of what else belongs to no customer: export list, models, policies."""
+    """Yield the lines of what else belongs to no customer: export list, models, and so on."""
     yield from _lines("export_list", ledger.export_states())
     yield from _lines("model", ledger.model_states())
+    yield from _lines("pipeline", ledger.pipeline_states())
     yield from _lines("policy", ledger.policy_states())
 
 
@@ -176,6 +214,11 @@ def license_lines(ledger: FoldedLedger) -> Lines:
 def reservation_lines(ledger: FoldedLedger) -> Lines:
     """Yield the lines of the open reservations."""
     return _lines("reservation", ledger.reservation_states())
+
+
+def stages_lines(ledger: FoldedLedger) -> Lines:
+    """Yield the lines of what binds the stages of pipelines."""
+    return _lines("stages", ledger.stages_states())
 
 
 def _lines(kind: str, states: Iterable[tuple[str, dict[str, Any]]]) -> Lines:

@@ -6,6 +6,7 @@ from typing import Any
 from tollbook.errors import Invalid, NotFound
 
 from application.draft import Draft
+from application.fraud_handlers import FRAUD_RULES, ON_CASES, customer_of_case
 from application.license_handlers import (
     LICENSE_RULES,
     ON_LICENSES,
@@ -13,6 +14,7 @@ from application.license_handlers import (
     license_of,
     licensed,
 )
+from application.pipeline_handlers import ON_STAGES, PIPELINE_RULES, stages_of
 from application.ports import Key
 from application.world import READER
 from domain import pricebook, registry, screening
@@ -40,6 +42,7 @@ from domain.customer import decide_change, decide_create
 from domain.events import CommandRefused, MinReaderRaised
 from domain.facts import Facts
 from domain.fraud import decide_unblock
+from domain.fraud_commands import FlagCustomer
 from domain.license_commands import IssueLicense, PublishPolicy
 from domain.licensing import Licensed
 from domain.outcomes import Decision, Refusal
@@ -50,6 +53,7 @@ from domain.parking import (
     decide_usage,
     parked_record,
 )
+from domain.pipeline_commands import PublishPipeline, ReservePipeline
 from domain.pricebook import PriceBook
 from domain.registry_commands import (
     PublishExportList,
@@ -63,6 +67,7 @@ from domain.settling import decide_settle
 
 _NAMING_CUSTOMERS = (
     *(Reserve, IssueGrant, ChargeUsage, ChangeCustomer, Unblock, SetCaps, IssueLicense),
+    *(FlagCustomer, ReservePipeline),
 )
 """Commands that say which customer they concern."""
 
@@ -74,7 +79,7 @@ class TakenResourceError(Exception):
 def customer_of(draft: Draft, command: Any) -> str | None:
     """Return the customer a command concerns, or None when it concerns the ledger itself.
 
-    Raises NotFound when it names a reservation or a licence that does not exist.
+    Raises NotFound when it names a reservation, a licence, a case or stages that do not exist.
     """
     if isinstance(command, _NAMING_CUSTOMERS):
         return command.customer
@@ -82,10 +87,14 @@ def customer_of(draft: Draft, command: Any) -> str | None:
         return _reservation(draft, command.reservation).customer
     if isinstance(command, ON_LICENSES):
         return license_of(draft, command.license).customer
+    if isinstance(command, ON_STAGES):
+        return stages_of(draft, command).customer
     if isinstance(command, ReleaseUsage):
         return _parked(draft, command).customer
     if isinstance(command, CreateCustomer):
         return command.id
+    if isinstance(command, ON_CASES):
+        return customer_of_case(draft, command.case)
     return None
 
 
@@ -246,14 +255,16 @@ _RULES: dict[type[Command], Callable[[Draft, Balance, Any, int], Decision]] = {
     ReleaseModelVersion: _model_version,
     YankModelVersion: _yank,
     PublishExportList: _export_list,
+    **FRAUD_RULES,
     **LICENSE_RULES,
+    **PIPELINE_RULES,
 }
 
 _FOR_NOBODY = (
     *(CreateCustomer, PublishPrices, RaiseMinReader),
     *(ChargeUsage, ParkUsage, ReleaseUsage),
     *(RegisterModel, ReleaseModelVersion, YankModelVersion, PublishExportList),
-    PublishPolicy,
+    *(PublishPolicy, PublishPipeline),
 )
 """Commands that need no customer who exists; usage that names nobody is parked."""
 

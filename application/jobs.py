@@ -14,14 +14,24 @@ from domain.values import check_key_text
 logger = logging.getLogger("tollbook.executor")
 
 COMMANDS_MAX = 2_000
-"""The most commands one job may carry: deciding them must take less than the 250 ms by which a
-decision's time may differ from the database's clock."""
+"""The most commands one job may carry, one on a whole pipeline counting as all that it may stand
+for: deciding them must take less than the 250 ms by which a decision's time may differ from the
+database's clock."""
 
 
 class Item:
     """One command of a job."""
 
-    __slots__ = ("actor", "answer", "at", "causation", "command", "correlation", "problem")
+    __slots__ = (
+        "actor",
+        "answer",
+        "at",
+        "causation",
+        "command",
+        "correlation",
+        "otherwise",
+        "problem",
+    )
 
     def __init__(
         self,
@@ -30,9 +40,11 @@ class Item:
         correlation: str | None = None,
         causation: str | None = None,
         at: int | None = None,
+        otherwise: Callable[[TollbookError], Command] | None = None,
     ) -> None:
         """Take a command; `at` sets the time of a ledger that follows a recorded trace.
 
+        Where the ledger would keep no trace of the command, it decides `otherwise` in its place.
         An actor, correlation or causation that is no text of 1 to 512 bytes is answered as
         `invalid`, for this command alone.
         """
@@ -42,6 +54,7 @@ class Item:
         self.correlation = correlation
         self.causation = causation
         self.at = at
+        self.otherwise = otherwise
         self.answer: Answer | None = None
 
 
@@ -63,7 +76,7 @@ class Job:
     called in the executor's thread, so it must be quick and must not raise.
     """
 
-    __slots__ = ("_ready", "atomic", "deadline", "items", "on_done", "riders")
+    __slots__ = ("_ready", "atomic", "deadline", "items", "on_done", "riders", "size")
 
     def __init__(
         self,
@@ -76,6 +89,7 @@ class Job:
     ) -> None:
         """Group items; `deadline` is on the executor's monotonic clock, in seconds."""
         self.items = items
+        self.size = sum([item.command.WEIGHT for item in items])
         self.atomic = atomic
         self.riders = riders
         self.deadline = deadline

@@ -35,6 +35,9 @@ LEASING = frozenset({"lease_seat", "renew_lease"})
 BINDING = SIGNED | {"activate_license"}
 """Kinds of commands that may name the hardware."""
 
+STAGED = "reserve_pipeline"
+"""The kind of command whose stages may each show a key and name the hardware."""
+
 RESERVED_IDS = ("expiring", "validate")
 """Words that stand where an id stands in the paths of the API."""
 
@@ -59,6 +62,8 @@ def concerns(kind: str, body: dict[str, Any]) -> bool:
     """Say whether a body has to pass the desk, before it is a command or after."""
     if kind == "reserve":
         return "license" in body or "license_key" in body or "nonce" in body
+    if kind == STAGED:
+        return any("license_key" in each or "facts" in each for each in _stages(body))
     return kind in BINDING or kind in MAKING_KEYS
 
 
@@ -85,6 +90,8 @@ class LicenseDesk:
         Without a store it raises NotAtHandError where it would have to ask.
         """
         body, nonce = dict(body), None
+        if kind == STAGED:
+            return self._prepare_stages(body, store, own)
         if kind in SIGNED and body.get("nonce") is not None:
             nonce = _nonce(body["nonce"])
         if kind in SIGNED:
@@ -101,6 +108,24 @@ class LicenseDesk:
             raise no_license(str(name))
         self._hash_hardware(kind, body, str(name) if known else None, store)
         return Prepared(kind, body, None, nonce)
+
+    def _prepare_stages(
+        self, body: dict[str, Any], store: EventStore | None, own: str | None
+    ) -> Prepared:
+        """Replace what is secret in each stage of a pipeline, as in a reservation of its own."""
+        if not _stages(body):
+            return Prepared(STAGED, body)
+        stages = [
+            {**each, **self._of_stage(each, store, own)} if type(each) is dict else each
+            for each in body["stages"]
+        ]
+        return Prepared(STAGED, {**body, "stages": stages})
+
+    def _of_stage(
+        self, stage: dict[str, Any], store: EventStore | None, own: str | None
+    ) -> dict[str, Any]:
+        secret = {name: stage[name] for name in _OF_LICENSES if name in stage}
+        return self.prepare("reserve", secret, store, own).body
 
     def complete(
         self, prepared: Prepared, answer: Answer, store: EventStore | None = None
@@ -227,6 +252,15 @@ class LicenseDesk:
 
 
 _NOT_SHOWN = {"key_shown": False}
+
+_OF_LICENSES = ("license", "license_key", "facts")
+"""The fields of a reservation that the desk looks at."""
+
+
+def _stages(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the stages of a body, as far as it has any that can be read."""
+    stages = body.get("stages")
+    return [each for each in stages if type(each) is dict] if type(stages) is list else []
 
 
 def no_license(name: str) -> NotFound:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from application.ports import EventStore, Fact
-from domain import license, parking, pricebook, registry, reservation, screening
+from domain import license, parking, pipeline, pricebook, registry, reservation, screening
 from domain.balance import Balance
 from domain.folding import evolve
 from domain.license import License
@@ -11,6 +11,8 @@ from domain.license_events import LimitsIssued, PolicyPublished
 from domain.license_folding import after_issues
 from domain.license_life import Template
 from domain.parking import ParkedUsage
+from domain.pipeline import Pipeline, StagesHeld
+from domain.pipeline_events import PipelinePublished
 from domain.pricebook import PriceBook
 from domain.registry import Model
 from domain.reservation import Reservation
@@ -34,31 +36,32 @@ def load_balance(store: EventStore, customer: str, position: int) -> Balance:
 
 def load_balances(store: EventStore, customers: Sequence[str], position: int) -> dict[str, Balance]:
     """Fold the events of many customers at once; unknown ones have empty balances."""
-    balances = dict.fromkeys(customers, Balance())
-    for name, snapshot in store.snapshots(customers).items():
-        if snapshot.position <= position:
-            balances[name] = snapshot.balance
-    wanted = [(name, balance.sequence) for name, balance in balances.items()]
-    for start in range(0, len(wanted), CUSTOMERS_AT_ONCE):
-        some = wanted[start : start + CUSTOMERS_AT_ONCE]
-        _fold(balances, store.customers_facts(some, position))
+    balances: dict[str, Balance] = {}
+    for start in range(0, len(customers), CUSTOMERS_AT_ONCE):
+        some = customers[start : start + CUSTOMERS_AT_ONCE]
+        histories = store.histories(some, position)
+        for name in some:
+            history = histories.get(name)
+            balances[name] = (
+                load_balance(store, name, position) if history is None else _folded(*history)
+            )
     return balances
 
 
-def _fold(balances: dict[str, Balance], facts: Iterable[Fact]) -> None:
-    """Fold events into the balances of their customers; issues that follow one another at once."""
-    issued: dict[str, tuple[list[LimitsIssued], int]] = {}
-    for customer, event, at in facts:
+def _folded(balance: Balance, facts: Iterable[Fact]) -> Balance:
+    """Fold events into a balance; issues that follow one another at once."""
+    issued: list[LimitsIssued] = []
+    last = 0
+    for event, at in facts:
         if type(event) is LimitsIssued:
-            waiting = issued[customer][0] if customer in issued else []
-            waiting.append(event)
-            issued[customer] = waiting, at
+            issued.append(event)
+            last = at
             continue
-        if customer in issued:
-            balances[customer] = after_issues(balances[customer], *issued.pop(customer))
-        balances[customer] = evolve(balances[customer], event, at)
-    for customer, issues in issued.items():
-        balances[customer] = after_issues(balances[customer], *issues)
+        if issued:
+            balance = after_issues(balance, issued, last)
+            issued = []
+        balance = evolve(balance, event, at)
+    return after_issues(balance, issued, last) if issued else balance
 
 
 def load_reservation(store: EventStore, name: str, position: int) -> Reservation | None:
@@ -106,6 +109,23 @@ def load_model(store: EventStore, name: str, position: int) -> Model:
     for recorded in store.stream_events(f"model-{name}", position):
         model = registry.evolve(model, recorded.event, recorded.recorded_at)
     return model
+
+
+def load_pipeline(store: EventStore, name: str, position: int) -> Pipeline:
+    """Fold a pipeline's stream up to a position; nobody may have published it."""
+    state = pipeline.unpublished(name)
+    for recorded in store.stream_events(f"pipeline-{name}", position):
+        if isinstance(recorded.event, PipelinePublished):
+            state = pipeline.evolve(state, recorded.event)
+    return state
+
+
+def load_stages(store: EventStore, name: str, position: int) -> StagesHeld | None:
+    """Fold what binds the stages of a run through a pipeline, up to a position."""
+    state: StagesHeld | None = None
+    for recorded in store.stream_events(f"stages-{name}", position):
+        state = pipeline.stages_after(state, recorded.event)
+    return state
 
 
 def load_export_list(store: EventStore, position: int) -> ExportList:

@@ -55,9 +55,15 @@ class Snapshot(NamedTuple):
 class Fact(NamedTuple):
     """What the fold of a customer needs of an event, which is read faster than all of it."""
 
-    customer: str
     event: Event
     recorded_at: int
+
+
+class History(NamedTuple):
+    """What the fold of a customer starts from, and the events since, in order."""
+
+    balance: Balance
+    facts: list[Fact]
 
 
 class HeadMovedError(Exception):
@@ -125,10 +131,10 @@ class EventStore(Protocol):
     def stream_events(self, stream: str, position: int) -> Iterator[Recorded]:
         """Yield a stream's events up to a position."""
 
-    def customers_facts(self, after: Sequence[tuple[str, int]], position: int) -> Iterator[Fact]:
-        """Yield events of many customers, each from after a sequence number, up to a position.
+    def histories(self, customers: Sequence[str], position: int) -> dict[str, History]:
+        """Return what the folds of many customers start from, and the events up to a position.
 
-        Each customer's come in order, and the customers in any.
+        A customer is left out if the newest usable snapshot is of later than that.
         """
 
     def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
@@ -136,9 +142,6 @@ class EventStore(Protocol):
 
     def snapshot(self, customer: str) -> Snapshot | None:
         """Return the customer's newest usable snapshot."""
-
-    def snapshots(self, customers: Sequence[str]) -> dict[str, Snapshot]:
-        """Return the newest usable snapshots of those customers that have one."""
 
     def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         """Keep these snapshots in place of older ones."""

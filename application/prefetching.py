@@ -3,6 +3,7 @@
 It is only a shortcut: whatever is not prefetched is loaded one by one when a rule asks for it.
 """
 
+import gc
 from collections.abc import Iterable, Mapping
 
 from application.jobs import Item
@@ -17,6 +18,10 @@ WORTH_IT = 2
 
 MOST = 2_000
 """So many aggregates of a kind are loaded ahead at most, for the sake of memory."""
+
+LOOK_AFTER = 200
+"""So many aggregates are loaded before the garbage collector looks at them. All of them stay, so a
+look finds nothing and holds up every answer: at thousands, as it would by itself, for too long."""
 
 _NAMING = ("license", "reservation", "customer")
 _FIELDS: dict[type[Command], tuple[str, ...]] = {
@@ -59,3 +64,7 @@ def prefetch(world: World, store: EventStore, items: Iterable[Item]) -> None:
     customers.update(dict.fromkeys(name for name in whose if name not in world.balances))
     if len(customers) >= WORTH_IT:
         world.balances.update(load_balances(store, list(customers)[:MOST], world.position))
+    world.unseen += len(licenses) + len(reservations) + len(customers)
+    if world.unseen >= LOOK_AFTER:
+        gc.collect(0)
+        world.unseen = 0

@@ -21,6 +21,7 @@ from application.folded import (
     head_line,
     license_lines,
     reservation_lines,
+    stages_lines,
 )
 from domain.event import Event
 
@@ -96,6 +97,7 @@ class FoldedShare(NamedTuple):
     customers: list[tuple[str, bytes]]
     licenses: list[tuple[str, bytes]]
     reservations: list[tuple[str, bytes]]
+    stages: list[tuple[str, bytes]]
     min_reader: int
 
 
@@ -115,6 +117,7 @@ def fold_share(
         list(customer_lines(ledger)),
         list(license_lines(ledger)),
         list(reservation_lines(ledger)),
+        list(stages_lines(ledger)),
         ledger.min_reader,
     )
 
@@ -143,13 +146,16 @@ def replay(
     customers = list(merge(*(share.customers for share in shares)))
     licenses = list(merge(*(share.licenses for share in shares)))
     reservations = list(merge(*(share.reservations for share in shares)))
+    stages = list(merge(*(share.stages for share in shares)))
     books, catalogue = shares[0].books, shares[0].catalogue
     return ReplayReport(
         position=last,
         recorded_at=recorded_at,
         root=tree.root().hex(),
         state_hash=_hash(
-            last, shares[0].min_reader, (books, catalogue, customers, licenses, reservations)
+            last,
+            shares[0].min_reader,
+            (books, catalogue, customers, licenses, reservations, stages),
         ),
         customers=len(customers),
         price_books=len(books),

@@ -25,6 +25,7 @@ _REQUIRED = ("specversion", "type", "source", "id", "subject", "data")
 _TEXTS = frozenset({"datacontenttype", "dataschema", "time"})
 _DATA = frozenset(
     {"customer", "model", "usage", "occurred_at", "license", "request_hash", "response_hash"}
+    | {"final"}
 )
 _ATTRIBUTE_NAME = re.compile(r"[a-z0-9]{1,64}")
 _CONTENT_TYPE = re.compile(r'application/json(?:\s*;\s*charset="?utf-8"?)?', re.IGNORECASE)

@@ -15,7 +15,9 @@ from application.loading import (
     load_license,
     load_model,
     load_parked,
+    load_pipeline,
     load_reservation,
+    load_stages,
     load_template,
 )
 from application.moments import Moments
@@ -29,6 +31,8 @@ from domain.license import License
 from domain.license_events import OF_LICENSE, PolicyPublished
 from domain.license_life import Template
 from domain.parking import ParkedUsage
+from domain.pipeline import Pipeline, StagesHeld
+from domain.pipeline_events import OF_PIPELINES
 from domain.pricebook import PriceBook
 from domain.registry import Model
 from domain.registry_events import OF_MODEL, ExportListPublished
@@ -43,6 +47,8 @@ BALANCES_MAX = 50_000
 RESERVATIONS_MAX = 50_000
 PARKED_MAX = 5_000
 MODELS_MAX = 5_000
+PIPELINES_MAX = 5_000
+STAGES_MAX = 20_000
 LICENSES_MAX = 50_000
 """How many aggregates stay in memory; the rest is loaded again when needed."""
 
@@ -63,9 +69,13 @@ class World:
         self.parked: dict[str, ParkedUsage] = {}
         self.models: dict[str, Model] = {}
         self.exports: ExportList | None = None
+        self.pipelines: dict[str, Pipeline] = {}
+        self.held_stages: dict[str, StagesHeld] = {}
         self.licenses: dict[str, License] = {}
         self.templates: dict[str, Template] = {}
         self.ledger_version = 0
+        self.unseen = 0
+        """How many aggregates were loaded ahead since the garbage collector looked at them."""
         self.reset()
 
     def reset(self) -> None:
@@ -85,6 +95,8 @@ class World:
         self.books.clear()
         self.parked.clear()
         self.models.clear()
+        self.pipelines.clear()
+        self.held_stages.clear()
         self.licenses.clear()
         self.templates.clear()
         self.exports = None
@@ -128,6 +140,22 @@ class World:
         found = self.models.get(name)
         if found is None:
             found = self.models[name] = load_model(self._store, name, self.position)
+        return found
+
+    def pipeline(self, name: str) -> Pipeline:
+        """Return a pipeline as it was published last; one that nobody has published is empty."""
+        found = self.pipelines.get(name)
+        if found is None:
+            found = self.pipelines[name] = load_pipeline(self._store, name, self.position)
+        return found
+
+    def stages(self, name: str) -> StagesHeld | None:
+        """Return what binds the stages of a run, or None when there is none by that id."""
+        found = self.held_stages.get(name)
+        if found is None:
+            found = load_stages(self._store, name, self.position)
+            if found is not None:
+                self.held_stages[name] = found
         return found
 
     def export_list(self) -> ExportList:
@@ -177,6 +205,9 @@ class World:
             model = self.models.get(event.model)
             if model is not None and recorded.stream_version == model.version + 1:
                 self.models[event.model] = registry.evolve(model, event, recorded.recorded_at)
+        if isinstance(event, OF_PIPELINES):
+            self.pipelines.pop(event.pipeline, None)
+            self.held_stages.pop(getattr(event, "reserved", ""), None)
         if isinstance(event, OF_LICENSE):
             self.licenses.pop(event.license, None)  # seldom changed: loaded when it is needed
         if isinstance(event, PolicyPublished):
@@ -201,6 +232,8 @@ class World:
         _trim(self.reservations, RESERVATIONS_MAX)
         _trim(self.parked, PARKED_MAX)
         _trim(self.models, MODELS_MAX)
+        _trim(self.pipelines, PIPELINES_MAX)
+        _trim(self.held_stages, STAGES_MAX)
         _trim(self.licenses, LICENSES_MAX)
 
 

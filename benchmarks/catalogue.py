@@ -16,6 +16,7 @@ from benchmarks.pairs import alone, hot_64, hot_512, spread_512
 from benchmarks.projecting import balances_as_of, project
 from benchmarks.raw_copy import raw_copy
 from benchmarks.reading import open_1m, replay, verify
+from benchmarks.streaming import stream
 from benchmarks.sustained import pairs_sustained
 from benchmarks.two_writers import two_writers
 
@@ -57,6 +58,11 @@ STAGES = (
             ),
         ),
         Measurement(gateway_memory, ("gateway_memory_growth",), once=True),
+        Measurement(
+            stream,
+            tuple(f"stream_{kind}_{count}" for count in (1, 2) for kind in ("settled", "cpu")),
+            once=True,
+        ),
         Measurement(pairs_at_20m, ("pairs_at_20m",)),
     ),
     (

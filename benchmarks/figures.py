@@ -64,6 +64,7 @@ class Sizes:
     tokens: int = 2_000
     inferences: int = 8_000
     remembered: int = 200_000
+    streamed: int = 200_000
 
 
 QUICK = Sizes(
@@ -82,6 +83,7 @@ QUICK = Sizes(
     tokens=50,
     inferences=64,
     remembered=400,
+    streamed=2_000,
 )
 
 
@@ -187,6 +189,15 @@ FIGURES = (
     ),
     Figure("gateway_memory_growth", "MB", "the gateway's memory after 200,000 requests, beside "
            "60,000", most=16),
+    *(
+        figure
+        for workers, least in ((1, 8_000), (2, None))
+        for figure in (
+            Figure(f"stream_settled_{workers}", "events/s", "usage from Kafka, settled into "
+                   f"PostgreSQL by {workers} of Faust's workers", least=least),
+            Figure(f"stream_cpu_{workers}", "us", "what they compute for each event"),
+        )
+    ),
     Figure("pairs_at_20m", "pairs/s", "512 in flight on 20,000,000 events", HOT,
            least_ratio=0.8),
 )  # fmt: skip

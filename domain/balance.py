@@ -18,6 +18,7 @@ from domain.commands import IssueGrant
 from domain.customer import Customer
 from domain.event import Event
 from domain.events import GrantIssued, GrantsExpired, HoldsExpired
+from domain.fraud_case import FraudCase
 from domain.holds import Hold, Holds
 from domain.license_use import Uses
 from domain.metering import Meters
@@ -69,6 +70,8 @@ class Balance(NamedTuple):
     block: Block | None = None
     cleared_at: int = 0
     """When the account was unblocked last; 0 if it never was."""
+    case: FraudCase | None = None
+    """The newest fraud case, whatever became of it."""
     meters: Meters = ()
     """Caps, and what counts against them."""
     uses: Uses = Uses()

@@ -40,6 +40,16 @@ class Buckets(Generic[V]):
             return Buckets((changed,) if len(changed) <= _FEW else _spread(changed))
         return _with(buckets, index, changed)
 
+    def put_all(self, values: dict[str, V]) -> "Buckets[V]":
+        """Return a map in which each of these ids has its value."""
+        buckets = self._buckets
+        if len(buckets) == 1 and len(buckets[0]) + len(values) <= _FEW:
+            return Buckets(({**buckets[0], **values},))
+        changed = self
+        for name, value in values.items():
+            changed = changed.put(name, value)
+        return changed
+
     def drop(self, name: str) -> "Buckets[V]":
         """Return a map without the id."""
         buckets = self._buckets

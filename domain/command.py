@@ -18,6 +18,8 @@ class Command:
     """What someone asks the ledger to do; may be refused."""
 
     KIND: ClassVar[str]
+    WEIGHT: ClassVar[int] = 1
+    """How many ordinary commands it may stand for."""
     id: str
 
     def key(self, scope: str) -> tuple[str, str, str]:

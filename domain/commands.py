@@ -7,15 +7,18 @@ raises `tollbook.errors.Invalid` naming the field, the value and the rule.
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, field_validator
 from pydantic.dataclasses import dataclass
 from tollbook.errors import Invalid
 
 from domain.cap import Caps
 from domain.command import CONFIG, Command, in_key_order, read
 from domain.facts import FactsBody
+from domain.fraud_commands import FRAUD_COMMANDS
+from domain.holds import TTL_MAX_SECONDS
 from domain.license_commands import LICENSE_COMMANDS
 from domain.license_events import KeyHash
+from domain.pipeline_commands import PIPELINE_COMMANDS
 from domain.pricebook_format import PriceBookBody
 from domain.registry_commands import (
     PublishExportList,
@@ -37,9 +40,6 @@ from domain.values import (
     Text,
     ZoneName,
 )
-
-TTL_DEFAULT_SECONDS = 300
-TTL_MAX_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
@@ -163,6 +163,13 @@ class ChargeUsage(Command):
     license: Id | None = None
     request_hash: Digest | None = None
     response_hash: Digest | None = None
+    final: bool | None = None
+    """False, it settles its reservation in part; absent or true, for good."""
+
+    @field_validator("final")
+    @classmethod
+    def _true_is_absent(cls, final: bool | None) -> bool | None:
+        return None if final else final
 
     def key(self, scope: str) -> tuple[str, str, str]:  # noqa: ARG002 - the source is the scope
         """Return the usage record's key, unique across all customers."""
@@ -234,7 +241,9 @@ _KINDS: tuple[type[Command], ...] = (
     ReleaseModelVersion,
     YankModelVersion,
     PublishExportList,
+    *FRAUD_COMMANDS,
     *LICENSE_COMMANDS,
+    *PIPELINE_COMMANDS,
 )
 
 COMMANDS = {kind.KIND: kind for kind in _KINDS}

@@ -6,8 +6,10 @@ given, so that the same id with another body can be refused by naming the field.
 
 from typing import Any, Literal
 
+from domain import fraud_events as _fraud_events  # noqa: F401 - defining events registers them
 from domain import guard_events as _guard_events  # noqa: F401 - defining events registers them
 from domain import license_events as _license_events  # noqa: F401 - defining events registers them
+from domain import pipeline_events as _pipelines  # noqa: F401 - defining events registers them
 from domain import registry_events as _registry_events  # noqa: F401 - registers them as well
 from domain import usage_events as _more_events  # noqa: F401 - defining events registers them
 from domain.event import Event, event

@@ -5,7 +5,7 @@ from typing import Any
 
 from domain.activity import counted, requests_of
 from domain.allocation import NEVER, Grant, Parts, in_burn_order, moved
-from domain.balance import Balance, Block, earliest_expiry
+from domain.balance import Balance, earliest_expiry
 from domain.customer import changed, created
 from domain.event import Event
 from domain.events import (
@@ -21,7 +21,8 @@ from domain.events import (
     ReservationSettled,
     UsageCharged,
 )
-from domain.guard_events import AccountBlocked, AccountUnblocked, CapsSet
+from domain.fraud_folding import FRAUD_FOLDS
+from domain.guard_events import CapsSet
 from domain.holds import Hold
 from domain.license_folding import OF_KNOWN_USE, OF_USE, uses_after
 from domain.metering import Used, reheld, rezoned, set_up
@@ -31,6 +32,9 @@ from domain.reservation import expected, remaining
 
 Changes = dict[str, Any]
 """Fields of a balance and their new values."""
+
+
+_PLACES = {name: place for place, name in enumerate(Balance._fields)}
 
 
 def evolve(balance: Balance, event: Event, at: int) -> Balance:
@@ -59,8 +63,11 @@ def evolve(balance: Balance, event: Event, at: int) -> Balance:
         for grant in changes.get("grants", ()):
             if grant.expires_at < first and grant.free:
                 changes["next_expiry"] = first = grant.expires_at
-    # As `_replace` does it, in two thirds of its time.
-    return Balance._make(map(changes.get, Balance._fields, balance))
+    # As `_replace` does it, in half of its time.
+    fields = list(balance)
+    for name, value in changes.items():
+        fields[_PLACES[name]] = value
+    return Balance._make(fields)
 
 
 def _held(balance: Balance, event: ReservationHeld, at: int) -> Changes:
@@ -259,14 +266,6 @@ def _rezoned(balance: Balance, event: CustomerChanged, at: int) -> Changes:
     return {"meters": rezoned(balance.meters, at, before, after)}
 
 
-def _blocked(_balance: Balance, event: AccountBlocked, at: int) -> Changes:
-    return {"block": Block(at, event.occurred_at, event.recent, event.total, event.windows)}
-
-
-def _unblocked(_balance: Balance, _event: AccountUnblocked, at: int) -> Changes:
-    return {"block": None, "cleared_at": at}
-
-
 def _caps_set(balance: Balance, event: CapsSet, _at: int) -> Changes:
     return {"meters": set_up(event.caps, balance.meters, balance.holds)}
 
@@ -283,16 +282,16 @@ _TIMED: dict[type[Event], Callable[[Balance, Any, int], Changes]] = {
     ReservationSettled: _used,
     UsageCharged: _used,
     CustomerChanged: _rezoned,
-    AccountBlocked: _blocked,
-    AccountUnblocked: _unblocked,
     CapsSet: _caps_set,
+    **FRAUD_FOLDS,
 }
 """What an event changes where the time of its recording matters."""
 
 _OWN = frozenset(
     {
         *(CustomerCreated, CustomerChanged, GrantsExpired, HoldsExpired, UsageCharged),
-        *(CommandRefused, AccountBlocked, AccountUnblocked, CapsSet),
+        *(CommandRefused, CapsSet),
+        *FRAUD_FOLDS,
     }
 )
 """The events that stand in the customer's own stream."""

@@ -18,6 +18,8 @@ from tollbook.times import format_instant
 from domain.activity import MINUTE, WINDOW, Activity, Bucket, fine_from, kept_from, up_to
 from domain.balance import Balance
 from domain.commands import Unblock
+from domain.fraud_case import case_id
+from domain.fraud_review import case_refusal, confirmed_case
 from domain.guard_events import AccountBlocked, AccountUnblocked
 from domain.outcomes import Decision, Refusal
 
@@ -116,6 +118,9 @@ def decide_unblock(balance: Balance, command: Unblock) -> Decision:
     """Let an account reserve again; the burst that blocked it does not block it once more."""
     if not command.reason.strip():
         raise Invalid.because("reason", command.reason, "a reason in words")
+    case = confirmed_case(balance)
+    if case is not None:
+        return case_refusal(case.status, case_id(command.customer, case))
     if balance.block is None:
         return Refusal(
             "not_blocked",
@@ -125,11 +130,20 @@ def decide_unblock(balance: Balance, command: Unblock) -> Decision:
     return (AccountUnblocked(customer=command.customer, reason=command.reason),)
 
 
+def blocked_since(balance: Balance) -> int | None:
+    """Return since when nothing new is admitted: by the hard rule, or by a confirmed case."""
+    if balance.block is not None:
+        return balance.block.blocked_at
+    case = confirmed_case(balance)
+    return None if case is None else case.since
+
+
 def stopped(balance: Balance) -> Refusal | None:
     """Return the refusal for a blocked account, or None: nothing new is admitted there."""
-    if balance.block is None:
+    since = blocked_since(balance)
+    if since is None:
         return None
-    when = format_instant(balance.block.blocked_at)
+    when = format_instant(since)
     return Refusal(
         "account_blocked",
         f"the account was blocked at {when} after unusual use",

@@ -7,6 +7,7 @@ from tollbook.times import format_instant, parse_instant
 from domain.activity import Activity, Bucket, of_buckets
 from domain.balance import Balance, Block
 from domain.cap import Cap, cap_from_wire, cap_to_wire
+from domain.fraud_case import case_from_wire, case_to_wire
 from domain.holds import Holds
 from domain.metering import Meter, Meters, set_up
 
@@ -18,6 +19,7 @@ def guards_to_wire(balance: Balance) -> dict[str, Any]:
         "activity": _activity_to_wire(balance.activity),
         "block": None if block is None else _block_to_wire(block),
         "caps": [_meter_to_wire(meter) for meter in balance.meters],
+        "case": case_to_wire(balance.case),
         "cleared_at": format_instant(balance.cleared_at) if balance.cleared_at else None,
     }
 
@@ -58,6 +60,7 @@ def guards_from_wire(wire: dict[str, Any], holds: Holds) -> dict[str, Any]:
     return {
         "activity": _activity_from_wire(wire["activity"]),
         "block": None if block is None else _block_from_wire(block),
+        "case": case_from_wire(wire["case"]),
         "cleared_at": 0 if cleared_at is None else parse_instant(cleared_at),
         "meters": _meters_from_wire(wire["caps"], holds),
     }

@@ -5,6 +5,10 @@ from typing import NamedTuple
 from domain.buckets import Buckets
 from domain.units import Quantities
 
+TTL_DEFAULT_SECONDS = 300
+TTL_MAX_SECONDS = 86_400
+"""How long a hold counts where nobody says, and at most."""
+
 
 class Hold(NamedTuple):
     """Money set aside by one reservation."""

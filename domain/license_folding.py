@@ -178,10 +178,8 @@ def after_issues(balance: Balance, issues: Sequence[LimitsIssued], at: int) -> B
 
     `at` is the recorded time of the last one.
     """
-    uses = balance.uses
-    for issue in issues:
-        if issue.limits:
-            uses = uses.put(issue.license, set_up(issue.limits, None))
+    issued = {issue.license: set_up(issue.limits, None) for issue in issues if issue.limits}
+    uses = balance.uses.put_all(issued) if issued else balance.uses
     after = balance._replace(uses=uses, sequence=balance.sequence + len(issues))
     return after._replace(next_expiry=earliest_expiry(after)) if at >= after.next_expiry else after
 

@@ -34,6 +34,8 @@ REFUSALS = {
     "occurred_at_out_of_range": "the usage did not occur between reservation and receipt",
     "account_blocked": "the account is blocked after unusual use, until somebody unblocks it",
     "not_blocked": "the account is not blocked",
+    "case_cleared": "the fraud case was cleared",
+    "case_confirmed": "the fraud case is confirmed: the account stays blocked until it is cleared",
     "usage_capped": "what is used and held leaves no room for this under a usage cap",
     "already_yanked": "the version of the model was yanked before",
     "volume_exceeded": "a billing period counts at most 2^53 - 1 tokens of a model",

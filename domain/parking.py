@@ -8,6 +8,7 @@ import hashlib
 from typing import Any, NamedTuple
 
 from tollbook.amounts import format_pico
+from tollbook.errors import Invalid
 
 from domain.balance import Balance
 from domain.commands import ChargeUsage, ParkUsage, parse, wire_body
@@ -89,13 +90,21 @@ def decide_usage(
 
     `reservation` is the one that the record names, if it names one and there is one.
     """
+    _check_part(command)
     decision = charged(balance, reservation, book, command, now, has_license=has_license)
     return (_parking(command, decision),) if isinstance(decision, Refusal) else decision
 
 
 def decide_park(command: ParkUsage) -> tuple[UsageParked]:
     """Keep a record uncharged, whatever the rules would say."""
+    _check_part(command)
     return (_parking(command, Refusal(BY_HAND, command.reason, {})),)
+
+
+def _check_part(command: ChargeUsage) -> None:
+    """Refuse a part of no reservation: there is nothing that it would be a part of."""
+    if command.final is False and command.reservation is None:
+        raise Invalid.because("final", False, "absent without a reservation")
 
 
 def _parking(command: ChargeUsage, why: Refusal) -> UsageParked:

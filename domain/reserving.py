@@ -7,10 +7,11 @@ from tollbook.times import format_instant
 from domain.allocation import draw
 from domain.balance import Balance
 from domain.capping import over_cap
-from domain.commands import TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS, Extend, Release, Reserve
+from domain.commands import Extend, Release, Reserve
 from domain.customer import Customer
 from domain.events import ReservationExtended, ReservationHeld, ReservationReleased
 from domain.fraud import stopped
+from domain.holds import TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS
 from domain.licensing import Ask, Licensed, admitted, extended
 from domain.outcomes import Decision, Refusal, money
 from domain.periods import billing_period
@@ -41,10 +42,22 @@ def required(
             {"model": model, "price_book": book.id},
         )
     period = billing_period(start, customer.time_zone)
-    volumes = [balance.volume(model, period)]
+    volumes: tuple[int, ...] = (balance.volume(model, period),)
     if billing_period(end, customer.time_zone) != period:
-        volumes.append(0)
-    highest = 0
+        volumes = (*volumes, 0)
+    return highest(book, model, estimate, start, end, volumes)
+
+
+def highest(
+    book: PriceBook,
+    model: str,
+    estimate: Quantities,
+    start: int,
+    end: int,
+    volumes: tuple[int, ...] = (0,),
+) -> int | Refusal:
+    """Return the worst price of an estimate from any of these volumes on; 0 reaches every tier."""
+    found = 0
     versions = book.in_force_between(start, end)
     if not versions or versions[0].effective_from > start:
         return no_price(model, book)
@@ -56,8 +69,8 @@ def required(
         if refusal is not None:
             return refusal
         bounded = capped(prices, estimate)
-        highest = max(highest, *(worst(prices, bounded, volume) for volume in volumes), 0)
-    return highest
+        found = max(found, *(worst(prices, bounded, volume) for volume in volumes), 0)
+    return found
 
 
 def no_price(model: str, book: PriceBook) -> Refusal:

@@ -1,6 +1,6 @@
 """The state format: how a balance is written for snapshots and for the state hash.
 
-Format `tollbook/state/3` is documented in docs/formats/state.md. It holds stored facts only,
+Format `tollbook/state/4` is documented in docs/formats/state.md. It holds stored facts only,
 never anything that depends on when it is read.
 """
 
@@ -20,7 +20,7 @@ from domain.reservation import Reservation
 from domain.units import Quantities
 from domain.use_state import uses_from_wire, uses_to_wire
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 """Raised when the format or the meaning of a stored state changes; old snapshots are dropped."""
 
 _TOTALS = ("held", "credit_held", "overdraft", "granted", "breakage", "spent", "receivable")

@@ -80,6 +80,7 @@ def _on_reservation(
         command.usage,
         now,
         command.occurred_at,
+        command.final is None,
         license=command.license,
         record=record,
         request_hash=command.request_hash,

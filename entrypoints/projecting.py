@@ -3,14 +3,11 @@
 import logging
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-
-from tollbook.errors import TollbookError
 
 from adapters.embedded_postgres.cluster import PROJECTOR_ROLE
 from adapters.event_store.log_reader import LogReader
@@ -18,13 +15,12 @@ from adapters.postgres import Connection, connect
 from application.following import TooNew
 from application.replaying import Share
 from entrypoints.bootstrap import Database, prepare_views
-from entrypoints.tuning import tune
+from entrypoints.sharing import fold_shares
 from projections.building import NEXT, Build, is_current
 from projections.checkpoint import MovedError, wait_for
 from projections.model import SCHEMA
-from projections.registry import new_models
 from projections.runner import Progress, Projector
-from projections.shares import Pipe, work
+from projections.shares import Pipe
 
 BACK_OFF_SECONDS = (0.2, 10.0)
 """The first pause after an error, and the longest."""
@@ -57,7 +53,9 @@ def _crew(database: Database, schema: str) -> Iterator[Sequence[Pipe]]:
             ours, theirs = context.Pipe()
             share = Share(part, PROCESSES)
             process = context.Process(
-                target=_work, args=(database.owner_url, schema, share, theirs), daemon=True
+                target=fold_shares,
+                args=(database.owner_url, PROJECTOR_ROLE, schema, share, theirs),
+                daemon=True,
             )
             process.start()
             stack.callback(process.join)
@@ -65,15 +63,6 @@ def _crew(database: Database, schema: str) -> Iterator[Sequence[Pipe]]:
             theirs.close()
             pipes.append(stack.enter_context(closing(ours)))
         yield pipes
-
-
-def _work(url: str, schema: str, share: Share, pipe: Pipe) -> None:
-    """Fold a share in a process of its own; what stops it is told by the one that asked."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells all; one decides
-    tune()
-    with suppress(TollbookError, OSError), closing(connect(url, role=PROJECTOR_ROLE)) as reading:
-        log = LogReader(reading)
-        work(pipe, log, log.run, schema, share, new_models)
 
 
 def _connect(database: Database) -> Connection:

@@ -10,6 +10,7 @@ from tollbook.times import format_instant
 
 from domain.balance import Balance, earliest_expiry, view
 from domain.customer import Customer
+from domain.fraud import blocked_since
 from projections.arrays import money, numbers, texts
 from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, checked_limit
@@ -154,7 +155,7 @@ def _balance_columns(changes: dict[str, Change]) -> list[str]:
         numbers([event.recorded_at for event in events]),
         # The state's own is only a bound, and depends on what was in memory before.
         numbers([earliest_expiry(state) for state in states]),
-        numbers([state.block.blocked_at if state.block else None for state in states]),
+        numbers([blocked_since(state) for state in states]),
         *(money([getattr(each, column) for each in views]) for column in _TOTALS),
     ]
 

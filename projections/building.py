@@ -28,6 +28,16 @@ _FIRST_MARK = """
 INSERT INTO checkpoint (position, recorded_at, build, fingerprint)
 VALUES (0, 0, gen_random_uuid()::text, %s)
 """
+_TENDED = """
+DO $$
+DECLARE
+    made text;
+BEGIN
+    FOR made IN SELECT tablename FROM pg_tables WHERE schemaname = '{schema}' LOOP
+        EXECUTE format('ALTER TABLE {schema}.%I {how} (autovacuum_enabled{value})', made);
+    END LOOP;
+END $$
+"""
 _READABLE = """
 DO $$
 BEGIN
@@ -84,6 +94,11 @@ def is_current(connection: Connection) -> bool:
     return row == (fingerprint(new_models()),)
 
 
+def _tended(schema: str, how: str, value: str = "") -> bytes:
+    """Return what sets or resets whether the autovacuum looks after the tables of a build."""
+    return _TENDED.format(schema=schema, how=how, value=value).encode()
+
+
 class Build:
     """A build beside the live one. Schemas are the owner's, their tables are the projector's."""
 
@@ -101,6 +116,8 @@ class Build:
         self._drop(NEXT)
         self._owner.execute(_NEW_SCHEMA.format(schema=NEXT).encode())
         make_tables(self._connection, NEXT, new_models())
+        # What is still being filled is vacuumed in vain, and again when it is whole.
+        self._connection.execute(_tended(NEXT, "SET", " = off"))
 
     def swap(self, catch_up: Callable[[int | None], int], stop: threading.Event) -> bool:
         """Let the new build take the place of the live one, as soon as it has caught up with it.
@@ -112,6 +129,7 @@ class Build:
             reached = catch_up(None)
             with self._connection.transaction():
                 if self._hold_live() and self._close_the_gap(reached, catch_up):
+                    self._connection.execute(_tended(NEXT, "RESET"))
                     with self._owner.transaction():
                         self._owner.execute(f"ALTER SCHEMA {SCHEMA} RENAME TO {OLD}".encode())
                         self._owner.execute(f"ALTER SCHEMA {NEXT} RENAME TO {SCHEMA}".encode())

@@ -110,17 +110,25 @@ def _line(change: Change) -> str:
     event: Any = recorded.event
     terms = change.before.customer if change.before is not None else None
     assert terms is not None, "a charge has a customer who exists"
-    quantity = event.usage.get
-    counts = "\t".join([str(quantity(unit, NULL)) for unit in _COUNTS])
     name = recorded.command if event.record is None else event.record
     return (
         f"{recorded.position}\t{recorded.recorded_at}\t{recorded.occurred_at}\t{event.volume}\t"
-        f"{counts}\t{event.price_version}\t{local_day(recorded.occurred_at, terms.time_zone)}\t"
+        f"{_counted(event.usage)}\t{event.price_version}\t"
+        f"{local_day(recorded.occurred_at, terms.time_zone)}\t"
         f"{event.charged}e-12\t{event.from_balance}e-12\t{event.receivable}e-12\t"
         f"{_measured(event.usage)}\t{recorded.customer}\t{terms.currency}\t{event.model}\t"
         f"{event.period}\t{event.price_book}\t{_reservation(event)}\t{field(event.source)}\t"
         f"{field(name)}\t{event.license or NULL}\t{event.request_hash or NULL}\t"
         f"{event.response_hash or NULL}\n"
+    )
+
+
+def _counted(usage: Quantities) -> str:
+    """Write the units of `_COUNTS`; a loop over them takes twice as long."""
+    of = usage.get
+    return (
+        f"{of('requests', NULL)}\t{of('input_tokens', NULL)}\t{of('cached_input_tokens', NULL)}\t"
+        f"{of('output_tokens', NULL)}\t{of('pages', NULL)}\t{of('images', NULL)}"
     )
 
 

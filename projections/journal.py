@@ -1,13 +1,15 @@
 """The journal in double entry: one row for each event that moves money, with all its postings."""
 
+from collections.abc import Callable
 from typing import Any
 
 from tollbook.times import format_instant
 
 from domain.journal import postings
 from projections.copying import copy_lines, in_one_piece
+from projections.customer_log import events_until
 from projections.model import Change, Connection, Run, Wanted
-from projections.paging import Page, Where, read_page
+from projections.paging import Page, Where, checked_limit, read_page
 
 _COLUMNS = "position, recorded_at, occurred_at, currency, event, customer, accounts, amounts"
 
@@ -16,7 +18,7 @@ class Journal:
     """The read model of postings."""
 
     NAME = "journal"
-    VERSION = 1
+    VERSION = 2
     EVENTS: Wanted = None
     TABLES = """
 CREATE TABLE journal (
@@ -30,7 +32,6 @@ CREATE TABLE journal (
     amounts     numeric(38, 12)[] NOT NULL,   -- of those accounts: debits above zero; sum zero
     CONSTRAINT journal_position PRIMARY KEY (position)
 );
-CREATE INDEX journal_of_customer ON journal (customer, position);
 """
 
     def __init__(self) -> None:
@@ -46,8 +47,8 @@ CREATE INDEX journal_of_customer ON journal (customer, position);
         terms = after.customer if after is not None else None
         assert terms is not None, "only an event of a customer who exists posts anything"
         # Accounts are made of ids and names, which no array literal has to quote.
-        names, values = zip(*posted, strict=True)
-        accounts, amounts = ",".join(names), "e-12,".join(map(str, values))
+        accounts = ",".join([account for account, _ in posted])
+        amounts = "e-12,".join([str(amount) for _, amount in posted])
         self._lines.append(
             f"{recorded.position}\t{recorded.recorded_at}\t{recorded.occurred_at}\t"
             f"{terms.currency}\t{recorded.name}\t{terms.id}\t{{{accounts}}}\t{{{amounts}e-12}}\n"
@@ -70,6 +71,13 @@ CREATE INDEX journal_of_customer ON journal (customer, position);
 _SHOWN = ("position", "recorded_at", "occurred_at", "currency", "event", "customer")
 _SHOWN_ALL = (*_SHOWN, "accounts", "amounts")
 _SELECT = f"SELECT {', '.join(_SHOWN)}, accounts, amounts::text[] FROM views.journal"  # noqa: S608
+# A customer's entries are found by the log's own index; the limit keeps this one probe for each.
+_OF_CUSTOMER = f"""
+SELECT entry.* FROM (
+    SELECT position AS at, customer_sequence AS number FROM events {{own}}) AS event
+CROSS JOIN LATERAL ({_SELECT} {{where}} AND position = at LIMIT 1) AS entry
+ORDER BY number
+"""  # noqa: S608 - our own names
 
 _TOTALS = """
 SELECT account COLLATE "C" AS name, currency COLLATE "C" AS money,
@@ -95,9 +103,28 @@ def page(
     where.add("position >= %s", from_position)
     where.add("position <= %s", to_position)
     where.add("position < %s" if newest_first else "position > %s", after)
-    query = f"{_SELECT} {where} ORDER BY position {'DESC' if newest_first else 'ASC'}"
-    found = read_page(run, query, where.values, limit, _SHOWN_ALL, "position")
+    query, values = f"{_SELECT} {where} ORDER BY position", where.values
+    if customer is not None:
+        checked_limit(limit)
+        before = None if from_position is None else from_position - 1
+        first = [before, None if newest_first else after]
+        last = [to_position, after if newest_first else None]
+        own = Where()
+        own.add("customer = %s", customer)
+        own.add("customer_sequence > %s", _until(run, customer, max, first))
+        own.add("customer_sequence <= %s", _until(run, customer, min, last))
+        query, values = _OF_CUSTOMER.format(own=own, where=where), [*own.values, *where.values]
+    query = f"{query} {'DESC' if newest_first else 'ASC'}"
+    found = read_page(run, query, values, limit, _SHOWN_ALL, "position")
     return Page([_shown(row) for row in found.items], found.next)
+
+
+def _until(
+    run: Run, customer: str, closest: Callable[[list[int]], int], bounds: list[int | None]
+) -> int | None:
+    """Return how many of a customer's events the closest bound leaves, or None without one."""
+    known = [bound for bound in bounds if bound is not None]
+    return events_until(run, customer, closest(known)) if known else None
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

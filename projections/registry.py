@@ -9,6 +9,7 @@ from projections.balances import Balances
 from projections.charges import Charges
 from projections.decisions import Decisions
 from projections.devices import Devices
+from projections.fraud_cases import FraudCases
 from projections.journal import Journal
 from projections.licenses import Licenses
 from projections.model import ReadModel
@@ -30,6 +31,7 @@ MODELS: tuple[type[ReadModel], ...] = (
     Devices,
     Seats,
     Decisions,
+    FraudCases,
 )
 """In the order in which they are written."""
 

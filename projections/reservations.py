@@ -80,7 +80,7 @@ class _Step(NamedTuple):
 
 
 class _Opening(NamedTuple):
-    """What a reservation keeps from its hold on."""
+    """What a reservation has from its hold on; an outcome in the same batch replaces the rest."""
 
     position: int
     opened_at: int
@@ -88,6 +88,8 @@ class _Opening(NamedTuple):
     model: str
     currency: str
     license: str | None
+    held: int
+    expires_at: int
 
 
 class Reservations:
@@ -133,13 +135,9 @@ CREATE INDEX reservations_of_customer ON reservations (customer, position);
         if type(event) is ReservationHeld:
             terms = change.after.customer if change.after is not None else None
             assert terms is not None, "a reservation has a customer who exists"
+            told = (event.model, terms.currency, event.license, event.held, event.expires_at)
             position, at = change.recorded.position, change.recorded.recorded_at
-            self._steps[event.reservation] = _Step(
-                position, event.held, 0, 0, "open", event.expires_at
-            )
-            self._opened[event.reservation] = _Opening(
-                position, at, terms.id, event.model, terms.currency, event.license
-            )
+            self._opened[event.reservation] = _Opening(position, at, terms.id, *told)
         elif type(event) is HoldsExpired:
             for name, amount in event.holds:
                 self._add(name, _Step(change.recorded.position, 0, 0, amount, "expired"))
@@ -166,7 +164,7 @@ CREATE INDEX reservations_of_customer ON reservations (customer, position);
 
     def _finished(self) -> "_Rows":
         opened, steps = self._opened, self._steps
-        lines = [_line(name, opening, steps[name]) for name, opening in opened.items()]
+        lines = [_line(name, opening, steps.get(name)) for name, opening in opened.items()]
         older = {name: step for name, step in steps.items() if name not in opened}
         return in_one_piece(lines), _columns(older) if older else ()
 
@@ -196,14 +194,13 @@ def _step(change: Change) -> _Step:
     """Return what an event did to its one reservation; a closed one holds nothing any more."""
     recorded = change.recorded
     event: Any = recorded.event
-    position = recorded.position
-    closing = (recorded.recorded_at, recorded.command)
+    position, at, command = recorded.position, recorded.recorded_at, recorded.command
     if isinstance(event, ReservationReleased):
-        return _Step(position, 0, 0, event.released, "released", None, *closing)
+        return _Step(position, 0, 0, event.released, "released", None, at, command)
     if isinstance(event, ReservationExtended):
         return _Step(position, event.held, 0, 0, None, event.expires_at)
     if event.final:
-        return _Step(position, 0, event.charged, event.released, "settled", None, *closing)
+        return _Step(position, 0, event.charged, event.released, "settled", None, at, command)
     return _Step(position, _held(change.after, event.reservation), event.charged)
 
 
@@ -212,13 +209,17 @@ def _held(balance: Balance | None, name: str) -> int:
     return 0 if hold is None else hold.amount
 
 
-def _line(name: str, opening: _Opening, step: _Step) -> str:
-    closed_at = NULL if step.closed_at is None else step.closed_at
+def _line(name: str, opening: _Opening, step: _Step | None) -> str:
+    position, opened_at, customer, model, currency, license, held, until = opening
+    if step is None:
+        step = _Step(position, held)
+    updated, held, charged, released, status, later, closed_at, closed_by = step
+    closing = NULL if closed_at is None else closed_at
     return (
-        f"{opening.position}\t{step.updated}\t{opening.opened_at}\t{step.expires_at}\t"
-        f"{closed_at}\t{step.held}e-12\t{step.charged}e-12\t{step.released}e-12\t"
-        f"{opening.customer}\t{name}\t{opening.model}\t{opening.currency}\t{step.status}\t"
-        f"{opening.license or NULL}\t{field(step.closed_by)}\n"
+        f"{position}\t{updated}\t{opened_at}\t{later or until}\t"
+        f"{closing}\t{held}e-12\t{charged}e-12\t{released}e-12\t"
+        f"{customer}\t{name}\t{model}\t{currency}\t{status or 'open'}\t"
+        f"{license or NULL}\t{field(closed_by)}\n"
     )
 
 

@@ -56,6 +56,11 @@ def send(connection: Connection[Any], batch: Batch) -> None:
     """Send a batch without waiting for it; the next use of the connection is `receive`."""
     libpq = connection.pgconn
     libpq.send_query_prepared(_NAME, columns(batch), _FORMATS)
+    flushed(libpq)
+
+
+def flushed(libpq: PGconn) -> None:
+    """Send what is still waiting to be sent."""
     poller = select.poll()  # takes any descriptor, however many are open
     poller.register(libpq.socket, select.POLLIN | select.POLLOUT)
     while libpq.flush():
@@ -66,12 +71,12 @@ def send(connection: Connection[Any], batch: Batch) -> None:
 def receive(connection: Connection[Any]) -> str:
     """Wait for the batch that was sent; return `ok` or why nothing was written, or raise."""
     libpq = connection.pgconn
-    result = _next_result(libpq)
+    result = next_result(libpq)
     if result is None or libpq.status == ConnStatus.BAD:  # nobody knows what became of the batch
         message = b"" if result is None else result.error_message
         raise OperationalError(message.decode(errors="replace") or "the connection broke")
     last = result
-    while (further := _next_result(libpq)) is not None:
+    while (further := next_result(libpq)) is not None:
         last = further  # the row comes before the commit, and the commit may fail after it
     for each in (result, last):
         if each.status != ExecStatus.TUPLES_OK:
@@ -79,8 +84,8 @@ def receive(connection: Connection[Any]) -> str:
     return (result.get_value(0, 0) or b"").decode()
 
 
-def _next_result(libpq: PGconn) -> PGresult | None:
-    """Wait without holding up other threads, which libpq's own waiting would."""
+def next_result(libpq: PGconn) -> PGresult | None:
+    """Wait for a result without holding up other threads, which libpq's own waiting would."""
     poller = select.poll()
     poller.register(libpq.socket, select.POLLIN)
     while libpq.is_busy():

@@ -1,4 +1,4 @@
-"""Reading briefly: what the fold of a customer needs of a payload, without reading all of it.
+"""Reading briefly: the issues of licences, of which many are alike, without reading each anew.
 
 A cold process folds every licence that a customer has, whichever of them is asked for. Their
 payloads differ in ids, keys and times only, so the rest is read strictly once and known again by
@@ -6,27 +6,44 @@ its text (the stored form is canonical: docs/formats/events.md).
 """
 
 import re
+from typing import Any, NamedTuple
+
+from tollbook.errors import Invalid
+from tollbook.times import parse_instant
 
 from adapters.event_store.mapper import decode
 from domain.event import Event
 from domain.license_events import LicenseIssued, LimitsIssued
-from domain.policy import Limit
+from domain.policy import Policy
 from domain.values import ID_PATTERN
 
 _ID = ID_PATTERN[1:-1]
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z"
 _HEAD = re.compile(
-    rf'\{{"customer":"{_ID}","deployment":"(?:saas|on_premise|hybrid)",'
-    rf'(?:"expires_at":"{_TIME}",)?"key_hash":"[0-9a-f]{{32}}","key_hint":"[a-z2-7]{{4}}",'
-    rf'"license":"({_ID})","maintenance_until":"{_TIME}",'
+    rf'\{{"customer":"({_ID})","deployment":"(saas|on_premise|hybrid)",'
+    rf'(?:"expires_at":"({_TIME})",)?"key_hash":"([0-9a-f]{{32}})","key_hint":"([a-z2-7]{{4}})",'
+    rf'"license":"({_ID})","maintenance_until":"({_TIME})",'
 )
-_TAIL = re.compile(
-    rf',(?:"reference":"[ !#-\[\]-~]{{0,1000}}",)?(?:"starts_at":"{_TIME}",)?'
-    rf'"template":"{_ID}","template_version":(?:0|[1-9][0-9]{{0,14}})\}}'
-)
+_LICENSE = 6
+"""The group of the head that is the licence's id."""
 
-_KNOWN: dict[str, tuple[Limit, ...]] = {}
-"""What stands between head and tail, to the limits in it."""
+_TAIL = re.compile(
+    rf',(?:"reference":"([ !#-\[\]-~]{{0,1000}})",)?(?:"starts_at":"({_TIME})",)?'
+    rf'"template":"({_ID})","template_version":(0|[1-9][0-9]{{0,14}})\}}'
+)
+_ISSUED = LicenseIssued.NAME, LicenseIssued.VERSION
+
+
+class _Terms(NamedTuple):
+    """What stands between head and tail, which nobody changes."""
+
+    overrides: dict[str, Any] | None
+    policy: Policy
+    provenance: dict[str, str]
+
+
+_KNOWN: dict[str, _Terms] = {}
+"""What stands between head and tail, to what it says."""
 
 _KNOWN_MAX, _TEXT_MAX = 1000, 4000
 
@@ -36,24 +53,67 @@ def decode_briefly(name: str, version: int, data: str) -> Event:
 
     Of the issue of a licence that is like an earlier one, times are known by their form alone.
     """
-    if name == LicenseIssued.NAME and version == LicenseIssued.VERSION:
-        return _issued(data)
-    return decode(name, version, data)
-
-
-def _issued(data: str) -> Event:
+    if (name, version) != _ISSUED:
+        return decode(name, version, data)
     head = _HEAD.match(data)
     end = data.rfind("},") + 1
     if head is None or not _TAIL.fullmatch(data, end):
-        return decode(LicenseIssued.NAME, LicenseIssued.VERSION, data)
-    license, text = head[1], data[head.end() : end]
-    limits = _KNOWN.get(text)
-    if limits is not None:
-        return LimitsIssued(license, limits)
-    event = decode(LicenseIssued.NAME, LicenseIssued.VERSION, data)
+        return decode(name, version, data)
+    terms = _KNOWN.get(data[head.end() : end])
+    if terms is None:
+        return _learned(data, head, end)
+    return LimitsIssued(head[_LICENSE], terms.policy.limits)
+
+
+def decode_likewise(name: str, version: int, data: str) -> Event:
+    """Read all of a payload, as `decode` does, in less time if it is like one read before."""
+    if (name, version) != _ISSUED:
+        return decode(name, version, data)
+    head = _HEAD.match(data)
+    end = data.rfind("},") + 1
+    tail = None if head is None else _TAIL.fullmatch(data, end)
+    if head is None or tail is None:
+        return decode(name, version, data)
+    terms = _KNOWN.get(data[head.end() : end])
+    return _learned(data, head, end) if terms is None else _issued(data, head, terms, tail)
+
+
+def _learned(data: str, head: re.Match[str], end: int) -> Event:
+    """Read a payload strictly, and keep what may stand in others as well."""
+    event = decode(*_ISSUED, data)
     assert isinstance(event, LicenseIssued)
-    if event.license == license and len(text) <= _TEXT_MAX:
+    text = data[head.end() : end]
+    if event.license == head[_LICENSE] and len(text) <= _TEXT_MAX:
         if len(_KNOWN) >= _KNOWN_MAX:
             _KNOWN.clear()
-        _KNOWN[text] = event.policy.limits
+        _KNOWN[text] = _Terms(event.overrides, event.policy, event.provenance)
     return event
+
+
+def _issued(data: str, head: re.Match[str], terms: _Terms, tail: re.Match[str]) -> Event:
+    found: tuple[Any, ...] = head.groups()
+    customer, deployment, expires_at, key_hash, key_hint, license, maintained = found
+    reference, starts_at, template, template_version = tail.groups()
+    try:
+        return LicenseIssued(
+            customer=customer,
+            deployment=deployment,
+            expires_at=_instant(expires_at),
+            key_hash=key_hash,
+            key_hint=key_hint,
+            license=license,
+            maintenance_until=parse_instant(maintained),
+            overrides=terms.overrides,
+            policy=terms.policy,
+            provenance=terms.provenance,
+            reference=reference,
+            starts_at=_instant(starts_at),
+            template=template,
+            template_version=int(template_version),
+        )
+    except Invalid:  # a day that there is not, say: told as for every other payload
+        return decode(*_ISSUED, data)
+
+
+def _instant(text: str | None) -> int | None:
+    return None if text is None else parse_instant(text)

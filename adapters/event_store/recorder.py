@@ -125,7 +125,8 @@ def stored_row(row: tuple[Any, ...]) -> StoredRow:
     )
 
 
-def _snapshot(text: str | bytes) -> Snapshot:
+def snapshot_from(text: str | bytes) -> Snapshot:
+    """Read a snapshot as it is stored."""
     state = json.loads(text)
     return Snapshot(balance_from_wire(state["balance"]), state["position"])
 
@@ -153,7 +154,7 @@ class SnapshotMapper(Mapper[str]):
         """Read a snapshot, or return None for a state version this code does not have."""
         if stored_event.topic != str(STATE_VERSION):
             return None
-        return _snapshot(stored_event.state)
+        return snapshot_from(stored_event.state)
 
 
 class SnapshotRecorder(AggregateRecorder):
@@ -203,12 +204,3 @@ class SnapshotRecorder(AggregateRecorder):
             ),
         )
         return [StoredEvent(row[0], row[1], str(row[2]), row[3].encode()) for row in rows]
-
-
-def many_snapshots(run: Run, customers: Sequence[str]) -> dict[str, Snapshot]:
-    """Return the snapshots of those customers that have one this code understands."""
-    rows = run(
-        "SELECT stream, data FROM snapshots WHERE stream = ANY(%s) AND state_version = %s",
-        ([f"balance-{name}" for name in customers], STATE_VERSION),
-    )
-    return {stream.removeprefix("balance-"): _snapshot(data) for stream, data in rows}

@@ -1,33 +1,26 @@
 """The ledger's event store on PostgreSQL: one appending connection, one reading connection."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
 from eventsourcing.persistence import EventStore as LibraryEventStore
 
-from adapters.event_store import appending
+from adapters.event_store import appending, reading_ahead
 from adapters.event_store.application_recorder import LedgerApplicationRecorder
-from adapters.event_store.brief import decode_briefly
-from adapters.event_store.mapper import (
-    ROW_COLUMNS,
-    LedgerMapper,
-    encode,
-    leaf_hash,
-    recorded_from,
-)
-from adapters.event_store.recorder import SnapshotMapper, SnapshotRecorder, many_snapshots
+from adapters.event_store.mapper import ROW_COLUMNS, LedgerMapper, encode, leaf_hash, recorded_from
+from adapters.event_store.recorder import SnapshotMapper, SnapshotRecorder
 from adapters.postgres import Connection, connect
 from application.ports import (
     Batch,
     ClockRefusedError,
     ConnectionLostError,
-    Fact,
     FencedError,
     Head,
     HeadMovedError,
+    History,
     Key,
     Rider,
     Snapshot,
@@ -43,17 +36,6 @@ APPLICATION_ROLE = "tollbook_app"
 _ROWS = f"SELECT {ROW_COLUMNS} FROM events WHERE position"  # noqa: S608 - our own names
 _SINCE = f"{_ROWS} > %s ORDER BY position LIMIT %s"
 _AT = f"{_ROWS} = ANY(%s)"
-_OF_STREAMS = (
-    f"SELECT {ROW_COLUMNS} FROM events "  # noqa: S608 - our own names
-    "WHERE stream = ANY(%s) AND position <= %s ORDER BY stream, stream_version"
-)
-# A lateral probe per customer: whatever the planner thinks of their number, it never scans.
-_OF_CUSTOMERS = (
-    "SELECT found.* FROM unnest(%s::text[], %s::bigint[]) AS wanted (customer, after) "
-    "CROSS JOIN LATERAL (SELECT customer, name, version, data, recorded_at FROM events "
-    "WHERE events.customer = wanted.customer AND events.customer_sequence > wanted.after "
-    "AND events.position <= %s ORDER BY events.customer_sequence) AS found"
-)
 _TAKEN = (
     "SELECT c.kind, c.scope, c.id, c.position "
     "FROM unnest(%s::text[], %s::text[], %s::text[]) AS k(kind, scope, id) "
@@ -98,6 +80,7 @@ class PostgresEventStore:
                 raise psycopg.OperationalError("the connection broke while the head was held")
             self._connection = connect(self._url, role=APPLICATION_ROLE)
             appending.prepare(self._connection)
+            reading_ahead.prepare(self._connection)
             self._cursor = self._connection.cursor(binary=True)
         return self._connection
 
@@ -195,10 +178,7 @@ class PostgresEventStore:
 
     def since(self, position: int, limit: int) -> list[Recorded]:
         """Return up to `limit` events after a position, in order."""
-        rows = self.run(
-            _SINCE,
-            (position, limit),
-        )
+        rows = self.run(_SINCE, (position, limit))
         return [recorded_from(row) for row in rows]
 
     def at(self, positions: Iterable[int]) -> dict[int, Recorded]:
@@ -227,16 +207,29 @@ class PostgresEventStore:
                 return
             yield recorded
 
-    def customers_facts(self, after: Sequence[tuple[str, int]], position: int) -> Iterator[Fact]:
-        """Yield events of many customers, each from after a sequence number, up to a position."""
-        wanted = [name for name, _ in after], [number for _, number in after]
-        for row in self.run(_OF_CUSTOMERS, (*wanted, position)):
-            yield Fact(row[0], decode_briefly(*row[1:4]), row[4])
+    def histories(self, customers: Sequence[str], position: int) -> dict[str, History]:
+        """Return what the folds of many customers start from, and the events up to a position."""
+        return self._ahead(reading_ahead.histories, customers, position)
 
     def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
         """Yield the events of many streams up to a position, each stream's in order."""
-        for row in self.run(_OF_STREAMS, (list(streams), position)):
-            yield recorded_from(row)
+        yield from self._ahead(reading_ahead.streams, streams, position)
+
+    def _ahead(
+        self, read: Callable[..., T], names: Sequence[str], position: int, *, again: bool = True
+    ) -> T:
+        """Read much at once; it may run twice when the connection breaks, as `run` does."""
+        with self._guard, _translated():
+            self._settle()
+            connection = self._connected()
+            try:
+                return read(connection, names, position)
+            except BaseException as error:
+                broken = isinstance(error, _LOST) and connection.closed
+                connection.close()  # rows may still be on their way
+                if self._holding or not (broken and again):
+                    raise
+        return self._ahead(read, names, position, again=False)
 
     def _library(self, axis: str, after: int | None, last: int | None = None) -> Iterator[Any]:
         return self._events.get(axis, gt=after, lte=last)
@@ -247,10 +240,6 @@ class PostgresEventStore:
             iter(self._snapshots.get(f"balance-{customer}", desc=True, limit=1)), None
         )
         return found if isinstance(found, Snapshot) else None
-
-    def snapshots(self, customers: Sequence[str]) -> dict[str, Snapshot]:
-        """Return the newest usable snapshots of those customers that have one."""
-        return many_snapshots(self.run, customers)
 
     def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         """Keep these snapshots in place of older ones."""

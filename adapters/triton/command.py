@@ -1,21 +1,13 @@
 """The command line of a Triton of our own: on loopback alone, and nothing that we do not need."""
 
-import contextlib
-import secrets
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from adapters.child_servers.ports import LOOPBACK
 from adapters.triton.installation import Installation
 
-LOOPBACK = "127.0.0.1"
 EXIT_SECONDS = 3
-
-# Below the range from which the kernel takes ports for outgoing connections: after a kill, the
-# server must get its ports again, whatever connected to something meanwhile.
-_FIRST_PORT = 12_000
-_PORTS = 20_000
 
 
 class Ports(NamedTuple):
@@ -24,17 +16,6 @@ class Ports(NamedTuple):
     http: int
     grpc: int
     metrics: int
-
-
-def free_ports() -> Ports:
-    """Find three ports that nobody listens on at the moment."""
-    found: set[int] = set()
-    while len(found) < len(Ports._fields):
-        port = _FIRST_PORT + secrets.randbelow(_PORTS)
-        with socket.socket() as trial, contextlib.suppress(OSError):
-            trial.bind((LOOPBACK, port))
-            found.add(port)
-    return Ports(*found)
 
 
 def command_line(

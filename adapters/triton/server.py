@@ -4,23 +4,18 @@ Everything that it writes lies in one private folder. Its addresses stay the sam
 that what stands before it finds it again after a restart.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import http.client
-import json
 import os
 import secrets
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from adapters.triton import keeper
-from adapters.triton.command import LOOPBACK, Ports, command_line, free_ports
+from adapters.child_servers import keeper
+from adapters.child_servers.child import ChildServer, Program
+from adapters.child_servers.ports import LOOPBACK, free_ports
+from adapters.triton.command import Ports, command_line
 from adapters.triton.errors import TritonUnavailable
 from adapters.triton.installation import CHECKOUT, Installation, find
 
@@ -28,11 +23,6 @@ MODELS = Path(__file__).resolve().parent / "models"
 """Our own model repository."""
 MODEL_LOG = "TOLLBOOK_MODEL_LOG"
 """Where our models write what they did, when it names a folder: one file for each model."""
-
-_STOP_SECONDS = 20.0
-_LOCK_SECONDS = 10.0
-_PAUSE_SECONDS = 0.02
-_LOG_LINES = 12
 
 
 class TritonServer:
@@ -51,7 +41,10 @@ class TritonServer:
         installation: Installation | None = None,
     ) -> None:
         """Prepare a server in a folder of its own; no models named means the whole repository."""
-        self.folder = folder.absolute()
+        self._child = ChildServer(
+            "Triton", folder, unavailable=TritonUnavailable, errors="E0|E1|error"
+        )
+        self.folder = self._child.folder
         self.repository = repository.absolute()
         self.models = tuple(models)
         self.traces = traces
@@ -59,10 +52,8 @@ class TritonServer:
         self.cache_bytes = cache_bytes
         self.start_seconds = start_seconds
         self.trace_folder: Path | None = None
-        self.pid = 0
         self._installation = installation
         self._ports: Ports | None = None
-        self._keeper: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         """Start the server and wait until it serves."""
@@ -98,7 +89,12 @@ class TritonServer:
     @property
     def log(self) -> Path:
         """The file that the server writes its messages to, over all its starts."""
-        return self.folder / "server.log"
+        return self._child.log
+
+    @property
+    def pid(self) -> int:
+        """The number of the server's process while it runs, else zero."""
+        return self._child.pid
 
     @property
     def shared_memory(self) -> str:
@@ -111,26 +107,15 @@ class TritonServer:
         if self.is_running():
             return
         installation = self._installation or find()
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._locked() as lock:
-            keeper.remove_shared_memory(self.shared_memory)
-            self._lay_out(installation)
-            self._ports = self._ports or free_ports()
-            begin = self.log.stat().st_size if self.log.exists() else 0
-            self._launch(installation, lock)
-        try:
-            self._wait_until_ready(begin)
-        except BaseException:
-            self.kill()
-            raise
+        self._child.start(lambda: self._prepare(installation), self._serves, self.start_seconds)
 
     def stop(self) -> None:
         """Let the server finish what it does, for three seconds, and end it."""
-        self._end(signal.SIGTERM)
+        self._child.stop()
 
     def kill(self) -> None:
         """Kill the server at once, as a power cut or the kernel would."""
-        self._end(signal.SIGUSR1)
+        self._child.kill()
 
     def restart(self) -> None:
         """Stop the server if it runs, and start it again on the same ports."""
@@ -139,7 +124,7 @@ class TritonServer:
 
     def is_running(self) -> bool:
         """Tell whether the server's process lives."""
-        return self._keeper is not None and self._keeper.poll() is None
+        return self._child.is_running()
 
     def is_ready(self) -> bool:
         """Ask the server whether it and all its models are ready."""
@@ -158,7 +143,11 @@ class TritonServer:
         if self.model_log is not None:
             self.model_log.mkdir(parents=True, exist_ok=True)
 
-    def _launch(self, installation: Installation, lock: int) -> None:
+    def _prepare(self, installation: Installation) -> Program:
+        """Lay out what the server wants to find, and say how it is started."""
+        keeper.remove_shared_memory(self.shared_memory)
+        self._lay_out(installation)
+        self._ports = self._ports or Ports(*free_ports(len(Ports._fields)))
         environment = installation.environment()
         if self.model_log is not None:
             environment[MODEL_LOG] = str(self.model_log.absolute())
@@ -166,27 +155,7 @@ class TritonServer:
             # A restart counts its files and its ids from the beginning again.
             self.trace_folder = self.traces.absolute() / f"boot-{secrets.token_hex(8)}"
             self.trace_folder.mkdir(parents=True)
-        order = {
-            "command": self._command(installation),
-            "environment": environment,
-            "shared_memory": self.shared_memory,
-        }
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        log = os.open(self.log, flags, 0o600)
-        try:
-            self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, json.dumps(order)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                cwd=self.folder,  # from which a stub imports before anything else
-                pass_fds=(lock,),
-                start_new_session=True,
-            )
-        finally:
-            os.close(log)
-        assert self._keeper.stdout is not None
-        self.pid = int(self._keeper.stdout.readline() or 0)
+        return Program(self._command(installation), environment, self.shared_memory)
 
     def _command(self, installation: Installation) -> list[str]:
         return command_line(
@@ -200,55 +169,9 @@ class TritonServer:
             traces=self.trace_folder,
         )
 
-    def _wait_until_ready(self, begin: int) -> None:
-        deadline = time.monotonic() + self.start_seconds
+    def _serves(self) -> bool:
         # The metrics come up last, after the server has called itself ready.
-        while not (self.is_ready() and _answers(self.ports.metrics, "/metrics")):
-            if not self.is_running():
-                raise TritonUnavailable(f"Triton has ended; its log says:\n{self._words(begin)}")
-            if time.monotonic() >= deadline:
-                raise TritonUnavailable(
-                    f"Triton is not ready after {self.start_seconds:.0f} s; its log says:\n"
-                    f"{self._words(begin)}"
-                )
-            time.sleep(_PAUSE_SECONDS)
-
-    def _words(self, begin: int) -> str:
-        """Return the errors in the log since a place, else its last lines."""
-        with self.log.open("rb") as file:
-            file.seek(begin)
-            lines = file.read().decode(errors="replace").splitlines()
-        errors = [line for line in lines if line.startswith(("E1", "E0", "error"))]
-        return "\n".join((errors or lines)[-_LOG_LINES:]) or "nothing"
-
-    def _end(self, number: signal.Signals) -> None:
-        process, self._keeper, self.pid = self._keeper, None, 0
-        if process is None:
-            return
-        with process:
-            process.send_signal(number)
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGUSR1)
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[int]:
-        """Hold the lock that all processes of a server of this folder inherit."""
-        deadline = time.monotonic() + _LOCK_SECONDS
-        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= deadline:
-                        raise TritonUnavailable(f"a Triton runs in {self.folder} already") from None
-                    time.sleep(_PAUSE_SECONDS)
-            yield lock
-        finally:
-            os.close(lock)
+        return self.is_ready() and _answers(self.ports.metrics, "/metrics")
 
 
 def _link(link: Path, target: Path) -> None:

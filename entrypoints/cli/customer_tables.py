@@ -7,6 +7,7 @@ from tollbook.times import format_instant
 from domain.allocation import NEVER, Grant
 from domain.balance import Balance, BalanceView, view
 from domain.capping import view as caps_view
+from domain.fraud_case import FraudCase, case_id
 from domain.outcomes import money
 from entrypoints.cli.tables import amount, facts, instant, number, table
 
@@ -56,10 +57,18 @@ def customer_document(state: Balance, name: str | None, now: int) -> dict[str, A
             "total": block.total,
             "windows": block.windows,
         },
+        "fraud_case": _case(state.case, terms.id),
         "balance": figures(view(state, now), terms.currency),
         "grants": [_grant(each, terms.currency) for each in state.grants if each.expires_at > now],
         "caps": caps_view(state, now),
     }
+
+
+def _case(case: FraudCase | None, customer: str) -> dict[str, Any] | None:
+    if case is None:
+        return None
+    since = format_instant(case.since)
+    return {"case": case_id(customer, case), "status": case.status, "since": since}
 
 
 def _grant(grant: Grant, currency: str) -> dict[str, Any]:
@@ -76,7 +85,7 @@ def _grant(grant: Grant, currency: str) -> dict[str, Any]:
 
 def customer_text(document: dict[str, Any]) -> str:
     """Show a customer on one page."""
-    name, blocked = document["name"], document["blocked"]
+    name, blocked, case = document["name"], document["blocked"], document["fraud_case"]
     head = facts(
         (
             ("customer", document["id"]),
@@ -86,6 +95,7 @@ def customer_text(document: dict[str, Any]) -> str:
             ("price book", document["price_book"]),
             ("plan", document["plan"]),
             ("blocked", _block_line(blocked) if blocked else "no"),
+            ("fraud case", f"{case['case']}, {case['status']}" if case else "none"),
             ("position", f"{document['position']:,}"),
         )
     )

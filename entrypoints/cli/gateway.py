@@ -9,7 +9,7 @@ from typing import Any
 from tollbook.cli_support import Subparsers, add_command, print_json, print_text
 from tollbook.errors import EXIT_DONE, Invalid
 
-from entrypoints.cli.options import add_ledger_options, settings_of
+from entrypoints.cli.options import add_kafka_options, add_ledger_options, kafka_of, settings_of
 
 GRPC_PORT, HTTP_PORT = 8501, 8500
 PORT_MAX = 65_535
@@ -48,12 +48,14 @@ def register(subparsers: Subparsers) -> None:
         help="where it writes down what it is about to do (default: DIR/gateway of the ledger, or "
         "./tollbook-gateway); its name is added",
     )
+    add_kafka_options(parser, "publish usage there, for `tollbook stream run` to settle")
     add_ledger_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop; the start is one line, or one JSON document."""
     from entrypoints.bootstrap import open_database, tollbook_on
+    from entrypoints.gateway.assembling import Kafka
     from entrypoints.gateway.config import read_config
     from entrypoints.gateway.server import Ports, check, serve
     from entrypoints.http.logs import Logging
@@ -69,16 +71,19 @@ def run(args: argparse.Namespace) -> int:
         checked = check(config)
         _say(args, {"checked": checked}, f"Every meter fits its model ({checked} checked).")
         return EXIT_DONE
-    home = _home(args, settings.data) / config.name
+    home = intents_of(args, settings.data) / config.name
     with ExitStack() as stack:
         stack.enter_context(Logging(limits.log_level))
         database = stack.enter_context(open_database(settings, create=False))
         tollbook = stack.enter_context(tollbook_on(database))
-        serve(database, tollbook, config, home, ports, lambda found: _say_ports(args, found))
+        address = kafka_of(args)
+        kafka = None if address is None else Kafka(address, args.topic)
+        serve(database, tollbook, config, home, ports, lambda found: _say_ports(args, found), kafka)
     return EXIT_DONE
 
 
-def _home(args: argparse.Namespace, data: Path | None) -> Path:
+def intents_of(args: argparse.Namespace, data: Path | None) -> Path:
+    """Return where gateways of a ledger write down what they do, each below its own name."""
     if args.intents is not None:
         return Path(args.intents)
     return Path("tollbook-gateway") if data is None else data / "gateway"

@@ -1,15 +1,20 @@
 """What the application's commands share: which ledger is meant, and bars that show progress."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tollbook.errors import Invalid
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from entrypoints.settings import Settings
+
+KAFKA, TOPIC = "TOLLBOOK_KAFKA", "inference-usage"
 
 
 def add_ledger_options(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +24,23 @@ def add_ledger_options(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--database", metavar="URL", help="a ledger on PostgreSQL (default: $TOLLBOOK_DATABASE)"
     )
+
+
+def add_kafka_options(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Let a command say which Kafka it uses, and for which topic."""
+    told = f"{purpose}; several with commas (default: ${KAFKA})"
+    parser.add_argument("--kafka", metavar="HOST:PORT", help=told)
+    parser.add_argument("--topic", default=TOPIC, help=f"where usage is (default: {TOPIC})")
+
+
+def kafka_of(args: argparse.Namespace) -> str | None:
+    """Return the brokers that a command names, or None; raises Invalid."""
+    address: str = args.kafka or os.environ.get(KAFKA, "")
+    for each in address.split(",") if address else ():
+        host, colon, port = each.rpartition(":")
+        if not (colon and host and port.isdecimal()):
+            raise Invalid.because("kafka", address, f"HOST:PORT, by --kafka or {KAFKA}")
+    return address or None
 
 
 def settings_of(args: argparse.Namespace) -> "Settings":

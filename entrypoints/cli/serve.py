@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from adapters.api_keys import ApiKeys
     from adapters.event_store.store import PostgresEventStore
     from entrypoints.bootstrap import open_database, tollbook_on
+    from entrypoints.fraud_watching import Notifying, Scoring, scores, security_webhook
     from entrypoints.housekeeping import Housekeeping
     from entrypoints.http.logs import Logging
     from entrypoints.http.server import Parts, listen, url_of
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.port <= 65_535:
         raise Invalid.because("port", args.port, "from 0 to 65535")
     settings, limits = _settings(args), serve_settings_from()
+    webhook, scoring = security_webhook(), scores()
     with ExitStack() as stack:
         listening = stack.enter_context(closing(listen(args.host, args.port)))
         stack.enter_context(Logging(limits.log_level))
@@ -74,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
         keys = ApiKeys(store.run, database.master_key)
         tollbook = stack.enter_context(tollbook_on(database))
         stack.callback(Housekeeping(tollbook, database).stop)
+        if scoring:
+            stack.callback(Scoring(tollbook, database).stop)
+        if webhook is not None:
+            stack.callback(Notifying(database, webhook).stop)
         following = None
         if not args.no_projector:
             following = Following(database)

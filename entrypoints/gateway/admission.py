@@ -1,5 +1,6 @@
 """Admission: who may have an inference run, decided and paid for before it goes to a server."""
 
+import json
 from typing import Any, NamedTuple
 
 from tollbook.client.ids import new_id
@@ -55,6 +56,10 @@ class Admitted(NamedTuple):
     """When the hold ends, unless it is extended."""
     remaining: list[dict[str, Any]]
     """What the licence's limits leave."""
+    template: str = ""
+    """The template of the policy that admitted it."""
+    slice: str | None = None
+    """The emergency slice that pays for it, where the ledger was away."""
 
 
 class Opened(NamedTuple):
@@ -63,6 +68,14 @@ class Opened(NamedTuple):
     license: str
     customer: str
     key_hash: str
+
+
+class Question(NamedTuple):
+    """What the ledger decides about: the same question may have had its yes before."""
+
+    opened: Opened
+    facts: str
+    """What the licence asks for and is known, as JSON."""
 
 
 class Admission:
@@ -92,6 +105,14 @@ class Admission:
                 f"there is no model {model[:100]} here", field="model", value=model[:100]
             )
         return found
+
+    def question(self, asked: Asked) -> Question | None:
+        """Return what the ledger is asked, or None where it has to be asked for that first."""
+        opened = self._opened.get(asked.license_key)
+        if opened is None or opened.license not in self._asks:
+            return None
+        facts = self._facts(opened.license, asked)
+        return Question(opened, json.dumps(facts, sort_keys=True))
 
     async def ledger_answers(self) -> None:
         """Return when the ledger answers; raises Unavailable when it does not."""
@@ -131,6 +152,7 @@ class Admission:
             recorded.recorded_at,
             held.expires_at,
             decision_result(held.decision)["remaining"],
+            str(held.decision["policy"]).rsplit(":", 2)[0],
         )
 
     async def allowed(self, model: str, license_key: str) -> Meter:

@@ -3,27 +3,39 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from tollbook.client.ids import new_id
 
 from adapters.event_store.store import PostgresEventStore
 from adapters.intent_log import IntentLog
+from adapters.kafka.producer import Producer
 from adapters.license_secrets import LicenseSecrets
 from application.license_desk import LicenseDesk
 from application.tollbook import Tollbook
 from entrypoints.bootstrap import Database, license_secrets
 from entrypoints.gateway.admission import Admission
 from entrypoints.gateway.config import GatewayConfig
-from entrypoints.gateway.core import Gateway
-from entrypoints.gateway.settling import Settler
+from entrypoints.gateway.core import SOURCE_PREFIX, Gateway
+from entrypoints.gateway.emergency import Emergency
+from entrypoints.gateway.publishing import Publisher
+from entrypoints.gateway.settling import Log, Settler, Teller, Tellers
+from entrypoints.gateway.slices import Slices
 from entrypoints.gateway.tracing import NoTraces, Traces
 from entrypoints.http.readers import Readers
 from entrypoints.http.submitting import Submitter
 
 DRAIN_SECONDS = 10.0
 """So long a gateway that stops waits for the ledger to hear everything; the rest is in its log."""
+
+
+class Kafka(NamedTuple):
+    """Where a gateway publishes what became of inferences, for the stream to settle."""
+
+    address: str
+    topic: str
 
 
 @asynccontextmanager
@@ -33,27 +45,54 @@ async def gateway_on(
     config: GatewayConfig,
     home: Path,
     traces: Traces | None = None,
+    kafka: Kafka | None = None,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway's core on the running loop; `home` keeps the intent logs of its processes."""
-    with (
-        closing(PostgresEventStore(database.app_url)) as store,
-        closing(Readers(database, tollbook.executor)) as readers,
-        closing(IntentLog.create(home, new_id("gw") + f"-{os.getpid()}")) as log,
-    ):
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(closing(PostgresEventStore(database.app_url)))
+        readers = stack.enter_context(closing(Readers(database, tollbook.executor)))
+        log = stack.enter_context(
+            closing(IntentLog.create(home, new_id("gw") + f"-{os.getpid()}")),
+        )
         secrets: LicenseSecrets = license_secrets(database, store)
         desk, submitter = LicenseDesk(secrets), Submitter(tollbook.executor)
         admission = Admission(config, desk, submitter, readers)
-        settler = Settler(submitter, log, admission.actor)
+        tellers = _tellers(config, submitter, admission, kafka, stack)
+        teller = tellers(log)
+        slices = Slices(config, submitter, readers, log, admission.actor)
+        emergency = Emergency(config, admission, slices, teller)
+        made = traces or NoTraces()
         gateway = Gateway(
-            config, admission, submitter, settler, log, traces or NoTraces(), secrets.signing_key
+            config, emergency, submitter, teller, log, made, secrets.signing_key, tellers
         )
-        tasks = [asyncio.create_task(each) for each in (settler.run(), gateway.extend_holds())]
+        works = (teller.run(), gateway.extend_holds(), emergency.keep())
+        tasks = [asyncio.create_task(each) for each in works]
         try:
             yield gateway
         finally:
-            await settler.drain(DRAIN_SECONDS)
+            await teller.drain(DRAIN_SECONDS)
+            await emergency.close()
             for task in tasks:
                 task.cancel()
             for task in tasks:
                 with suppress(asyncio.CancelledError):
                     await task
+
+
+def _tellers(
+    config: GatewayConfig,
+    submitter: Submitter,
+    admission: Admission,
+    kafka: Kafka | None,
+    stack: AsyncExitStack,
+) -> Tellers:
+    """Return what makes a teller for a log: with Kafka only the stream settles."""
+    if kafka is None:
+        return lambda log: Settler(submitter, log, admission.actor)
+    producer = Producer(kafka.address, kafka.topic)
+    stack.push_async_callback(producer.close)
+
+    def publisher(log: Log) -> Teller:
+        return Publisher(producer, log, f"{SOURCE_PREFIX}{config.name}")
+
+    return publisher

@@ -12,14 +12,15 @@ from pydantic.dataclasses import dataclass
 from tollbook.errors import Invalid
 
 from domain.command import CONFIG, read
-from domain.commands import TTL_MAX_SECONDS
 from domain.facts import FactsBody
+from domain.holds import TTL_MAX_SECONDS
 from domain.meters_format import Meter
 from domain.toml_lines import Path as TomlPath
 from domain.toml_lines import line_of, lines_of
-from domain.values import Id
+from domain.values import AMOUNT_MAX, Amount, Id
 
 FILE_BYTES_MAX = 1_048_576
+OUTAGE_SECONDS_MAX = 3_600
 
 _Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9._\[\]:-]{1,255}:[0-9]{1,5}$")]
 
@@ -36,8 +37,21 @@ class Pool:
     """HOST:PORT of its gRPC service."""
     http: _Address
     """HOST:PORT of its HTTP service."""
+    servers: tuple[_Address, ...] = Field(default=(), max_length=256)
+    """HOST:PORT of each server's own gRPC service, where `grpc` is of what stands before them."""
     traces: str | None = None
     """The folder in which it writes its traces, a sub-folder for each start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class Outage:
+    """What licences of a template may do while the ledger is away; those of others wait."""
+
+    template: Id
+    amount: Annotated[Amount, Field(gt=0, le=AMOUNT_MAX)]
+    """The emergency slice of each licence and model, set aside while the ledger answers."""
+    seconds: Annotated[int, Field(ge=1, le=OUTAGE_SECONDS_MAX)] = 60
+    """So long after the ledger's last yes: the bound on what a revocation may come too late for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
@@ -62,12 +76,17 @@ class GatewayConfig:
     """How long a trace is waited for before a record that needs it is parked."""
     trace_files_seconds: Annotated[int, Field(ge=3_600, le=10**9)] | None = None
     """How old a trace file that was read becomes until it is removed; absent, none ever is."""
+    sample_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
+    """How often the servers' own counters are written down, for reconciliation."""
+    outage: tuple[Outage, ...] = Field(default=(), max_length=1000)
+    """The templates whose licences may go on without the ledger, and how far."""
 
     @model_validator(mode="after")
     def _names_are_given_once(self) -> "GatewayConfig":
         for what, names in (
             ("pools", [name for pool in self.pool for name in (pool.name, *pool.also)]),
             ("models", [meter.name for meter in self.model]),
+            ("outage policies' templates", [each.template for each in self.outage]),
         ):
             if len(set(names)) < len(names):
                 raise ValueError(f"must name its {what} once each")

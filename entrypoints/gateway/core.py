@@ -20,10 +20,11 @@ from domain import meters
 from domain.commands import parse
 from domain.units import Quantities, quantities_to_wire
 from domain.values import SECOND
-from entrypoints.gateway.admission import Admission, Admitted, Asked
+from entrypoints.gateway.admission import Admitted, Asked
 from entrypoints.gateway.config import GatewayConfig
+from entrypoints.gateway.emergency import Emergency
 from entrypoints.gateway.running import Running
-from entrypoints.gateway.settling import Outcome, Settler
+from entrypoints.gateway.settling import Outcome, Teller, Tellers
 from entrypoints.gateway.tracing import Traces
 from entrypoints.http.submitting import Submitter
 
@@ -32,6 +33,7 @@ logger = logging.getLogger("tollbook.gateway")
 SOURCE_PREFIX = "gateway/"
 REQUEST_ID, USAGE = "tollbook-request-id", "tollbook-usage"
 REMAINING, RECEIPT = "tollbook-remaining", "tollbook-receipt"
+EMERGENCY = "tollbook-emergency"
 
 Headers = dict[str, str]
 
@@ -42,19 +44,22 @@ class Gateway:
     def __init__(
         self,
         config: GatewayConfig,
-        admission: Admission,
+        emergency: Emergency,
         submitter: Submitter,
-        settler: Settler,
+        settler: Teller,
         log: IntentLog,
         traces: Traces,
         key: SigningKey,
+        teller_for: Tellers,
     ) -> None:
-        """Put the parts together."""
+        """Put the parts together; `teller_for` makes others like the settler, for other logs."""
         self.config = config
-        self.admission = admission
+        self.admission = emergency.admission
+        self.emergency = emergency
         self.running: dict[str, Running] = {}
         self._submitter = submitter
         self._settler = settler
+        self.teller_for = teller_for
         self._log = log
         self._traces = traces
         self._key = key
@@ -80,14 +85,14 @@ class Gateway:
         if self._settler.backlog >= self.config.unsettled:
             raise Unavailable("too many settlements wait: try later", code="overloaded")
         try:
-            return await self.admission.admit(asked)
+            return await self.emergency.admit(asked)
         except Unknown as error:
             # A hold that stands after all gives its money back when its time is over.
             told = "the ledger did not answer in time: nothing was run, try later"
             raise Unavailable(told) from error
 
     @property
-    def settler(self) -> Settler:
+    def settler(self) -> Teller:
         """What tells the ledger."""
         return self._settler
 
@@ -109,6 +114,8 @@ class Gateway:
             "pool": admitted.pool.name,
             "request_hash": running.request_hash,
         }
+        if admitted.slice is not None:
+            intent["slice"] = admitted.slice
         try:
             self._log.begin(running.id, intent)
         except Unavailable:
@@ -120,11 +127,12 @@ class Gateway:
         """Release the hold of an inference that never went to its server."""
         if not self._over(running):
             return
-        outcome = {"release": reason[:500]}
+        outcome = running.release(reason)
         if self._log.is_open(running.id):
             self._end(running, outcome)
         else:
             self.ended["released"] += 1
+            self.emergency.ended(running, outcome)
             self._settler.tell(running.id, outcome)
 
     def finish(self, running: Running) -> Headers:
@@ -156,14 +164,14 @@ class Gateway:
         if running.produced.messages:
             self.finish(running)
         elif self._over(running):
-            self._end(running, {"release": f"the server failed it: {reason}"[:500]})
+            self._end(running, running.release(f"the server failed it: {reason}"))
 
     def cut(self, running: Running) -> None:
         """End a stream that its client left and that was stopped: it pays for what came of it."""
         if running.produced.messages:
             self.finish(running)
         elif self._over(running):
-            self._end(running, {"release": "its client left before anything was produced"})
+            self._end(running, running.release("its client left before anything was produced"))
 
     def lost(self, running: Running, reason: str) -> None:
         """Park an inference whose outcome is not known; what a stream has produced is charged."""
@@ -176,7 +184,8 @@ class Gateway:
         """Extend the holds of inferences that run long, until cancelled."""
         while True:
             await asyncio.sleep(1)
-            due = [each for each in self.running.values() if each.now() >= each.extend_at()]
+            holding = [each for each in self.running.values() if each.admitted.slice is None]
+            due = [each for each in holding if each.now() >= each.extend_at()]
             for running in due:
                 await self._extend(running)
 
@@ -212,7 +221,7 @@ class Gateway:
     def _resolved(self, running: Running, reason: str, ran: bool | None) -> None:
         """End an inference by what the traces tell of it: it never ran, it did, or nobody knows."""
         if ran is False:
-            self._end(running, {"release": f"the server never ran it: {reason}"[:500]})
+            self._end(running, running.release(f"the server never ran it: {reason}"))
         else:
             told = "the server ran it" if ran else "nobody knows whether the server ran it"
             self._park_now(running, f"{told}, and its answer was lost: {reason}")
@@ -243,6 +252,7 @@ class Gateway:
             logger.warning("the outcome of %s is not written down: %s", running.id, error)
         if tell:
             self.ended[_how(outcome)] += 1
+            self.emergency.ended(running, outcome)
             self._settler.tell(running.id, outcome)
             self._traces.forget(running.id)
 
@@ -273,8 +283,9 @@ class Gateway:
 
     def first_headers(self, running: Running) -> Headers:
         """Return what is known before the answer: the inference's id, and what limits leave."""
-        left = running.admitted.remaining
-        return {REQUEST_ID: running.id, REMAINING: json.dumps(left, separators=(",", ":"))}
+        left, paid_by = running.admitted.remaining, running.admitted.slice
+        known = {REQUEST_ID: running.id, REMAINING: json.dumps(left, separators=(",", ":"))}
+        return known if paid_by is None else {**known, EMERGENCY: paid_by}
 
 
 def _how(outcome: Outcome) -> str:

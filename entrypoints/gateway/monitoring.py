@@ -31,6 +31,8 @@ class _Counts(Collector):
             ("running", "Inferences under way.", len(gateway.running)),
             ("settlements_waiting", "Outcomes that the ledger is to be told.", settler.backlog),
             ("settlements_stuck", "Outcomes that the ledger did not take.", settler.stuck),
+            ("emergency_slices", "Slices set aside for an outage.", gateway.emergency.slices.count),
+            ("ledger_away", "1 while the ledger does not answer.", gateway.emergency.away),
         ):
             yield GaugeMetricFamily(f"tollbook_gateway_{name}", told, value=value)
         refused = CounterMetricFamily(
@@ -43,7 +45,12 @@ class _Counts(Collector):
         )
         for how in ("charged", "released", "parked"):
             ended.add_metric((how,), gateway.ended[how])
-        yield from (refused, ended)
+        drawn = CounterMetricFamily(
+            "tollbook_gateway_emergency_admitted",
+            "Inferences admitted from a slice while the ledger was away.",
+            value=gateway.emergency.admitted,
+        )
+        yield from (refused, ended, drawn)
         for name in Totals.__slots__:
             told = f"What the servers' traces told: {name.replace('_', ' ')}."
             value = getattr(self._traced, name)

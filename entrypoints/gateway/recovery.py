@@ -24,7 +24,7 @@ from domain.units import Quantities, quantities_from_wire, quantities_to_wire
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import SOURCE_PREFIX, Gateway
 from entrypoints.gateway.running import usage_event
-from entrypoints.gateway.settling import Outcome, Settler
+from entrypoints.gateway.settling import Outcome, Teller
 from entrypoints.gateway.trace_collector import TraceCollector
 
 logger = logging.getLogger("tollbook.gateway")
@@ -80,8 +80,7 @@ async def recover(home: Path, gateway: Gateway) -> Recovered:
     """
     totals = Recovered()
     for left in left_behind(home):
-        settler = Settler(gateway.submitter, _Told(), gateway.admission.actor)
-        adopted = _Adopted(left, gateway.config, settler)
+        adopted = _Adopted(left, gateway.config, gateway.teller_for(_Told()))
         try:
             found = await adopted.settle()
         except BaseException:
@@ -105,17 +104,17 @@ class _Told:
 class _Adopted:
     """One dead process's folder."""
 
-    def __init__(self, left: Left, config: GatewayConfig, settler: Settler) -> None:
+    def __init__(self, left: Left, config: GatewayConfig, teller: Teller) -> None:
         self._left = left
         self._config = config
-        self._settler = settler
+        self._teller = teller
         self._counts = dict.fromkeys(Recovered._fields, 0)
 
     async def settle(self) -> Recovered:
         """Tell everything in the folder, and return when the ledger knows it."""
         opened = await asyncio.to_thread(self._left.opened)
         logger.info("%s: %d inferences of a process that is gone", self._left.folder, len(opened))
-        telling = asyncio.create_task(self._settler.run())
+        telling = asyncio.create_task(self._teller.run())
         try:
             # Their traces are older than anything that this process sends.
             async with TraceCollector(self._config, may_remove=False) as collector:
@@ -125,7 +124,7 @@ class _Adopted:
             telling.cancel()
             with suppress(asyncio.CancelledError):
                 await telling
-        self._counts["stuck"] += self._settler.stuck
+        self._counts["stuck"] += self._teller.stuck
         logger.info("%s is done: %s", self._left.folder, self._counts)
         return Recovered(**self._counts)
 
@@ -134,7 +133,7 @@ class _Adopted:
         id = each.intent["intent"]
         try:
             if each.outcome is not None and "traces" not in each.outcome:
-                self._settler.tell(id, each.outcome)
+                self._teller.tell(id, {"customer": each.intent["customer"], **each.outcome})
                 self._counts["told"] += 1
             else:
                 way = await self._decide(collector, id, each)
@@ -148,14 +147,14 @@ class _Adopted:
         collector.expect(id, each.intent["pool"], since)
         outcome = decided(each, self._config, await traced(collector, id))
         self._left.decided(id, outcome)
-        self._settler.tell(id, outcome)
+        self._teller.tell(id, outcome)
         return "released" if "release" in outcome else "parked" if "park" in outcome else "charged"
 
     async def _all_told(self) -> None:
-        while self._settler.backlog:
-            await self._settler.drain(_REPORT_SECONDS)
-            if self._settler.backlog:
-                logger.warning("%d outcomes wait for the ledger", self._settler.backlog)
+        while self._teller.backlog:
+            await self._teller.drain(_REPORT_SECONDS)
+            if self._teller.backlog:
+                logger.warning("%d outcomes wait for the ledger", self._teller.backlog)
 
 
 async def traced(collector: TraceCollector, id: str) -> Traced:
@@ -180,7 +179,10 @@ def decided(each: Open, config: GatewayConfig, found: Traced) -> Outcome:
     if each.outcome is not None:
         return _timed(each.outcome["event"], meter, found.device_time)
     if found.ran is False:
-        return {"release": f"the server never ran it: {DIED}"}
+        paid_by = each.intent.get("slice")
+        known = {} if paid_by is None else {"slice": paid_by}
+        known["customer"] = each.intent["customer"]
+        return {"release": f"the server never ran it: {DIED}", **known}
     known = quantities_from_wire(each.intent.get("known", {}))
     if meter is not None and found.device_time:
         usage = meters.without_answer(meter, known, found.device_time)
@@ -213,4 +215,5 @@ def _event(each: Open, config: GatewayConfig, usage: Quantities) -> dict[str, An
         "occurred_at": format_instant(intent["at"]),
         "request_hash": intent["request_hash"],
     }
-    return usage_event(f"{SOURCE_PREFIX}{config.name}", intent["intent"], data)
+    source = f"{SOURCE_PREFIX}{config.name}"
+    return usage_event(source, intent["intent"], data, intent.get("slice"))

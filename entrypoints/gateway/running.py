@@ -81,6 +81,12 @@ class Running:
             raise meters.UnmeteredError(self.unmetered)
         return meters.usage(self.admitted.meter, self.request, self.produced, device_time)
 
+    def release(self, reason: str) -> dict[str, Any]:
+        """Return the outcome of an inference that costs nothing."""
+        paid_by = self.admitted.slice
+        known = {} if paid_by is None else {"slice": paid_by}
+        return {"release": reason[:500], "customer": self.admitted.customer, **known}
+
     def event(self, usage: Quantities, source: str) -> dict[str, Any]:
         """Return the CloudEvent of the usage record."""
         data = {
@@ -91,17 +97,21 @@ class Running:
             "request_hash": self.request_hash,
             "response_hash": self.response_hash,
         }
-        return usage_event(source, self.id, data)
+        return usage_event(source, self.id, data, self.admitted.slice)
 
 
-def usage_event(source: str, id: str, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the CloudEvent of the usage record of an inference."""
+def usage_event(
+    source: str, id: str, data: dict[str, Any], paid_by: str | None = None
+) -> dict[str, Any]:
+    """Return the CloudEvent of the usage record of an inference, in part of an emergency slice."""
+    if paid_by is not None:
+        data = {**data, "final": False}
     return {
         "specversion": SPEC_VERSION,
         "type": TYPE,
         "source": source,
         "id": id,
-        "subject": id,
+        "subject": id if paid_by is None else paid_by,
         "time": data["occurred_at"],
         "datacontenttype": "application/json",
         "data": data,

@@ -14,7 +14,7 @@ from adapters.triton.grpc_client import TritonGrpc
 from adapters.triton.http_client import HttpClient
 from application.tollbook import Tollbook
 from entrypoints.bootstrap import Database
-from entrypoints.gateway.assembling import gateway_on
+from entrypoints.gateway.assembling import Kafka, gateway_on
 from entrypoints.gateway.checking import check_models
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import Gateway
@@ -22,6 +22,7 @@ from entrypoints.gateway.grpc_front import GrpcFront
 from entrypoints.gateway.http_front import HttpFront
 from entrypoints.gateway.monitoring import Monitor
 from entrypoints.gateway.recovery import recovering
+from entrypoints.gateway.sampling import sampling
 from entrypoints.gateway.trace_collector import TraceCollector
 from entrypoints.http.server import allow_many_files
 
@@ -56,6 +57,7 @@ def serve(
     home: Path,
     ports: Ports,
     ready: Callable[[dict[str, Any]], None],
+    kafka: Kafka | None = None,
 ) -> None:
     """Serve until told to stop by SIGTERM or SIGINT; `ready` is told where it listens."""
     allow_many_files()
@@ -64,7 +66,7 @@ def serve(
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with fronts_on(database, tollbook, config, home, ports) as found:
+        async with fronts_on(database, tollbook, config, home, ports, kafka) as found:
             ready(found)
             await stop.wait()
 
@@ -74,7 +76,12 @@ def serve(
 
 @asynccontextmanager
 async def fronts_on(
-    database: Database, tollbook: Tollbook, config: GatewayConfig, home: Path, ports: Ports
+    database: Database,
+    tollbook: Tollbook,
+    config: GatewayConfig,
+    home: Path,
+    ports: Ports,
+    kafka: Kafka | None = None,
 ) -> AsyncIterator[dict[str, Any]]:
     """Serve on the running loop; yields the addresses, and stops in order after the block."""
     async with AsyncExitStack() as stack:
@@ -84,9 +91,10 @@ async def fronts_on(
             for pool in config.pool
         }
         await check_models(config, grpc_clients)
+        await stack.enter_async_context(sampling(database, config, home))
         traces = await stack.enter_async_context(TraceCollector(config))
         gateway = await stack.enter_async_context(
-            gateway_on(database, tollbook, config, home, traces)
+            gateway_on(database, tollbook, config, home, traces, kafka)
         )
         await stack.enter_async_context(recovering(home, gateway))
         grpc, http = (

@@ -7,6 +7,7 @@ now is told later, by this process or from its intent log by the next.
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -29,7 +30,7 @@ _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
 
 Outcome = dict[str, Any]
 """`{"event": CloudEvent}`, with `"park": reason` where it is not to be charged; or
-`{"release": reason}`."""
+`{"release": reason, "customer": whose}`, with `"slice"` where no hold of its own is given back."""
 
 
 def command_of(id: str, outcome: Outcome) -> Command:
@@ -48,11 +49,36 @@ def command_of(id: str, outcome: Outcome) -> Command:
     return parse("usage", body)
 
 
+class Teller(Protocol):
+    """Tells what became of inferences: the ledger itself, or Kafka."""
+
+    told: int
+    """How many outcomes were taken."""
+    stuck: int
+    """How many never will be: they stay in the intent log."""
+
+    @property
+    def backlog(self) -> int:
+        """How many outcomes wait."""
+
+    def tell(self, id: str, outcome: Outcome) -> None:
+        """Queue an outcome that stands in the intent log already."""
+
+    async def run(self) -> None:
+        """Tell outcomes until cancelled."""
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until everything is told, or the time is over."""
+
+
 class Log(Protocol):
     """Where outcomes stand that the ledger has not been told."""
 
     def told(self, id: str) -> None:
         """Forget an inference whose end the ledger knows."""
+
+
+Tellers = Callable[[Log], Teller]
 
 
 class Settler:
@@ -80,6 +106,10 @@ class Settler:
 
     def tell(self, id: str, outcome: Outcome) -> None:
         """Queue an outcome that stands in the intent log already."""
+        if "release" in outcome and "slice" in outcome:
+            self.told += 1  # the ledger never knew of it, and holds nothing for it alone
+            self._log.told(id)
+            return
         try:
             command = command_of(id, outcome)
         except TollbookError as error:

@@ -37,6 +37,9 @@ PREFIXES = {
     "release_usage": "rlu",
     "unblock": "unb",
     "set_caps": "cap",
+    "flag_customer": "flg",
+    "clear_case": "clr",
+    "confirm_case": "cnf",
     "raise_min_reader": "min",
     "register_model": "mdl",
     "release_model_version": "ver",
@@ -57,6 +60,10 @@ PREFIXES = {
     "renew_lease": "rls",
     "return_lease": "ret",
     "publish_policy": "pol",
+    "publish_pipeline": "pub",
+    "reserve_pipeline": "run",
+    "settle_pipeline": "stl",
+    "release_pipeline": "rel",
 }
 """How the ids begin that are made here, by kind of command."""
 

@@ -13,6 +13,7 @@ from domain.allocation import NEVER, Grant
 from domain.balance import Balance, view
 from domain.event import Recorded
 from domain.events import GrantIssued, GrantsExpired
+from domain.fraud import blocked_since
 from domain.outcomes import money
 from entrypoints.http.readers import Reader
 from entrypoints.http.roles import NAMING
@@ -49,7 +50,7 @@ async def show(call: Call) -> Response:
 
 def _customer(reader: Reader, customer: str, named: bool) -> dict[str, Any]:
     seen = Seen(reader, customer)
-    terms, block = seen.terms, seen.balance.block
+    terms, since = seen.terms, blocked_since(seen.balance)
     name = reader.ledger.opened_name(customer, terms.name_sealed) if named else None
     return {
         "id": terms.id,
@@ -59,7 +60,7 @@ def _customer(reader: Reader, customer: str, named: bool) -> dict[str, Any]:
         "time_zone": terms.time_zone,
         "price_book": terms.price_book,
         "plan": terms.plan,
-        "blocked_at": None if block is None else format_instant(block.blocked_at),
+        "blocked_at": None if since is None else format_instant(since),
         "position": seen.position,
     }
 

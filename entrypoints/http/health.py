@@ -17,7 +17,7 @@ from application.ports import ConnectionLostError, StoreFailedError
 from entrypoints.http.metrics import Metrics
 from entrypoints.http.problems import document
 from entrypoints.http.service import Probe
-from projections import checkpoint, parked
+from projections import checkpoint, fraud_cases, parked
 from projections.model import Run
 
 FRESH_SECONDS = 1.0
@@ -115,6 +115,7 @@ class Health:
             ((position, recorded_at, clock, database_time),) = self._run(_HEAD, ())
             lag = checkpoint.lag(self._run)
             waiting = parked.waiting(self._run)
+            flagged = fraud_cases.waiting(self._run)
         except (ConnectionLostError, StoreFailedError, TollbookError) as error:
             first = str(error).strip().split("\n")[0]
             return Seen((f"the database does not answer: {first}",), {}, {})
@@ -132,6 +133,7 @@ class Health:
             "projection_lag_seconds": float(lag["seconds_behind"]),
             "parked_events": lag["parked"],
             "parked_usage": waiting,
+            "fraud_cases": flagged,
         }
         return Seen(tuple(wrong), facts, {name: float(value) for name, value in gauges.items()})
 

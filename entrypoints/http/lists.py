@@ -22,7 +22,7 @@ from projections.paging import Page
 Query = dict[str, Any]
 
 
-def _listing(page: Callable[..., Page]) -> Handler:
+def listing(page: Callable[..., Page]) -> Handler:
     """Return the handler of a list that takes its query's parameters as they are."""
 
     def read(reader: Reader, filters: Query) -> Any:
@@ -41,10 +41,10 @@ def _listing(page: Callable[..., Page]) -> Handler:
     return handle
 
 
-listed_charges = _listing(charges.page)
-listed_usage = _listing(usage.page)
-listed_journal = _listing(journal.page)
-listed_parked = _listing(parked.page)
+listed_charges = listing(charges.page)
+listed_usage = listing(usage.page)
+listed_journal = listing(journal.page)
+listed_parked = listing(parked.page)
 
 
 async def parked_record(call: Call) -> Response:

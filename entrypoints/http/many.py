@@ -12,11 +12,12 @@ from tollbook.client.ids import new_id
 from tollbook.errors import Invalid, Refused, TollbookError, Unavailable, Unknown
 
 from application.answers import Answer
-from application.jobs import Item
+from application.jobs import COMMANDS_MAX, Item
 from application.license_desk import Prepared
 from application.usage_intake import usage_command, usage_result
 from domain.command import Command
 from domain.commands import COMMANDS
+from domain.stages import STAGES_MAX
 from entrypoints.http.bodies import CLOUD_EVENT, CLOUD_EVENTS, JSON, read_json, read_object
 from entrypoints.http.commanding import (
     KEY_HEADER,
@@ -34,6 +35,7 @@ from entrypoints.http.routing import Call, reply
 ITEMS_MAX = 1_000
 
 _FIELDS = frozenset({"atomic", "commands"})
+_WEIGHTS = {kind: command.WEIGHT for kind, command in COMMANDS.items()}
 
 Result = dict[str, Any]
 
@@ -89,6 +91,10 @@ def _wanted(body: dict[str, Any]) -> tuple[list[Result], bool]:
     for each in wanted:
         if type(each) is not dict:
             raise Invalid.because("commands", each, "a list of JSON objects")
+    weight = sum(_WEIGHTS.get(str(each.get("kind")), 1) for each in wanted)
+    if weight > COMMANDS_MAX:
+        rule = f"at most {COMMANDS_MAX // STAGES_MAX} commands on whole pipelines"
+        raise Invalid.because("commands", f"{len(wanted)} commands", rule)
     return wanted, atomic
 
 

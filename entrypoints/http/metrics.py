@@ -132,4 +132,5 @@ GAUGES = {
     "projection_lag_seconds": "How old the newest event in the views is, against the ledger's.",
     "parked_events": "Events that a view could not take in.",
     "parked_usage": "Usage records that wait for an operator.",
+    "fraud_cases": "Fraud cases that wait for a reviewer.",
 }

@@ -13,7 +13,9 @@ from pathlib import Path
 from entrypoints.http.answers import COMMANDED, OTHER
 from entrypoints.http.answers_read import READ
 from entrypoints.http.bodies import CLOUD_EVENTS
+from entrypoints.http.fraud_routes import FRAUD_ANSWERS
 from entrypoints.http.license_schemas import LICENSES
+from entrypoints.http.pipeline_schemas import PIPELINE_ANSWERS
 from entrypoints.http.problems import CODES, MEDIA_TYPE
 from entrypoints.http.roles import ROLES
 from entrypoints.http.routes import ROUTES
@@ -74,7 +76,15 @@ def document() -> Schema:
         "tags": [{"name": name} for name in dict.fromkeys(route.tag for route in ROUTES)],
         "paths": paths,
         "components": {
-            "schemas": {**bodies(), **COMMANDED, **READ, **LICENSES, **OTHER},
+            "schemas": {
+                **bodies(),
+                **COMMANDED,
+                **READ,
+                **LICENSES,
+                **FRAUD_ANSWERS,
+                **PIPELINE_ANSWERS,
+                **OTHER,
+            },
             "responses": _problem_responses(),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },

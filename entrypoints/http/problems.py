@@ -101,6 +101,8 @@ _REFUSED_WITH = {
     "occurred_at_out_of_range": 422,
     "account_blocked": 403,
     "not_blocked": 409,
+    "case_cleared": 409,
+    "case_confirmed": 409,
     "usage_capped": 403,
     "already_yanked": 409,
     "volume_exceeded": 409,

@@ -5,9 +5,9 @@
   they use licences for every customer, and tell what they have observed.
 - *auditor*: reads everything, writes nothing.
 - *finance*: reads money and customers; grants, caps and prices.
-- *reviewer*: reads; unblocks accounts, parks and releases usage.
-- *customer*: reads its own data, its price books and the registry of models, asks for quotes, and
-  uses its own licences; anybody else's data does not exist for it.
+- *reviewer*: reads; reviews fraud cases, unblocks accounts, parks and releases usage.
+- *customer*: reads its own data, its price books, the registry of models and the pipelines, asks
+  for quotes, and uses its own licences; anybody else's data does not exist for it.
 """
 
 ADMIN = "admin"
@@ -50,6 +50,9 @@ COMMAND_ROLES: dict[str, Roles] = {
     "park_usage": REVIEWING,
     "release_usage": REVIEWING,
     "unblock": REVIEWING,
+    "flag_customer": REVIEWING,
+    "clear_case": REVIEWING,
+    "confirm_case": REVIEWING,
     "set_caps": PRICING,
     "raise_min_reader": ADMINS,
     "register_model": ADMINS,
@@ -71,5 +74,9 @@ COMMAND_ROLES: dict[str, Roles] = {
     "renew_lease": USING,
     "return_lease": USING,
     "publish_policy": ADMINS,
+    "publish_pipeline": ADMINS,
+    "reserve_pipeline": OPERATING,
+    "settle_pipeline": OPERATING,
+    "release_pipeline": OPERATING,
 }
 """Who may give each kind of command, whichever way it comes."""

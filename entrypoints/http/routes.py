@@ -5,11 +5,13 @@ most often stands first, because paths are tried in this order.
 """
 
 from entrypoints.http import monitoring
+from entrypoints.http.fraud_routes import FRAUD
 from entrypoints.http.license_routes import LICENSES
 from entrypoints.http.routes_customers import CUSTOMERS
 from entrypoints.http.routes_inference import INFERENCE, MANY
 from entrypoints.http.routes_ledger import KEYS, LEDGER
 from entrypoints.http.routes_models import MODELS
+from entrypoints.http.routes_pipelines import PIPELINES
 from entrypoints.http.routing import Route
 
 ROUTES: tuple[Route, ...] = (
@@ -19,6 +21,8 @@ ROUTES: tuple[Route, ...] = (
     *LEDGER,
     *LICENSES,
     *MODELS,
+    *PIPELINES,
+    *FRAUD,
     *KEYS,
     *monitoring.ROUTES,
 )

@@ -136,6 +136,6 @@ CUSTOMERS = (
         answer="CustomerDone",
         tag="customers",
         kind="unblock",
-        codes=("not_found", "not_blocked"),
+        codes=("not_found", "not_blocked", "case_confirmed"),
     ),
 )

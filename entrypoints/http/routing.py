@@ -23,8 +23,8 @@ from entrypoints.http.service import Caller, Service
 
 Handler = Callable[["Call"], Awaitable[Response]]
 
-ID_MAX = 128
-"""The longest id that anything in the ledger has."""
+ID_MAX = 138
+"""The longest id that anything in the ledger has: that of a fraud case."""
 
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 

@@ -54,6 +54,9 @@ _BODIES = {
     "ParkUsageBody": ("park_usage", ()),
     "ReleaseUsageBody": ("release_usage", ("parked",)),
     "UnblockBody": ("unblock", ("customer",)),
+    "FlagCustomerBody": ("flag_customer", ()),
+    "ClearCaseBody": ("clear_case", ("case",)),
+    "ConfirmCaseBody": ("confirm_case", ("case",)),
     "SetCapsBody": ("set_caps", ("customer",)),
     "RegisterModelBody": ("register_model", ()),
     "ReleaseModelVersionBody": ("release_model_version", ("model",)),
@@ -75,6 +78,10 @@ _BODIES = {
     "RenewLeaseBody": ("renew_lease", ("license", "lease")),
     "ReturnLeaseBody": ("return_lease", ("license", "lease")),
     "PublishPolicyBody": ("publish_policy", ()),
+    "PublishPipelineBody": ("publish_pipeline", ()),
+    "ReservePipelineBody": ("reserve_pipeline", ("pipeline",)),
+    "SettlePipelineBody": ("settle_pipeline", ("pipeline", "reserved")),
+    "ReleasePipelineBody": ("release_pipeline", ("pipeline", "reserved")),
 }
 
 
@@ -103,6 +110,7 @@ def bodies() -> dict[str, Schema]:
         "maxItems": ITEMS_MAX,
     }
     found["Facts"] = in_clear(_FACTS)
+    found["StageAsked"] = at_the_desk("reserve_pipeline", found["StageAsked"])
     return {**found, **{name: _SAID_OFTEN[name] for name in _SAID_OFTEN if name != "Facts"}}
 
 

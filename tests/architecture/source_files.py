@@ -13,7 +13,7 @@ ROOMS = ("domain", "application", "projections", "adapters", "streams", "entrypo
 
 # What a walk passes by where there is no git to ask: everything that .gitignore names.
 IGNORED_FOLDERS = {
-    *(".git", ".venv", ".triton", "__pycache__", "build", "dist"),
+    *(".git", ".venv", ".triton", ".kafka", ".redis", "__pycache__", "build", "dist"),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".import_linter_cache", ".hypothesis"),
 }
 

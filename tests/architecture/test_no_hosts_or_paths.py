@@ -5,7 +5,9 @@ import re
 from tests.architecture.source_files import named, repository_files
 
 # Written so that this file does not accuse itself.
-REGISTRIES = re.compile(r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|static[.]crates[.]io")
+REGISTRIES = re.compile(
+    r"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|static[.]crates[.]io|repo1?[.]maven"
+)
 HOMES = re.compile(r"(?<![\w.~-])/(?:root|home/\w+|Users/\w+|work/\w+)/")
 SOURCE_OPTIONS = re.compile(r"index-url|find-links|trusted-host|://|^-e|@ ", re.MULTILINE)
 FOREIGN_LOCKS = ("uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock")

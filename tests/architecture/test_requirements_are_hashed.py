@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -11,8 +12,9 @@ from tests.architecture.source_files import ROOT
 
 REQUIREMENTS = ROOT / "requirements"
 PINNED_FILES = ("runtime.txt", "dev.txt", "build.txt", "sdk.txt")
-APART = "triton.txt"
-"""Installed in an environment of its own, whose versions need not be those of the others."""
+APART = ("triton.txt", "redis.txt")
+"""Installed in a place of its own, where the versions need not be those of the others."""
+JAR = re.compile(r"[0-9a-f]{64}  [A-Za-z][A-Za-z0-9_.-]*-[0-9][0-9.-]*\.jar")
 PIN = re.compile(r"([a-z0-9][a-z0-9-]*)==([0-9][0-9a-z.]*)((?: --hash=sha256:[0-9a-f]{64})+)")
 
 
@@ -41,7 +43,7 @@ def project(path: Path) -> dict[str, Any]:
     return table
 
 
-@pytest.mark.parametrize("name", [*PINNED_FILES, APART])
+@pytest.mark.parametrize("name", [*PINNED_FILES, *APART])
 def test_every_entry_is_pinned_and_hashed(name: str) -> None:
     assert entries(name)
     assert [entry for entry in entries(name) if not PIN.fullmatch(entry)] == []
@@ -55,14 +57,27 @@ def test_a_package_has_one_version_everywhere() -> None:
     assert {package: found for package, found in versions.items() if len(found) > 1} == {}
 
 
-@pytest.mark.parametrize("name", [*PINNED_FILES, APART])
+@pytest.mark.parametrize("name", [*PINNED_FILES, *APART])
 def test_everything_asked_for_is_pinned(name: str) -> None:
     asked = {re.split(r"[\[<>=]", line)[0] for line in wanted(name.replace(".txt", ".in"))}
     assert asked <= pins(name).keys()
 
 
-def test_the_environment_of_triton_holds_what_is_asked_for_and_no_more() -> None:
-    assert pins(APART).keys() == {"numpy", "nvidia-pytriton"}
+@pytest.mark.parametrize("name", APART)
+def test_what_is_installed_apart_is_what_is_asked_for_and_no_more(name: str) -> None:
+    asked = {re.split(r"[\[<>=]", line)[0] for line in wanted(name.replace(".txt", ".in"))}
+    assert pins(name).keys() == asked
+
+
+def test_every_jar_of_kafka_is_pinned_and_hashed() -> None:
+    lines = (REQUIREMENTS / "kafka.sha256").read_text("utf-8").splitlines()
+    assert [line for line in lines if not JAR.fullmatch(line)] == []
+    names = {line.split("  ")[1] for line in lines}
+    assert len(names) == len(lines)
+    pom = ET.parse(REQUIREMENTS / "kafka.xml")  # noqa: S314 - a file of ours
+    for asked in pom.iter("dependency"):
+        assert f"{asked.findtext('artifactId')}-{asked.findtext('version')}.jar" in names
+    assert all(plugin.findtext("version") for plugin in pom.iter("plugin"))
 
 
 def test_the_application_asks_for_what_its_project_file_says() -> None:

@@ -15,6 +15,7 @@ from adapters.event_store.mapper import decode, leaf_hash
 from domain.event import EVENT_TYPES, Recorded
 from tests.compat.example_values import DECISION, FACTS, NOON, NOON_US, TEXT, USAGE
 from tests.compat.license_examples import LICENSE_EXAMPLES
+from tests.compat.pipeline_examples import PIPELINE_EXAMPLES
 
 FOLDER = Path(__file__).parent / "events"
 
@@ -135,6 +136,22 @@ EXAMPLES: dict[tuple[str, int], dict[str, Any]] = {
         "windows": 287,
     },
     ("account_unblocked", 1): {"customer": "cust-1", "reason": TEXT},
+    ("fraud_flagged", 1): {
+        "case": "cust-1.2",
+        "customer": "cust-1",
+        "reason": TEXT,
+        "rule": 1,
+        "score": 70,
+        "seen": 12,
+        "signs": [["machines", 40], ["odd_hours", 30]],
+    },
+    ("fraud_cleared", 1): {
+        "case": "cust-1.2",
+        "customer": "cust-1",
+        "reason": TEXT,
+        "unblocked": True,
+    },
+    ("fraud_confirmed", 1): {"case": "cust-1.2", "customer": "cust-1", "reason": TEXT},
     ("caps_set", 1): {
         "caps": [
             {"calendar": "day", "id": "daily", "limit": 1000, "unit": "requests"},
@@ -172,6 +189,7 @@ EXAMPLES: dict[tuple[str, int], dict[str, Any]] = {
         "scope": "cust-1",
     },
     **LICENSE_EXAMPLES,
+    **PIPELINE_EXAMPLES,
 }
 
 LICENSED = "license"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from adapters.event_store.reading_ahead import ROWS_AT_ONCE
 from adapters.event_store.store import PostgresEventStore
-from application.ports import Batch, EventStore, Fact, Rider, Snapshot
+from application.ports import Batch, EventStore, Fact, History, Rider, Snapshot
 from domain.balance import Balance
 from domain.event import Recorded
 from domain.events import CustomerCreated, GrantIssued
@@ -98,13 +99,52 @@ def test_an_id_with_a_colon_is_one_id(store: EventStore) -> None:
 def test_events_of_many_customers_come_in_order_from_where_each_was_left(
     store: EventStore, events: list[Recorded]
 ) -> None:
-    wanted = [("odd", 1), ("even", 0), ("nobody", 0)]
-    found = list(store.customers_facts(wanted, 5))
-    for name, places in (("odd", (2, 4)), ("even", (1, 3))):
-        facts = [Fact(name, events[at].event, events[at].recorded_at) for at in places]
-        assert [fact for fact in found if fact.customer == name] == facts
-    assert len(found) == 4
-    assert list(store.customers_facts([], 5)) == []
+    left = a_balance("odd", 1)
+    store.save_snapshots([Snapshot(left, 1)])
+    found = store.histories(["odd", "even", "nobody"], 5)
+    assert found == {
+        "odd": History(left, [Fact(events[at].event, events[at].recorded_at) for at in (2, 4)]),
+        "even": History(
+            Balance(), [Fact(events[at].event, events[at].recorded_at) for at in (1, 3)]
+        ),
+        "nobody": History(Balance(), []),
+    }
+    assert store.histories([], 5) == {}
+
+
+def test_a_customer_whose_snapshot_is_of_later_is_left_out(
+    store: EventStore, events: list[Recorded]
+) -> None:
+    store.save_snapshots([Snapshot(a_balance("odd", 3), 5)])
+    assert store.histories(["odd", "even"], 4).keys() == {"even"}
+    assert store.histories(["odd"], 5) == {"odd": History(a_balance("odd", 3), [])}
+    assert events[4].customer_sequence == 3
+
+
+def test_many_more_events_than_are_read_at_once_come_whole_and_in_order(store: EventStore) -> None:
+    now = store.database_time()
+    count = 5 * ROWS_AT_ONCE + 1
+    made = [
+        recorded(
+            position,
+            now,
+            customer=f"cust-{position % 3}",
+            stream_version=(position + 2) // 3,
+            sequence=(position + 2) // 3,
+        )
+        for position in range(1, count + 1)
+    ]
+    store.append(Batch(0, made, []))
+    customers = sorted({str(each.customer) for each in made})
+    facts = {
+        name: [Fact(each.event, each.recorded_at) for each in made if each.customer == name]
+        for name in customers
+    }
+    found = store.histories(customers, count)
+    assert found == {name: History(Balance(), facts[name]) for name in customers}
+    for each in made[:3]:
+        same = [other for other in made if other.stream == each.stream]
+        assert list(store.streams_events([each.stream], count)) == same
 
 
 def test_events_of_many_streams_come_each_in_order(
@@ -118,12 +158,12 @@ def test_events_of_many_streams_come_each_in_order(
     assert list(store.streams_events([], 4)) == NOTHING
 
 
-def a_balance(sequence: int = 2) -> Balance:
+def a_balance(name: str = "cust-1", sequence: int = 2) -> Balance:
     """Return the balance of a customer with a grant, as if after so many events."""
     created = CustomerCreated(
         credit_limit=0,
         currency="USD",
-        customer="cust-1",
+        customer=name,
         name_sealed="sealed",
         plan="standard",
         price_book="default",
@@ -131,7 +171,7 @@ def a_balance(sequence: int = 2) -> Balance:
     )
     granted = GrantIssued(
         amount=7,
-        customer="cust-1",
+        customer=name,
         grant="g",
         kind="paid",
         models=("m",),
@@ -147,26 +187,25 @@ def test_a_snapshot_comes_back_as_it_was(store: EventStore) -> None:
     store.save_snapshots([Snapshot(a_balance(), 9)])
     assert store.snapshot("cust-1") == Snapshot(a_balance(), 9)
     assert store.snapshot("cust-2") is None
-    many = store.snapshots(["cust-2", "cust-1"])
-    assert many == {"cust-1": Snapshot(a_balance(), 9)}
-    assert store.snapshots([]) == {}
+    many = store.histories(["cust-2", "cust-1"], 9)
+    assert many == {"cust-2": History(Balance(), []), "cust-1": History(a_balance(), [])}
 
 
 def test_the_newer_snapshot_stays(store: EventStore) -> None:
     for sequence in (2, 5, 3):
-        store.save_snapshots([Snapshot(a_balance(sequence), sequence + 10)])
-    assert store.snapshot("cust-1") == Snapshot(a_balance(5), 15)
+        store.save_snapshots([Snapshot(a_balance(sequence=sequence), sequence + 10)])
+    assert store.snapshot("cust-1") == Snapshot(a_balance(sequence=5), 15)
 
 
 def test_a_snapshot_with_another_state_version_is_dropped_and_replaced(
     store: EventStore, database: TestDatabase
 ) -> None:
-    store.save_snapshots([Snapshot(a_balance(5), 15)])
+    store.save_snapshots([Snapshot(a_balance(sequence=5), 15)])
     database.query("UPDATE snapshots SET state_version = 999, data = 'not even JSON'")
     assert store.snapshot("cust-1") is None
-    assert store.snapshots(["cust-1"]) == {}
-    store.save_snapshots([Snapshot(a_balance(3), 13)])
-    assert store.snapshot("cust-1") == Snapshot(a_balance(3), 13)
+    assert store.histories(["cust-1"], 15) == {"cust-1": History(Balance(), [])}
+    store.save_snapshots([Snapshot(a_balance(sequence=3), 13)])
+    assert store.snapshot("cust-1") == Snapshot(a_balance(sequence=3), 13)
 
 
 def test_exactly_the_stored_batch_matches(store: EventStore) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.domain.examples import ALWAYS, FOUNDING, REQUEST, version_of
 from tests.domain.full_license_commands import FACTS, LICENSE_FULL, WHEN
+from tests.domain.full_pipeline_commands import PIPELINE_FULL
 
 FULL: dict[str, dict[str, Any]] = {
     "create_customer": {
@@ -69,6 +70,7 @@ FULL: dict[str, dict[str, Any]] = {
         "license": "lic",
         "request_hash": "0a" * 32,
         "response_hash": "f9" * 32,
+        "final": False,
     },
     "park_usage": {
         "id": "u2",
@@ -81,10 +83,22 @@ FULL: dict[str, dict[str, Any]] = {
         "license": "lic",
         "request_hash": "0a" * 32,
         "response_hash": "f9" * 32,
+        "final": False,
         "reason": "it looks wrong",
     },
     "release_usage": {"id": "v1", "parked": "0a" * 16},
     "unblock": {"id": "n1", "customer": "acme", "reason": "they called"},
+    "flag_customer": {
+        "id": "g1",
+        "customer": "acme",
+        "reason": "the score is 70",
+        "score": 70,
+        "signs": [["machines", 40], ["odd_hours", 30]],
+        "rule": 1,
+        "seen": 5,
+    },
+    "clear_case": {"id": "q1", "case": "acme.1", "reason": "they called"},
+    "confirm_case": {"id": "q2", "case": "acme.1", "reason": "the bank called"},
     "set_caps": {
         "id": "k1",
         "customer": "acme",
@@ -105,5 +119,6 @@ FULL: dict[str, dict[str, Any]] = {
     "yank_model_version": {"id": "y1", "model": "org/m", "version": "4.1.0", "reason": "bad"},
     "publish_export_list": {"id": "x1", "countries": ["KP", "SY"], "note": "as of today"},
     **LICENSE_FULL,
+    **PIPELINE_FULL,
 }
 """For each kind of command, a body that names every field there is."""

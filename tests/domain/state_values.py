@@ -7,6 +7,7 @@ from domain.allocation import NEVER, Grant, in_burn_order
 from domain.balance import Balance, Block, earliest_expiry
 from domain.cap import Cap
 from domain.customer import Customer
+from domain.fraud_case import STATUSES, FraudCase
 from domain.holds import Hold, Holds
 from domain.license import Device, License, LicenseKey
 from domain.license_use import Count, Lease, Use, Uses
@@ -59,6 +60,7 @@ capped = st.lists(st.tuples(caps, counts), max_size=3, unique_by=lambda pair: pa
 policies = policy_bodies().map(policy_from_wire)
 versions = st.integers(0, 2**30)
 hexes = st.text("0123456789abcdef", min_size=32, max_size=32)
+cases = st.builds(FraudCase, versions, st.sampled_from(STATUSES), instants, instants)
 holders = st.text("0123456789abcdef", min_size=64, max_size=64)
 leases = st.builds(Lease, ids, ids, holders, instants, instants, st.booleans(), versions)
 
@@ -113,6 +115,7 @@ def balances(draw: st.DrawFn) -> Balance:
         activity=activity,
         block=draw(st.none() | blocks),
         cleared_at=draw(instants),
+        case=draw(st.none() | cases),
         meters=set_up([cap for cap, _ in limited], (), held),
         uses=used(draw(uses)),
         volumes=draw(st.dictionaries(ids, st.integers(0, 2**70), max_size=3)),

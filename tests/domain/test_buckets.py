@@ -29,6 +29,21 @@ def test_every_version_says_for_ever_what_a_dictionary_said_then(
         assert all(buckets.get(name) == known.get(name) for name, _ in steps)
 
 
+VALUES = st.dictionaries(NAMES, st.integers(), max_size=24)
+
+
+@given(VALUES, VALUES)
+def test_many_put_at_once_are_as_one_by_one(before: dict[str, int], values: dict[str, int]) -> None:
+    buckets = Buckets[int]().put_all(before)
+    together = one_by_one = buckets
+    for name, value in values.items():
+        one_by_one = one_by_one.put(name, value)
+    together = together.put_all(values)
+    assert together == one_by_one
+    assert dict(together.items()) == {**before, **values}
+    assert dict(buckets.items()) == before
+
+
 @given(st.dictionaries(NAMES, st.integers(), max_size=12))
 def test_a_map_that_was_large_equals_one_that_never_was(values: dict[str, int]) -> None:
     large: Buckets[int] = Buckets()

@@ -29,15 +29,21 @@ FREE_TEXTS = {
     *(("settle", "id"), ("usage", "id"), ("publish_prices", "id"), ("release", "reason")),
     *(("usage", "source"), ("park_usage", "id"), ("park_usage", "source")),
     ("park_usage", "reason"),
-    ("unblock", "reason"),
+    *(("unblock", "reason"), ("flag_customer", "reason")),
+    *(("clear_case", "reason"), ("confirm_case", "reason")),
     *(("register_model", "id"), ("release_model_version", "id"), ("yank_model_version", "id")),
     *(("yank_model_version", "reason"), ("publish_export_list", "id")),
     ("publish_export_list", "note"),
     *(("issue_license", "reference"), ("renew_license", "reference")),
     *(("suspend_license", "reason"), ("reinstate_license", "reason")),
     ("revoke_license", "reason"),
+    *(("publish_pipeline", "id"), ("release_pipeline", "reason")),
 }
 """Fields that take any characters, up to a limit, that a database can keep."""
+
+
+MAY_BE_EMPTY = {("reserve_pipeline", "stages")}
+"""Lists of a name that others have as well, which must not be empty there."""
 
 
 def every_field() -> list[tuple[str, str]]:
@@ -51,7 +57,7 @@ def is_good(kind: str, field: str, value: Any) -> bool:
         return isinstance(value, bool)
     if field in {"estimate", "usage", "facts", "components", "overrides"}:
         return isinstance(value, dict) and not value
-    if field in {"caps", "provenance", "countries"}:
+    if field in {"caps", "provenance", "countries"} or (kind, field) in MAY_BE_EMPTY:
         return isinstance(value, list) and not value
     if not isinstance(value, str) or (kind, field) not in FREE_TEXTS:
         return False
@@ -104,6 +110,9 @@ REQUIRED = {
     "park_usage": {"id", "source", "customer", "model", "usage", "occurred_at", "reason"},
     "release_usage": {"id", "parked"},
     "unblock": {"id", "customer", "reason"},
+    "flag_customer": {"id", "customer", "reason"},
+    "clear_case": {"id", "case", "reason"},
+    "confirm_case": {"id", "case", "reason"},
     "set_caps": {"id", "customer", "caps"},
     "raise_min_reader": {"id", "reader"},
     "register_model": {"id", "model"},
@@ -125,6 +134,10 @@ REQUIRED = {
     "renew_lease": {"id", "license", "lease"},
     "return_lease": {"id", "license", "lease"},
     "publish_policy": {"id", "name", "policy"},
+    "publish_pipeline": {"id", "pipeline", "stages"},
+    "reserve_pipeline": {"id", "customer", "pipeline"},
+    "settle_pipeline": {"id", "pipeline", "reserved", "stages"},
+    "release_pipeline": {"id", "pipeline", "reserved"},
 }
 NEVER_NULL: defaultdict[str, set[str]] = defaultdict(
     set,
@@ -133,6 +146,7 @@ NEVER_NULL: defaultdict[str, set[str]] = defaultdict(
     settle={"final"},
     issue_license={"deployment"},
     rotate_license_key={"overlap_seconds"},
+    reserve_pipeline={"stages"},
 )
 """Fields that have a default which is not null."""
 

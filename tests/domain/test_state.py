@@ -55,6 +55,7 @@ def test_an_empty_balance_is_all_zeros() -> None:
         "activity": {"first_use": None, "minutes": [], "newest": None, "windows": []},
         "block": None,
         "caps": [],
+        "case": None,
         "cleared_at": None,
         "customer": None,
         "grants": [],

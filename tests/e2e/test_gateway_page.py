@@ -17,7 +17,7 @@ import pytest
 from adapters.triton.server import TritonServer
 from domain.meters_format import AFTER, BEFORE, Meter, Source
 from domain.units import UNITS
-from entrypoints.gateway.config import GatewayConfig, Pool, config_from, read_config
+from entrypoints.gateway.config import GatewayConfig, Outage, Pool, config_from, read_config
 from tests.support.triton import a_triton
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,9 +173,14 @@ def default(kind: type, name: str) -> Any:
     minimal: dict[type, dict[str, Any]] = {
         Pool: {"name": "shared", "grpc": "h:1", "http": "h:1"},
         Meter: {"name": "m", "usage": {"requests": {"constant": 1}}},
+        Outage: {"template": "t", "amount": "1"},
     }
-    config = config_from({"pool": [minimal[Pool]], "model": [minimal[Meter]]})
-    made = {GatewayConfig: config, Pool: config.pool[0], Meter: config.model[0]}[kind]
+    whole = {"pool": [minimal[Pool]], "model": [minimal[Meter]], "outage": [minimal[Outage]]}
+    if kind is GatewayConfig:
+        del whole["outage"]
+    config = config_from(whole)
+    parts: dict[type, Any] = {Pool: config.pool, Meter: config.model, Outage: config.outage}
+    made = config if kind is GatewayConfig else parts[kind][0]
     given = minimal.get(kind, {"pool": (), "model": ()})
     return MISSING if name in given else getattr(made, name)
 
@@ -185,6 +190,7 @@ def default(kind: type, name: str) -> Any:
     [
         ("of a `[[model]]`", Meter),
         ("of a `[[pool]]`", Pool),
+        ("of an `[[outage]]`", Outage),
         ("of the file", GatewayConfig),
     ],
 )

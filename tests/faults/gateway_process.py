@@ -44,6 +44,10 @@ class GatewayProcess:
         self._command += ["--database", database, "--intents", str(self.home.parent), "--json"]
         self._environment = {**os.environ, "TOLLBOOK_MASTER_KEY_FILE": str(key)}
 
+    def options(self, *more: str) -> None:
+        """Give it more options at every start."""
+        self._command += more
+
     @property
     def pid(self) -> int:
         """The number of the process."""

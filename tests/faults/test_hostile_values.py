@@ -17,7 +17,7 @@ from application.jobs import Item, Job
 from application.tollbook import Tollbook
 from domain.commands import COMMANDS, Reserve
 from domain.denials import DENIALS, LIFE_REFUSALS
-from tests.faults import license_bodies
+from tests.faults import fraud_bodies, license_bodies, pipeline_bodies
 from tests.faults.invariants import assert_sound
 from tests.faults.load import described
 from tests.support.databases import TestDatabase
@@ -88,12 +88,7 @@ WORK = {"customer": "cust-1", "model": MODEL, "license": "lic-1"}
 GRANT = {"customer": "cust-1", "amount": "1", "kind": "paid", "priority": 7, "models": [MODEL]}
 
 HASHES = {"request_hash": "0a" * 32, "response_hash": "f9" * 32}
-RECORD = {
-    "usage": USAGE,
-    "source": "//meter",
-    "occurred_at": WHEN,
-    **HASHES,
-}
+RECORD = {"usage": USAGE, "source": "//meter", "occurred_at": WHEN, **HASHES}
 
 CAP = {"id": "c", "unit": "requests", "limit": 5, "calendar": "day", "models": ["m"]}
 FIELDS: dict[str, dict[str, Any]] = {
@@ -140,6 +135,10 @@ def body_of(ledger: Tollbook, kind: str) -> dict[str, Any]:
     name = f"{kind}-{next(_numbers)}"
     if kind in license_bodies.FIELDS:
         return {"id": name, **license_bodies.license_body(ledger, kind, name)}
+    if kind in fraud_bodies.FIELDS:
+        return {"id": name, **fraud_bodies.fraud_body(ledger, kind, name)}
+    if kind in pipeline_bodies.FIELDS:
+        return {"id": name, **pipeline_bodies.pipeline_body(ledger, kind, name)}
     body = {"id": name, **FIELDS[kind]}
     if kind in {"settle", "extend", "release"}:
         body["reservation"] = f"for-{name}"

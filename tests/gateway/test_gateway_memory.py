@@ -19,15 +19,16 @@ from tests.gateway.grpc_serving import metadata
 from tests.gateway.http_serving import ask
 from tests.gateway.rig import METERS, Licensee, Rig
 from tests.support.databases import MASTER_KEY
+from tests.support.sizes import in_full_or
 from tests.support.triton import triton as triton  # noqa: PLC0414 - a fixture, by its name
 
-IDLE = 10_000
+IDLE = in_full_or(1_000, 10_000)
 STREAMS_EACH = 100
-REQUESTS = 20_000
+REQUESTS = in_full_or(2_000, 20_000)
 KIB = 1024
 STREAM_KIB, CONNECTION_KIB = 48, 12
 """Twice what a stream and a connection were measured to cost."""
-GROWTH_KIB = 76 * KIB
+GROWTH_KIB = in_full_or(16, 76) * KIB
 """Twice what was measured: the ledger's caches fill up to their bounds, which are beyond this."""
 
 

@@ -49,6 +49,15 @@ WRITERS = {
     "POST /v1/licenses/{license}/leases/{lease}/renew": "admin service customer",
     "POST /v1/licenses/{license}/leases/{lease}/return": "admin service customer",
     "POST /v1/policies": "admin",
+    "POST /v1/pipelines": "admin",
+    "POST /v1/pipelines/{pipeline}/reservations": "admin service",
+    **{
+        f"POST /v1/pipelines/{{pipeline}}/reservations/{{reserved}}/{step}": "admin service"
+        for step in ("settle", "release")
+    },
+    "POST /v1/fraud/cases": "admin reviewer",
+    "POST /v1/fraud/cases/{case}/clear": "admin reviewer",
+    "POST /v1/fraud/cases/{case}/confirm": "admin reviewer",
     "POST /v1/keys": "admin",
     "POST /v1/keys/{key}/revoke": "admin",
 }
@@ -63,6 +72,8 @@ STAFF_ONLY = {
     "GET /v1/policies": "admin service auditor finance reviewer",
     "GET /v1/policies/{policy}": "admin service auditor finance reviewer",
     "GET /v1/projections": "admin service auditor finance reviewer",
+    "GET /v1/fraud/cases": "admin service auditor finance reviewer",
+    "GET /v1/fraud/cases/{case}": "admin service auditor finance reviewer",
     "GET /v1/keys": "admin auditor",
     "GET /v1/keys/{key}": "admin auditor",
 }

@@ -1,6 +1,5 @@
 """schemathesis finds nothing: every answer is one that docs/openapi.json describes."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +11,10 @@ from tests.support.databases import fresh_database
 from tests.support.ledger import a_customer, price_book
 from tests.support.servers import embedded_server
 from tests.support.serving import Served, serving
+from tests.support.sizes import EXAMPLES
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = str(max(1, int(os.environ.get("TOLLBOOK_EXAMPLES", "100")) // 10))
+CASES = str(max(1, EXAMPLES // 10))
 """Cases for each path; CI asks for more."""
 
 
@@ -35,7 +35,7 @@ def test_schemathesis_finds_nothing(attacked: Served, tmp_path: Path) -> None:
         [
             *(command, "--config-file", CONFIG, "run", f"{attacked.url}/openapi.json"),
             *("-H", f"Authorization: Bearer {attacked.key()}"),
-            *("--max-examples", EXAMPLES, "--seed", "1", "--workers", "1", "--no-color"),
+            *("--max-examples", CASES, "--seed", "1", "--workers", "1", "--no-color"),
             *("--suppress-health-check", "all"),
         ],
         capture_output=True,

@@ -52,7 +52,8 @@ class Guarded:
 
     def one(self, at: int, kind: str, /, **body: Any) -> Answer:
         """Send one command at an instant, under an id of its own unless it brings one."""
-        whose = {} if "license" in body and kind != "reserve" else {"customer": "acme"}
+        named = "case" in body or ("license" in body and kind != "reserve")
+        whose = {} if named else {"customer": "acme"}
         (answer,) = self.send(at, (kind, {"id": self.fresh(kind), **whose, **body}))
         return answer
 

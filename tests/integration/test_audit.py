@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psycopg
 import pytest
@@ -23,6 +24,7 @@ from entrypoints.folding import fold_in_processes
 from tests.integration.audit_fixtures import audited, fill, rewrite, roots
 from tests.support.databases import TestDatabase
 from tests.support.ledger import open_ledger, reserve
+from tests.support.shell import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,17 +37,11 @@ def ledger(database: TestDatabase) -> TestDatabase:
 
 
 def command(*arguments: str) -> tuple[int, dict[str, Any]]:
-    """Run the console script with --json in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tollbook", *arguments, "--json"],
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, "TOLLBOOK_DATA": "", "TOLLBOOK_DATABASE": ""},
-    )
-    document: dict[str, Any] = json.loads(done.stdout)
-    return done.returncode, document
+    """Run a command with --json, whatever ledger the environment names."""
+    with mock.patch.dict(os.environ, {"TOLLBOOK_DATA": "", "TOLLBOOK_DATABASE": ""}):
+        ended = run_here(*arguments, "--json")
+    document: dict[str, Any] = json.loads(ended.out)
+    return ended.code, document
 
 
 def test_a_clean_ledger_has_no_difference(ledger: TestDatabase) -> None:

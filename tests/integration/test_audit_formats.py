@@ -85,6 +85,8 @@ def test_the_recomputation_comes_to_the_state_of_the_page() -> None:
     assert dict(recomputation.model_states()) == dict(ledger.model_states())
     assert dict(recomputation.policy_states()) == dict(ledger.policy_states())
     assert dict(recomputation.license_states()) == dict(ledger.license_states())
+    assert dict(recomputation.pipeline_states()) == dict(ledger.pipeline_states())
+    assert dict(recomputation.stages_states()) == dict(ledger.stages_states())
 
 
 def test_the_tiers_of_the_page_are_those_of_the_program() -> None:

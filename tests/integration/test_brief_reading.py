@@ -1,6 +1,7 @@
 """Reading briefly: a licence's limits are found in its issue as reading all of it finds them."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tollbook.errors import Invalid, Tampered, Unavailable
 from tollbook.times import parse_instant
 
 from adapters.event_store import brief
-from adapters.event_store.brief import decode_briefly
+from adapters.event_store.brief import decode_briefly, decode_likewise
 from adapters.event_store.mapper import decode, encode
 from domain.event import Event
 from domain.folding import evolve
@@ -88,6 +89,26 @@ def test_what_strict_reading_refuses_is_not_read_briefly_but_for_days_that_there
         assert known(decode_briefly(*ISSUED, changed)) == expected
 
 
+@given(issues, st.data())
+def test_what_is_read_like_an_earlier_one_is_all_that_strict_reading_finds(
+    event: LicenseIssued, data: st.DataObject
+) -> None:
+    text = stored(event)
+    assert decode_likewise(*ISSUED, text) == event
+    own = stored(replace(event, license="other", key_hash="0f" * 16, expires_at=7, starts_at=8))
+    assert decode_likewise(*ISSUED, own) == decode(*ISSUED, own)
+    at = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(at, min(len(text), at + 2)))
+    changed = text[:at] + data.draw(st.text('{}[]",:\\a0Z \n', max_size=2)) + text[end:]
+    try:
+        expected = decode(*ISSUED, changed)
+    except Tampered:
+        with pytest.raises(Tampered):
+            decode_likewise(*ISSUED, changed)
+    else:
+        assert decode_likewise(*ISSUED, changed) == expected
+
+
 def is_time(text: str) -> bool:
     """Say whether an instant is one of the calendar."""
     try:
@@ -149,6 +170,22 @@ def test_a_licence_like_an_earlier_one_is_read_briefly(monkeypatch: pytest.Monke
     assert known(decode_briefly(*ISSUED, other)) == ("lic-1", ())
 
 
+def test_a_licence_like_an_earlier_one_is_read_whole_without_reading_all_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(brief, "_KNOWN", {})
+    own = {"license": "lic-2", "customer": "b", "key_hash": "f9" * 16, "expires_at": 9}
+    others = [example(**changed) for changed in (own, {"reference": "offer 8"}, {"starts_at": 3})]
+    expected = [decode(*ISSUED, text) for text in others]
+    decode_likewise(*ISSUED, example())
+    impossible = example().replace("1970-01-01T", "1970-02-31T")
+    assert impossible != example()
+    with pytest.raises(Tampered):
+        decode_likewise(*ISSUED, impossible)
+    monkeypatch.setattr(brief, "decode", None)
+    assert [decode_likewise(*ISSUED, text) for text in others] == expected
+
+
 def test_few_and_short_texts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(brief, "_KNOWN", {})
     monkeypatch.setattr(brief, "_KNOWN_MAX", 3)
@@ -161,8 +198,9 @@ def test_few_and_short_texts_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_other_events_are_read_as_ever() -> None:
     event = LicenseSuspended(customer="acme", license="lic-1", reason="unpaid")
-    assert decode_briefly("license_suspended", 1, stored(event)) == event
-    with pytest.raises(Tampered):
-        decode_briefly("license_suspended", 1, example())
-    with pytest.raises(Unavailable):
-        decode_briefly("license_issued", 2, example())
+    for read in (decode_briefly, decode_likewise):
+        assert read("license_suspended", 1, stored(event)) == event
+        with pytest.raises(Tampered):
+            read("license_suspended", 1, example())
+        with pytest.raises(Unavailable):
+            read("license_issued", 2, example())

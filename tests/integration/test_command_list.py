@@ -15,10 +15,10 @@ from tests.support.databases import TestDatabase
 from tests.support.ledger import MODEL, USAGE, a_customer, open_ledger, reserve, settle
 
 
-@pytest.fixture
-def run(database: TestDatabase) -> Iterator[Run]:
+@pytest.fixture(scope="module")
+def run(database_to_read: TestDatabase) -> Iterator[Run]:
     """Fill a ledger with two customers who reserve, settle and are refused; give what reads it."""
-    with open_ledger(database) as opened:
+    with open_ledger(database_to_read) as opened:
         a_customer(opened, "cust-1", "0.03")
         a_customer(opened, "cust-2")
         for number in range(3):
@@ -29,7 +29,7 @@ def run(database: TestDatabase) -> Iterator[Run]:
         at = {"occurred_at": "2024-01-01T00:00:00Z", "reason": "odd"}
         opened.run("park_usage", {**record, **at}).result()
         opened.run("release_usage", {"id": "x", "parked": parked_id("s", "u")}).result()
-    with closing(PostgresEventStore(database.app_url)) as store:
+    with closing(PostgresEventStore(database_to_read.app_url)) as store:
         yield store.run
 
 

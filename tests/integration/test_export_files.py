@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,22 +14,37 @@ from entrypoints.cli.export import FORMATS, WHATS, run_export
 from projections.exports.tables import TABLES
 from tests.integration.audit_workload import Rows
 from tests.integration.export_reading import exported, written
-from tests.support.databases import TestDatabase
+from tests.support.databases import TestDatabase, fresh_database, server_of
 from tests.support.ledger import MODEL, USAGE, a_customer, open_ledger
+from tests.support.servers import Server
 from tests.support.views import random_rows, store_rows
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", params=["embedded", "plain"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Run the tests of this file on both servers."""
+    return server_of(request.param, request.config)
+
+
+@pytest.fixture(scope="module")
+def empty(server: Server) -> Iterator[TestDatabase]:
+    """Make one empty ledger for all tests that only export it."""
+    with fresh_database(server) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
 def rows(seed: int) -> Rows:
     """Return the events of a random ledger."""
     return random_rows(seed)
 
 
-@pytest.fixture
-def filled(database: TestDatabase, rows: Rows) -> TestDatabase:
-    """Return a database that holds the random ledger; nothing is projected yet."""
-    store_rows(database, rows)
-    return database
+@pytest.fixture(scope="module")
+def filled(server: Server, rows: Rows) -> Iterator[TestDatabase]:
+    """Make one database with the random ledger for all tests that only export it."""
+    with fresh_database(server) as made:
+        store_rows(made, rows)
+        yield made
 
 
 @pytest.fixture(params=FORMATS)
@@ -60,16 +76,17 @@ NASTY = [
 ]
 
 
-@pytest.fixture
-def nasty(database: TestDatabase) -> TestDatabase:
+@pytest.fixture(scope="module")
+def nasty(server: Server) -> Iterator[TestDatabase]:
     """Charge usage whose ids and sources hold whatever a caller may write."""
-    with open_ledger(database) as ledger:
-        customer = a_customer(ledger)
-        for number, text in enumerate(NASTY):
-            body = {"customer": customer, "model": MODEL, "usage": USAGE}
-            at = {"occurred_at": f"2024-01-01T00:00:00.{number:06d}Z"}
-            ledger.run("usage", {"id": text, "source": text, **body, **at}).result()
-    return database
+    with fresh_database(server) as made:
+        with open_ledger(made) as ledger:
+            customer = a_customer(ledger)
+            for number, text in enumerate(NASTY):
+                body = {"customer": customer, "model": MODEL, "usage": USAGE}
+                at = {"occurred_at": f"2024-01-01T00:00:00.{number:06d}Z"}
+                ledger.run("usage", {"id": text, "source": text, **body, **at}).result()
+        yield made
 
 
 def test_whatever_a_caller_wrote_comes_back_from_every_format(
@@ -95,10 +112,10 @@ def test_no_text_in_a_csv_begins_like_a_formula(nasty: TestDatabase, tmp_path: P
 
 
 def test_an_empty_ledger_has_exports_without_rows(
-    database: TestDatabase, tmp_path: Path, format: str
+    empty: TestDatabase, tmp_path: Path, format: str
 ) -> None:
     for what in WHATS:
-        assert exported(database, tmp_path, what, format) == []
+        assert exported(empty, tmp_path, what, format) == []
 
 
 def test_a_position_that_is_to_come_is_refused_and_leaves_the_old_file(
@@ -114,11 +131,11 @@ def test_a_position_that_is_to_come_is_refused_and_leaves_the_old_file(
 
 @pytest.mark.parametrize("out", ["missing/usage.csv", "folder"])
 def test_a_file_that_cannot_be_written_is_refused(
-    database: TestDatabase, tmp_path: Path, out: str, format: str
+    empty: TestDatabase, tmp_path: Path, out: str, format: str
 ) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(Invalid) as refused:
-        run_export(database.parts, "usage", format, str(tmp_path / out))
+        run_export(empty.parts, "usage", format, str(tmp_path / out))
     assert refused.value.facts["field"] == "out"
 
 
@@ -138,38 +155,43 @@ def test_an_export_that_fails_half_way_leaves_the_old_file_and_nothing_else(
 
 
 def test_an_export_past_an_event_that_a_view_lacks_is_refused(
-    filled: TestDatabase, rows: Rows, tmp_path: Path
+    server: Server, rows: Rows, tmp_path: Path
 ) -> None:
     """Better no file than one that is not whole."""
+    with fresh_database(server) as made:
+        store_rows(made, rows)
+        assert_refused(made, len(rows) // 2, tmp_path)
+
+
+def assert_refused(filled: TestDatabase, lacking: int, tmp_path: Path) -> None:
+    """Check that everything is exported but what holds an event that is lacking."""
     written(filled, tmp_path, "usage", "csv")
     filled.query(
         "INSERT INTO views.parked_events (position, model, name, error, traceback) "
         "VALUES (%s, 'charges', 'usage_charged', 'boom', '')",
-        len(rows) // 2,
+        lacking,
     )
     with pytest.raises(Unavailable, match="would not be whole"):
         written(filled, tmp_path, "usage", "csv")
-    written(filled, tmp_path, "usage", "csv", len(rows) // 2 - 1)
+    written(filled, tmp_path, "usage", "csv", lacking - 1)
     written(filled, tmp_path, "journal", "csv")
 
 
-def test_a_new_file_has_the_rights_that_new_files_have(
-    database: TestDatabase, tmp_path: Path
-) -> None:
+def test_a_new_file_has_the_rights_that_new_files_have(empty: TestDatabase, tmp_path: Path) -> None:
     kept = os.umask(0o027)
     try:
-        written(database, tmp_path, "usage", "csv")
+        written(empty, tmp_path, "usage", "csv")
     finally:
         os.umask(kept)
     assert (tmp_path / "usage.csv").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_file_that_is_replaced_keeps_its_rights(
-    database: TestDatabase, tmp_path: Path, format: str
+    empty: TestDatabase, tmp_path: Path, format: str
 ) -> None:
     path = tmp_path / f"usage.{format}"
     path.touch(mode=0o600)
-    written(database, tmp_path, "usage", format)
+    written(empty, tmp_path, "usage", format)
     assert path.stat().st_mode & 0o777 == 0o600
 
 

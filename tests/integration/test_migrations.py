@@ -71,11 +71,21 @@ def after_views(made: TestDatabase) -> None:
     assert query(made.app_url, "SELECT position_at(0)") == [(0,)]
 
 
+def after_fraud(made: TestDatabase) -> None:
+    """Check what 0005 brings: nothing scored yet, nobody known, nothing delivered."""
+    assert query(made.app_url, "SELECT rule, position, silent_until FROM fraud_watch") == [
+        (0, 0, 0)
+    ]
+    assert query(made.app_url, "SELECT count(*) FROM fraud_habits") == [(0,)]
+    assert query(made.app_url, "SELECT count(*) FROM webhook_cursors") == [(0,)]
+
+
 UP_TESTS = {
     "0001_ledger": after_ledger,
     "0002_application_role": after_application_role,
     "0003_api_keys": after_api_keys,
     "0004_views": after_views,
+    "0005_fraud": after_fraud,
 }
 
 

@@ -1,5 +1,6 @@
 """Prefetching: a batch finds in memory what single loads would bring, after a few queries."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -8,13 +9,15 @@ import pytest
 
 from adapters.clock import DatabaseClock
 from adapters.event_store.store import PostgresEventStore
-from application import committing
+from application import committing, prefetching
 from application.executor import Executor
 from application.jobs import Item
 from application.loading import load_balance, load_license, load_reservation
+from application.ports import History
 from application.prefetching import prefetch
 from application.world import World
 from domain.commands import parse
+from domain.event import Recorded
 from tests.support.databases import TestDatabase
 from tests.support.ledger import MODEL, a_customer, open_ledger, reserve
 
@@ -32,6 +35,16 @@ class CountingStore(PostgresEventStore):
         """Run a query and count it."""
         self.queries += 1
         return super().run(query, parameters)
+
+    def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
+        """Read many streams in one query, and count it."""
+        self.queries += 1
+        return super().streams_events(streams, position)
+
+    def histories(self, customers: Sequence[str], position: int) -> dict[str, History]:
+        """Read many customers in one query, and count it."""
+        self.queries += 1
+        return super().histories(customers, position)
 
 
 @pytest.fixture
@@ -53,7 +66,7 @@ def store(
             if number < 9:
                 reserve(ledger, f"r-{number}", customer, license=name).result()
     with closing(CountingStore(embedded_database.app_url)) as opened:
-        assert len(opened.snapshots(CUSTOMERS)) == 3
+        assert sum(opened.snapshot(name) is not None for name in CUSTOMERS) == 3
         yield opened
 
 
@@ -79,7 +92,7 @@ def fetched(store: CountingStore, world: World, items: list[Item]) -> int:
 
 def test_what_is_prefetched_is_what_single_loads_would_bring(store: CountingStore) -> None:
     world = World(store)
-    assert fetched(store, world, [*validations(LICENSES), *settlements(9)]) == 4
+    assert fetched(store, world, [*validations(LICENSES), *settlements(9)]) == 3
     position = store.head().position
     assert world.licenses == {name: load_license(store, name, position) for name in LICENSES}
     assert world.balances == {name: load_balance(store, name, position) for name in CUSTOMERS}
@@ -106,7 +119,35 @@ def test_what_is_in_memory_is_not_asked_for_again(store: CountingStore) -> None:
     fetched(store, world, validations(LICENSES[:4]))
     assert fetched(store, world, validations(LICENSES[:4])) == 0
     assert fetched(store, world, validations(LICENSES[:5])) == 0, "one is loaded when it is needed"
-    assert fetched(store, world, validations(LICENSES[:6])) == 3
+    assert fetched(store, world, validations(LICENSES[:6])) == 2
+
+
+def test_the_garbage_collector_looks_at_what_was_loaded_little_by_little(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def looking(phase: str, about: dict[str, int]) -> None:
+        if phase == "start":
+            looks.append(about["generation"])
+
+    def looked(most: int, commands: int) -> list[int]:
+        monkeypatch.setattr(prefetching, "LOOK_AFTER", most)
+        world = World(store)
+        looks.clear()
+        for number in range(0, commands, 2):
+            prefetch(world, store, validations(LICENSES[number : number + 2]))
+        return looks.copy()
+
+    gc.callbacks.append(looking)
+    gc.disable()
+    try:
+        assert looked(4, 4) == [0, 0], "two licences and two customers each time"
+        assert looked(8, 6) == [0]
+        assert looked(13, 6) == []
+    finally:
+        gc.enable()
+        gc.callbacks.remove(looking)
 
 
 def test_names_of_nothing_are_left_to_the_rules(store: CountingStore) -> None:

@@ -142,7 +142,7 @@ def test_it_does_not_matter_where_a_server_is_started(
 
 def test_a_folder_has_one_server_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with a_triton(tmp_path / "triton", models=["identity"]) as first:
-        monkeypatch.setattr("adapters.triton.server._LOCK_SECONDS", 0)
+        monkeypatch.setattr("adapters.child_servers.child._LOCK_SECONDS", 0)
         second = TritonServer(first.folder, models=["identity"])
         with pytest.raises(TritonUnavailable, match="a Triton runs in"):
             second.start()

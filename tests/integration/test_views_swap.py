@@ -17,7 +17,7 @@ from entrypoints.projecting import (
 )
 from projections import balances, checkpoint, registry
 from projections.balances import Balances
-from projections.building import Build
+from projections.building import NEXT, Build
 from projections.model import SCHEMA
 from tests.support.databases import TestDatabase
 from tests.support.ledger import a_customer, open_ledger, reserve
@@ -135,6 +135,22 @@ def test_what_an_interrupted_build_left_goes_away(database: TestDatabase) -> Non
     assert dump(database) == before
     schemas = database.query("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'views%%'")
     assert schemas == [(SCHEMA,)]
+
+
+def test_tables_are_vacuumed_once_they_are_whole_and_not_while_they_are_filled(
+    database: TestDatabase,
+) -> None:
+    options = (
+        "SELECT DISTINCT reloptions::text LIKE '%%autovacuum_enabled=off%%' FROM pg_class "
+        "WHERE relnamespace = %s::text::regnamespace AND relkind = 'r'"
+    )
+    store_rows(database, random_rows(10))
+    project(database)
+    with connect(database.owner_url) as owner, connect(database.owner_url) as other:
+        Build(owner, other).begin()
+        assert database.query(options, NEXT) == [(True,)]
+    rebuild(database.parts)
+    assert (True,) not in database.query(options, SCHEMA)
 
 
 def test_a_build_that_is_told_to_stop_leaves_the_live_views(database: TestDatabase) -> None:

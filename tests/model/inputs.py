@@ -241,7 +241,10 @@ class Inputs:
             **about,
         }
         digest = st.sampled_from(["0a" * 32, "f9" * 32])
-        return fields(draw, body, license=st.just("lic"), request_hash=digest, response_hash=digest)
+        hashes = {"request_hash": digest, "response_hash": digest}
+        wild = about or draw(st.integers(0, 9)) == 0  # a part of nothing is refused
+        part = {"final": st.just(False)} if wild else {}
+        return fields(draw, body, license=st.just("lic"), **hashes, **part)
 
     def _unblock(self, draw: st.DrawFn) -> Body:
         return guard_inputs.unblocking(draw, self._id(draw, "n"), self._who(draw))

@@ -50,6 +50,8 @@ class UsageRules(Rules):
 
     def decide(self, kind: str, body: Body, now: int) -> Expected:
         """Let the rule for this kind of command decide, and book what it agrees to."""
+        if kind in ("usage", "park_usage") and "final" in body and "reservation" not in body:
+            raise wrong("invalid", field="final")
         if kind == "park_usage":
             record = {name: value for name, value in body.items() if name != "reason"}
             return self._park(record, {"code": "parked_by_hand", "detail": body["reason"]})

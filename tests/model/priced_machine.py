@@ -24,6 +24,7 @@ class PricedMachine(AuditedMachine):
         """Use what may have no price, add one to the past, and release what was parked."""
         kind, used = self.draw(data, "usage")
         used.pop("reservation", None)
+        used.pop("final", None)
         used |= {"model": data.draw(st.sampled_from(["tiered", UNHEARD])), "usage": {"pages": 1}}
         self.send([(kind, used)], writer)
         rules = self.oracle.rules

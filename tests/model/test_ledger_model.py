@@ -1,7 +1,9 @@
-"""The stateful model of the ledger, against the oracle: in memory, and on PostgreSQL."""
+"""The stateful model of the ledger, against the oracle: in memory, and on PostgreSQL.
+
+EXAMPLES random histories run in memory, and a quarter as many on PostgreSQL.
+"""
 
 import ast
-import os
 import sys
 from pathlib import Path
 
@@ -15,9 +17,7 @@ from tests.model.guarded_machine import GuardedMachine
 from tests.support.databases import fresh_database
 from tests.support.memory_store import MemoryEventStore
 from tests.support.servers import Server, embedded_server
-
-EXAMPLES = int(os.environ.get("TOLLBOOK_EXAMPLES", "100"))
-"""How many random histories run in memory, and four times as many as on PostgreSQL; more in CI."""
+from tests.support.sizes import EXAMPLES
 
 
 class InMemory:

@@ -5,8 +5,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from application import committing
 from tests.model.licensed_machine import LicensedMachine
-from tests.model.test_ledger_model import EXAMPLES, InMemory, OnPostgres, profile
+from tests.model.test_ledger_model import InMemory, OnPostgres, profile
 from tests.support.servers import embedded_server
+from tests.support.sizes import EXAMPLES
 
 
 @pytest.fixture(autouse=True)

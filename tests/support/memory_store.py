@@ -17,10 +17,12 @@ from application.ports import (
     FencedError,
     Head,
     HeadMovedError,
+    History,
     Key,
     Snapshot,
     TakenError,
 )
+from domain.balance import Balance
 from domain.event import Recorded
 from domain.state import balance_from_wire, balance_to_wire
 
@@ -171,11 +173,17 @@ class MemoryEventStore:
         """Yield a stream's events up to a position."""
         yield from self._upto(self._streams.get(stream, []), position)
 
-    def customers_facts(self, after: Sequence[tuple[str, int]], position: int) -> Iterator[Fact]:
-        """Yield events of many customers, each from after a sequence number, up to a position."""
-        for customer, number in after:
-            for recorded in self.customer_events(customer, number, position):
-                yield Fact(customer, recorded.event, recorded.recorded_at)
+    def histories(self, customers: Sequence[str], position: int) -> dict[str, History]:
+        """Return what the folds of many customers start from, and the events up to a position."""
+        found: dict[str, History] = {}
+        for customer in customers:
+            snapshot = self.snapshot(customer)
+            if snapshot is None or snapshot.position <= position:
+                balance = Balance() if snapshot is None else snapshot.balance
+                events = self.customer_events(customer, balance.sequence, position)
+                facts = [Fact(recorded.event, recorded.recorded_at) for recorded in events]
+                found[customer] = History(balance, facts)
+        return found
 
     def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
         """Yield the events of many streams up to a position, each stream's in order."""
@@ -191,11 +199,6 @@ class MemoryEventStore:
         """Return the customer's newest snapshot."""
         kept = self._snapshots.get(customer)
         return None if kept is None else Snapshot(balance_from_wire(dict(kept[0])), kept[1])
-
-    def snapshots(self, customers: Sequence[str]) -> dict[str, Snapshot]:
-        """Return the newest snapshots of those customers that have one."""
-        found = ((customer, self.snapshot(customer)) for customer in customers)
-        return {customer: snapshot for customer, snapshot in found if snapshot is not None}
 
     def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         """Keep these snapshots in place of older ones."""

@@ -1,6 +1,8 @@
 """PostgreSQL servers for the tests: the embedded one, and a plain one that is reached by URL.
 
-Each is started once per run, by whichever test needs it first, and stopped when the run ends.
+Each is started once per run, by whichever test needs it first, and stopped when the run ends. Both
+forgo what only a power cut would call for; whoever kills a server has one of its own, with all of
+that (tests/faults/own_server.py).
 """
 
 import os
@@ -11,11 +13,13 @@ import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from unittest import mock
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 
+from adapters.embedded_postgres import process
 from adapters.embedded_postgres.server import EmbeddedServer, join
 from adapters.embedded_postgres.sockets import url
 
@@ -23,6 +27,9 @@ PREFIX = f"tollbook_test_{os.getpid()}"
 """How the names of this run's databases begin: on a server that is given there may be others."""
 
 TEMPLATE = f"{PREFIX}_template"
+
+SHORT_LIVED = {"fsync": "off", "full_page_writes": "off"}
+"""Settings of servers whose disk nobody reads after a power cut."""
 
 PLAIN_VERSION_MIN = 15
 PLAIN_OWNER = "ledger_owner"
@@ -82,7 +89,8 @@ def _drop_template(url: str) -> None:
 
 def _joined(config: pytest.Config) -> EmbeddedServer:
     folder = Path(tempfile.mkdtemp(prefix="tollbook-test-"))
-    joined = join(folder / "ledger")
+    with mock.patch.dict(process._FIXED, SHORT_LIVED):
+        joined = join(folder / "ledger")
 
     def stop() -> None:
         joined.leave()
@@ -135,7 +143,8 @@ def _start(config: pytest.Config, programs: Path) -> str:
 
     # The folder is private to the server's user, so trusting whoever reaches its socket is safe.
     run("initdb", "-D", str(data), "-U", "super", "-A", "trust", "-E", "UTF8", "--locale=C")
-    options = f"-c listen_addresses='' -c unix_socket_directories='{folder}'"
+    settings = {"listen_addresses": "''", "unix_socket_directories": f"'{folder}'", **SHORT_LIVED}
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     run("pg_ctl", "-D", str(data), "-l", str(log), "-o", options, "-w", "start")
     config.add_cleanup(stop)
     return url(folder, "super", "postgres")

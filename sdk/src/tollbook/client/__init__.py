@@ -26,6 +26,19 @@ from tollbook.client.model_results import (
     Provenance,
 )
 from tollbook.client.money import Money
+from tollbook.client.pipeline_results import (
+    Pipeline,
+    PipelineDone,
+    PipelineReleased,
+    PipelineReservation,
+    PipelineReserved,
+    PipelineSettled,
+    Stage,
+    StageCost,
+    StageHeld,
+    StageReleased,
+    StageReservation,
+)
 from tollbook.client.record_calls import UsageRecord
 from tollbook.client.results import (
     Balance,
@@ -65,6 +78,12 @@ __all__ = [
     "ModelVersion",
     "ModelVersionDone",
     "Money",
+    "Pipeline",
+    "PipelineDone",
+    "PipelineReleased",
+    "PipelineReservation",
+    "PipelineReserved",
+    "PipelineSettled",
     "PriceVersion",
     "PricesPublished",
     "Provenance",
@@ -74,6 +93,11 @@ __all__ = [
     "SeatReturned",
     "Settlement",
     "SigningKey",
+    "Stage",
+    "StageCost",
+    "StageHeld",
+    "StageReleased",
+    "StageReservation",
     "Trial",
     "UsageRecord",
     "UsageResult",

@@ -11,6 +11,7 @@ from tollbook.client import (
     inference_calls,
     license_calls,
     model_calls,
+    pipeline_calls,
     record_calls,
 )
 from tollbook.client.calls import Call, Pages
@@ -86,6 +87,13 @@ class AsyncClient:
     yank_version = Method(model_calls.yank_version, _one)
     model = Method(model_calls.model, _one)
     models = Method(model_calls.models, _list)
+    publish_pipeline = Method(pipeline_calls.publish_pipeline, _one)
+    pipeline = Method(pipeline_calls.pipeline, _one)
+    pipelines = Method(pipeline_calls.pipelines, _list)
+    reserve_pipeline = Method(pipeline_calls.reserve_pipeline, _one)
+    pipeline_reservation = Method(pipeline_calls.pipeline_reservation, _one)
+    settle_pipeline = Method(pipeline_calls.settle_pipeline, _one)
+    release_pipeline = Method(pipeline_calls.release_pipeline, _one)
     usage = Method(record_calls.usage, _chunks)
     commands = Method(record_calls.commands, _one)
     outcome = Method(record_calls.outcome, _one)

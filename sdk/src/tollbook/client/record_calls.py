@@ -23,6 +23,12 @@ from tollbook.client.license_results import (
     Validation,
 )
 from tollbook.client.model_results import ModelRegistered, ModelVersionDone
+from tollbook.client.pipeline_results import (
+    PipelineDone,
+    PipelineReleased,
+    PipelineReserved,
+    PipelineSettled,
+)
 from tollbook.client.problems import NOTHING_DONE, error_of
 from tollbook.client.reading import Result, TimeIn, read, time_text
 from tollbook.client.results import (
@@ -66,6 +72,10 @@ ANSWERS: Mapping[str, type[Done]] = {
     "register_model": ModelRegistered,
     "release_model_version": ModelVersionDone,
     "yank_model_version": ModelVersionDone,
+    "publish_pipeline": PipelineDone,
+    "reserve_pipeline": PipelineReserved,
+    "settle_pipeline": PipelineSettled,
+    "release_pipeline": PipelineReleased,
 }
 """What each kind of command answers; one that is not known here answers a plain `Done`."""
 
@@ -85,6 +95,10 @@ PREFIXES = {
     "register_model": "mdl",
     "release_model_version": "ver",
     "yank_model_version": "ynk",
+    "publish_pipeline": "pub",
+    "reserve_pipeline": "run",
+    "settle_pipeline": "stl",
+    "release_pipeline": "rel",
 }
 
 

@@ -11,6 +11,7 @@ from tollbook.recompute.caps import Cap
 from tollbook.recompute.license import License
 from tollbook.recompute.policies import Catalog
 from tollbook.recompute.prices import Book, Quantities
+from tollbook.recompute.stages import Runs
 from tollbook.recompute.timeline import Figures, Timeline
 
 NEVER = 1 << 62
@@ -150,7 +151,10 @@ class Account:
         self.block: dict[str, Any] | None = None
         self.blocked_at: int | None = None
         self.cleared_at = 0
+        self.case: dict[str, Any] | None = None
+        """The newest fraud case, as the state format has it."""
         self.caps: list[Cap] = []
+        self.runs = Runs()
 
     def term(self, name: str) -> str:
         """Return a term of the customer; empty when it is not known."""

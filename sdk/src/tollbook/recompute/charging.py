@@ -12,6 +12,7 @@ from tollbook.recompute.opening import own_stream
 from tollbook.recompute.parking import DIRECT_USAGE_PLANS, TOLERANCE, check_record
 from tollbook.recompute.prices import Quantities, Unpriced, quantities, tokens_of
 from tollbook.recompute.quoting import price_of
+from tollbook.recompute.stages import Outcome
 from tollbook.times import format_instant, parse_instant
 
 
@@ -45,6 +46,8 @@ def reservation_settled(account: Account, fact: Fact) -> Place:
         released = max(0, hold.amount - amount) if hold else 0
         payment = pay_for_good(account, name, reservation.model, fact.at, amount)
         account.reservations.pop(name, None)
+        outcome = Outcome(fact.command, fact.name, data)
+        account.runs.end(name, outcome, fact.at, account.reservations)
     else:
         released = 0
         payment = pay_in_part(account, name, reservation.model, fact.at, amount)

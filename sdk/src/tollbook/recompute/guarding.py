@@ -5,6 +5,7 @@ from typing import Any
 from tollbook.recompute.account import Account
 from tollbook.recompute.caps import Cap
 from tollbook.recompute.fact import Fact, Place
+from tollbook.recompute.fraud import confirmed_since, flag
 from tollbook.recompute.opening import own_stream
 from tollbook.recompute.prices import Quantities
 from tollbook.times import format_instant
@@ -49,6 +50,7 @@ def account_blocked(account: Account, fact: Fact) -> Place:
         fact.check("total", crossing.total)
         fact.check("windows", crossing.windows)
     account.blocked_at = fact.at
+    flag(account, fact.at)
     figures = ("occurred_at", "recent", "total", "windows")
     account.block = {name: fact.data[name] for name in figures}
     return own_stream(account)
@@ -58,6 +60,8 @@ def account_unblocked(account: Account, fact: Fact) -> Place:
     """Let a blocked account reserve again."""
     if account.blocked_at is None:
         fact.differ("customer", "an account that is blocked", account.id)
+    if confirmed_since(account) is not None:
+        fact.differ("customer", "an account whose fraud case is not confirmed", account.id)
     if not fact.data["reason"].strip():
         fact.differ("reason", "a reason", fact.data["reason"])
     account.blocked_at = account.block = None
@@ -81,9 +85,10 @@ def caps_set(account: Account, fact: Fact) -> Place:
 
 def stopped(account: Account) -> Why:
     """Say why a blocked account is refused."""
-    if account.blocked_at is None:
-        return None
-    return "account_blocked", {"blocked_at": format_instant(account.blocked_at)}
+    since = confirmed_since(account)
+    if account.blocked_at is not None:
+        since = format_instant(account.blocked_at)
+    return None if since is None else ("account_blocked", {"blocked_at": since})
 
 
 def over_cap(account: Account, model: str, estimate: Quantities, at: int, *, new: bool) -> Why:
@@ -133,5 +138,6 @@ def guard_state(account: Account) -> dict[str, Any]:
         "activity": account.timeline.state(),
         "block": block,
         "caps": [cap.state() for cap in account.caps],
+        "case": account.case,
         "cleared_at": format_instant(account.cleared_at) if account.cleared_at else None,
     }

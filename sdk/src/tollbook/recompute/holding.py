@@ -7,6 +7,7 @@ from tollbook.recompute.license_seats import check_held, check_more
 from tollbook.recompute.license_use import count_ended
 from tollbook.recompute.prices import Quantities, Unpriced, quantities
 from tollbook.recompute.quoting import hold_size
+from tollbook.recompute.stages import Outcome
 from tollbook.times import SECOND, format_instant
 
 TTL_DEFAULT_SECONDS = 300
@@ -128,6 +129,8 @@ def reservation_released(account: Account, fact: Fact) -> Place:
     reservation = account.reservations.pop(name, None)
     hold = account.give_back(name)
     account.sweep(() if hold is None else hold.parts)
+    outcome = Outcome(fact.command, fact.name, fact.data)
+    account.runs.end(name, outcome, fact.at, account.reservations)
     if reservation is None:
         fact.differ("reservation", "one without a final outcome", name)
         return f"reservation-{name}", 0

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tollbook.errors import TollbookError
-from tollbook.recompute import licenses
+from tollbook.recompute import fraud, licenses, pipelines
 from tollbook.recompute.account import Account, ParkedRecords
 from tollbook.recompute.charging import reservation_settled, usage_charged
 from tollbook.recompute.envelope import Envelope, Event, envelope_of, payload
@@ -37,7 +37,7 @@ from tollbook.recompute.opening import (
 from tollbook.recompute.parking import usage_parked, usage_released
 from tollbook.recompute.policies import Catalog
 from tollbook.recompute.prices import Book
-from tollbook.recompute.refusing import command_refused
+from tollbook.recompute.refusing_whole import command_refused
 from tollbook.recompute.registry import EVENTS, Registry
 from tollbook.recompute.state import account_state, book_state, reservation_state
 from tollbook.times import format_instant, parse_instant
@@ -58,7 +58,13 @@ RULES: dict[str, Callable[[Account, Fact], Place]] = {
     "account_blocked": account_blocked,
     "account_unblocked": account_unblocked,
     "caps_set": caps_set,
+    "fraud_flagged": fraud.fraud_flagged,
+    "fraud_cleared": fraud.fraud_cleared,
+    "fraud_confirmed": fraud.fraud_confirmed,
     "command_refused": command_refused,
+    "pipeline_reserved": pipelines.pipeline_reserved,
+    "pipeline_settled": pipelines.pipeline_settled,
+    "pipeline_released": pipelines.pipeline_released,
     "license_issued": licenses.license_issued,
     "license_activated": licenses.license_activated,
     "license_deactivated": licenses.license_deactivated,
@@ -81,7 +87,8 @@ _AFTER_A_CHARGE = ("usage_released", "account_blocked")
 """What one decision says after a charge, which may have given money back to an expired grant."""
 
 _OF_LEDGER = (
-    *("prices_published", "min_reader_raised", "usage_parked", "policy_published"),
+    *("prices_published", "min_reader_raised", "usage_parked"),
+    *("policy_published", "pipeline_published"),
     *EVENTS,
 )
 """The events that may stand in no customer's history."""
@@ -199,6 +206,8 @@ class Recomputation:
             place = self._park(fact)
         elif name == "policy_published":
             place = self.catalog.publish(fact)
+        elif name == "pipeline_published":
+            place = pipelines.publish(self.catalog.pipelines, fact)
         elif name in EVENTS:
             place = self.registry.add(fact)
         else:
@@ -258,6 +267,14 @@ class Recomputation:
     def policy_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each published template in the form of docs/formats/state.md, in order of name."""
         yield from self.catalog.states()
+
+    def pipeline_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each pipeline in the form of docs/formats/state.md, in order of name."""
+        yield from sorted(self.catalog.pipelines.items())
+
+    def stages_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield what binds open stages in the form of docs/formats/state.md, in order of id."""
+        yield from pipelines.stages_states(self.accounts)
 
     def model_states(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield each model in the form of docs/formats/state.md, in order of name."""

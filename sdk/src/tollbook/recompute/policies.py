@@ -104,6 +104,8 @@ class Catalog:
         self.registry = registry
         self.whole = whole
         self.templates: dict[str, tuple[int, dict[str, Any]]] = {}
+        self.pipelines: dict[str, dict[str, Any]] = {}
+        """Each published pipeline: its newest version and stages."""
         self.licenses: set[str] = set()
         self.keys: set[str] = set()
 

@@ -5,6 +5,7 @@ from typing import Any
 from tollbook.amounts import format_pico
 from tollbook.recompute.account import Account
 from tollbook.recompute.fact import Fact, Place
+from tollbook.recompute.fraud import why_not_review, why_not_unblock
 from tollbook.recompute.guarding import over_cap, stopped
 from tollbook.recompute.holding import TTL_DEFAULT_SECONDS, wanted
 from tollbook.recompute.license_refusals import KINDS, why_not_on_license
@@ -16,7 +17,7 @@ from tollbook.recompute.quoting import hold_size, price_of
 from tollbook.times import SECOND, format_instant, parse_instant
 
 
-def command_refused(account: Account, fact: Fact) -> Place:
+def one_refused(account: Account, fact: Fact) -> Place:
     """Decide the refused command again, and compare."""
     data = fact.data
     code, kind, body = data["code"], data["kind"], data["body"]
@@ -36,14 +37,14 @@ def command_refused(account: Account, fact: Fact) -> Place:
     if why is None:
         fact.differ("code", "no refusal", code)
     elif why[0] == "closed":
-        _check_closed(fact, body["reservation"])
+        check_closed(fact, body["reservation"])
     else:
         fact.check("code", why[0])
         fact.check("facts", why[1])
     return own_stream(account)
 
 
-def _check_closed(fact: Fact, reservation: str) -> None:
+def check_closed(fact: Fact, reservation: str) -> None:
     """Check the form alone: what closed a reservation is not kept once it is closed."""
     code, facts = fact.data["code"], fact.data["facts"]
     if code not in CLOSED:
@@ -54,15 +55,17 @@ def _check_closed(fact: Fact, reservation: str) -> None:
 
 def _why(account: Account, kind: str, body: dict[str, Any], at: int, code: str) -> Why:
     if kind == "reserve":
-        return _why_not_reserve(account, body, at, code)
+        return why_not_reserve(account, body, at, code)
     if kind == "unblock":
-        return ("not_blocked", {"customer": account.id}) if account.blocked_at is None else None
+        return why_not_unblock(account)
+    if kind in ("clear_case", "confirm_case"):
+        return why_not_review(account, kind, body)
     if kind in ("extend", "settle", "release"):
-        return _why_not_on(account, kind, body, at)
+        return why_not_on(account, kind, body, at)
     return None
 
 
-def _why_not_reserve(account: Account, body: dict[str, Any], at: int, code: str) -> Why:
+def why_not_reserve(account: Account, body: dict[str, Any], at: int, code: str) -> Why:
     """Decide a reservation again: blocked, licence, without a price, above a cap, no money."""
     model, estimate = body["model"], quantities(body["estimate"])
     license = account.licenses.get(body.get("license", ""))
@@ -75,7 +78,7 @@ def _why_not_reserve(account: Account, body: dict[str, Any], at: int, code: str)
     return stopped(account) or unlicensed or capped or too_little
 
 
-def _why_not_on(account: Account, kind: str, body: dict[str, Any], at: int) -> Why:
+def why_not_on(account: Account, kind: str, body: dict[str, Any], at: int) -> Why:
     """Decide a command on a reservation again."""
     reservation = account.reservations.get(body["reservation"])
     if reservation is None:

@@ -1,6 +1,6 @@
-"""The process between us and Triton: nothing of a server outlives it, and it not its starter.
+"""The process between us and a server: nothing of a server outlives it, and it not its starter.
 
-Run as a program, with one JSON argument. It starts the server and adopts the stubs that a killed
+Run as a program, with one JSON argument. It starts the server and adopts the children that a killed
 server leaves behind. When its standard input ends (its starter has died), or on SIGUSR1, it kills
 the server; SIGTERM it passes on. Whatever the end was, it then kills what is left, removes the
 shared memory whose names begin with the server's own prefix, and exits as the server did.
@@ -42,13 +42,14 @@ def main(order: str) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     _end_what_is_left()
-    remove_shared_memory(wanted["shared_memory"])
+    if wanted["shared_memory"]:
+        remove_shared_memory(wanted["shared_memory"])
     return code
 
 
 def remove_shared_memory(prefix: str) -> None:
     """Remove the regions of a server none of whose processes lives."""
-    for region in Path("/dev/shm").glob(f"{prefix}*"):  # noqa: S108 - where Triton puts them
+    for region in Path("/dev/shm").glob(f"{prefix}*"):  # noqa: S108 - where Linux keeps them
         region.unlink(missing_ok=True)
 
 
@@ -86,7 +87,7 @@ def _wait_for(server: int, woken: int) -> int:
 
 
 def _end_what_is_left() -> None:
-    """Kill the stubs that were adopted, until there is no child."""
+    """Kill the children that were adopted, until there is none."""
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     while True:
         for pid in children.read_text("ascii").split():

@@ -1,0 +1,69 @@
+"""The producer: records that count as sent once every in-sync replica has them.
+
+It connects when it is first used and again after whatever broke; who calls sends again what was
+not acknowledged, and a reader that knows the ids passes over what comes twice.
+"""
+
+import asyncio
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from tollbook.errors import Unavailable
+
+RECORD_BYTES_MAX = 1_048_576
+SECONDS = 20.0
+
+
+class Producer:
+    """Sends to one topic; made while the loop runs."""
+
+    def __init__(self, address: str, topic: str) -> None:
+        """Connect when the first record comes."""
+        self._address, self._topic = address, topic
+        self._producer: Any = None
+        self._connecting = asyncio.Lock()
+
+    async def send(self, key: str, value: bytes) -> None:
+        """Return when the record is kept; raises Unavailable when that is not known."""
+        producer: Any = None
+        try:
+            async with asyncio.timeout(SECONDS):
+                producer = await self._connected()
+                await producer.send_and_wait(self._topic, value, key=key.encode())
+        except (KafkaError, TimeoutError, OSError) as error:
+            await self._drop(producer)
+            raise Unavailable(f"Kafka at {self._address} does not answer: {error!r}") from None
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._drop(self._producer)
+
+    async def _connected(self) -> Any:
+        async with self._connecting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._address,
+                    acks="all",
+                    enable_idempotence=True,
+                    max_request_size=RECORD_BYTES_MAX,
+                    request_timeout_ms=int(SECONDS * 1_000),
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+    async def _drop(self, producer: Any) -> None:
+        """Let go of a connection, unless another has taken its place already."""
+        if producer is None or producer is not self._producer:
+            return
+        self._producer = None
+        try:
+            async with asyncio.timeout(2):
+                await producer.stop()
+        except (KafkaError, TimeoutError, OSError):
+            return

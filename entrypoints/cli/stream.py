@@ -1,0 +1,135 @@
+"""`tollbook stream`: settle usage from Kafka, make its topics, and look at how far it is."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from tollbook.cli_support import Subparsers, add_command, add_group, emit, print_json, print_text
+from tollbook.errors import EXIT_DONE, Invalid
+
+from entrypoints.cli.options import (
+    KAFKA,
+    add_kafka_options,
+    add_ledger_options,
+    kafka_of,
+    settings_of,
+)
+
+PARTITIONS_MAX = 1_000
+_TALKATIVE = ("aiokafka", "faust", "mode", "streams.resuming")
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the group to the console script."""
+    group = add_group(subparsers, "stream", "Usage on Kafka: settle it, and see how far that is.")
+    run = add_command(
+        group,
+        "run",
+        "Settle usage from Kafka, as one worker; more workers share the partitions.",
+        work,
+        examples=(
+            "tollbook stream run --kafka 127.0.0.1:9092 --data ./ledger",
+            "tollbook stream run --kafka b1:9092,b2:9092 --database postgresql:///tollbook",
+        ),
+    )
+    run.add_argument(
+        "--instance", metavar="NAME", help="a name kept over restarts: its partitions wait for it"
+    )
+    make = add_command(
+        group,
+        "topics",
+        "Make the topics of usage and of dead letters.",
+        topics,
+        examples=("tollbook stream topics --kafka 127.0.0.1:9092 --partitions 8",),
+    )
+    for name, default, told in (
+        ("--partitions", 8, "of the usage topic: so many workers can share it"),
+        ("--replication", 1, "copies of each record, on as many brokers"),
+        ("--retention-days", 14, "how long Kafka keeps a record"),
+    ):
+        words = f"{told} (default: {default})"
+        make.add_argument(name, type=int, default=default, metavar="N", help=words)
+    look = add_command(
+        group,
+        "status",
+        "Show how many records the ledger has not settled yet.",
+        status,
+        examples=("tollbook stream status --kafka 127.0.0.1:9092 --data ./ledger --json",),
+    )
+    for parser, purpose in ((run, "settle from"), (make, "make them on"), (look, "ask")):
+        add_kafka_options(parser, f"the brokers to {purpose}")
+    for parser in (run, look):
+        add_ledger_options(parser)
+
+
+def work(args: argparse.Namespace) -> int:
+    """Settle until told to stop; the start is one line, or one JSON document."""
+    import uvloop
+
+    from adapters.kafka.topics import checked_name
+    from entrypoints.bootstrap import open_database, tollbook_on
+    from entrypoints.http.logs import Logging
+    from entrypoints.settings import serve_settings_from
+    from entrypoints.streaming import run
+    from entrypoints.tuning import tune
+    from streams.worker import Source
+
+    source = Source(_address(args), checked_name(args.topic), args.instance)
+
+    def told(document: Mapping[str, object]) -> None:
+        if args.json:
+            print_json(dict(document))
+        else:
+            words = f"Settling {source.topic} from {source.address}. Ctrl-C stops it."
+            print_text(words, sys.stdout)
+        sys.stdout.flush()
+
+    tune()
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with ExitStack() as stack:
+        stack.enter_context(Logging(serve_settings_from().log_level))
+        database = stack.enter_context(open_database(settings_of(args), create=False))
+        tollbook = stack.enter_context(tollbook_on(database))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(database, tollbook, source, told))
+    return EXIT_DONE
+
+
+def topics(args: argparse.Namespace) -> int:
+    """Make the topics that are not there, and say which are new."""
+    from adapters.kafka.topics import checked_name, make_topics
+    from streams.dead_letters import SUFFIX
+
+    for name in ("partitions", "replication", "retention_days"):
+        if not 1 <= getattr(args, name) <= PARTITIONS_MAX:
+            value = getattr(args, name)
+            raise Invalid.because(name.replace("_", "-"), value, f"from 1 to {PARTITIONS_MAX}")
+    topic = checked_name(args.topic)
+    wanted = {topic: args.partitions, topic + SUFFIX: 1}
+    made = asyncio.run(make_topics(_address(args), wanted, args.replication, args.retention_days))
+    lines = [f"{name}: {'made' if is_new else 'there already'}" for name, is_new in made.items()]
+    emit(args, {"topics": made}, "\n".join(lines))
+    return EXIT_DONE
+
+
+def status(args: argparse.Namespace) -> int:
+    """Say how far the ledger is behind the topic."""
+    from entrypoints.bootstrap import open_database
+    from entrypoints.streaming import standing
+
+    with open_database(settings_of(args), create=False) as database:
+        found = asyncio.run(standing(database, _address(args), args.topic))
+    text = f"{found['behind']:,} records of {found['topic']} are not settled yet."
+    emit(args, found, text)
+    return EXIT_DONE
+
+
+def _address(args: argparse.Namespace) -> str:
+    address = kafka_of(args)
+    if address is None:
+        raise Invalid.because("kafka", None, f"HOST:PORT, by --kafka or {KAFKA}")
+    return address

@@ -1,0 +1,134 @@
+"""Publishing: what became of inferences, told to Kafka, from where the stream settles it (B4).
+
+The same as settling, with another listener: an outcome stands in the intent log until every
+in-sync replica has it. Of each customer one record is under way at a time, so that their order
+stays; what Kafka does not take now waits, and is sent again by this process or by the next.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from typing import Any, Protocol
+
+from tollbook.errors import Unavailable
+
+from entrypoints.gateway.settling import Log
+from streams import wire
+
+logger = logging.getLogger("tollbook.gateway")
+
+LINGER_SECONDS = 0.02
+BYTES_MAX = wire.RECORD_BYTES_MAX * 3 // 4
+_PAUSES = (0.1, 0.3, 1.0, 2.0)
+
+
+class Sender(Protocol):
+    """Sends a record."""
+
+    async def send(self, key: str, value: bytes) -> None:
+        """Return when it is kept; raises Unavailable when that is not known."""
+
+
+class Publisher:
+    """Tells outcomes to Kafka, each customer's in their order, up to 50 in a record."""
+
+    def __init__(self, sender: Sender, log: Log, source: str) -> None:
+        """Begin when `run` does; outcomes that come before wait."""
+        self._sender, self._log, self._source = sender, log, source
+        self._queues: dict[str, deque[tuple[str, dict[str, Any]]]] = {}
+        self._sending: dict[str, asyncio.Task[None]] = {}
+        self._count = 0
+        self._more = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.told = 0
+        """How many outcomes Kafka has."""
+        self.stuck = 0
+        """How many cannot be sent at all: they stay in the intent log."""
+
+    @property
+    def backlog(self) -> int:
+        """How many outcomes wait for Kafka."""
+        return self._count
+
+    def tell(self, id: str, outcome: wire.Outcome) -> None:
+        """Queue an outcome that stands in the intent log already."""
+        if "release" in outcome and "slice" in outcome:
+            self.told += 1  # the ledger never knew of it, and holds nothing for it alone
+            self._log.told(id)
+            return
+        event = wire.event_of(id, outcome, self._source)
+        if len(wire.packed([event])) > BYTES_MAX:
+            self.stuck += 1
+            logger.error("the outcome of %s is too large for a record", id)
+            return
+        self._queues.setdefault(event["data"]["customer"], deque()).append((id, event))
+        self._count += 1
+        self._idle.clear()
+        self._more.set()
+
+    async def run(self) -> None:
+        """Tell outcomes until cancelled."""
+        try:
+            while True:
+                await self._more.wait()
+                await asyncio.sleep(LINGER_SECONDS)
+                self._more.clear()
+                for customer in self._queues.keys() - self._sending.keys():
+                    task = asyncio.create_task(self._send_all(customer))
+                    self._sending[customer] = task
+                    task.add_done_callback(partial(self._sent, customer))
+        finally:
+            for task in tuple(self._sending.values()):
+                task.cancel()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until everything is told, or the time is over; `run` has to go on meanwhile."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+
+    async def _send_all(self, customer: str) -> None:
+        """Send what one customer's inferences came to, record after record."""
+        queue = self._queues[customer]
+        tries = 0
+        while queue:
+            some = _first(queue)
+            try:
+                await self._sender.send(customer, wire.packed([event for _, event in some]))
+            except Unavailable as error:
+                if tries == 0:
+                    logger.warning("%d outcomes wait: %s", self._count, error)
+                await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+                tries += 1
+                continue
+            tries = 0
+            for id, _ in some:
+                queue.popleft()
+                self._log.told(id)
+            self._count -= len(some)
+            self.told += len(some)
+        if not self._count:
+            self._idle.set()
+
+    def _sent(self, customer: str, task: "asyncio.Task[None]") -> None:
+        del self._sending[customer]
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("sending failed and begins again", exc_info=task.exception())
+        if not self._queues[customer]:
+            del self._queues[customer]
+        else:
+            self._more.set()
+
+
+def _first(queue: deque[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    """Return as many from the front as one record carries; they stay in the queue."""
+    some: list[tuple[str, dict[str, Any]]] = []
+    size = 0
+    for each in queue:
+        size += len(wire.packed([each[1]]))
+        if len(some) == wire.EVENTS_MAX or (some and size > BYTES_MAX):
+            break
+        some.append(each)
+    return some

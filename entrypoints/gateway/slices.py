@@ -1,0 +1,293 @@
+"""Emergency slices: ordinary reservations, made while the ledger answers, for when it does not.
+
+Each licence that may go on in an outage has one for each model that it uses. It is kept alive while
+it is used, and given back when it is not, when something was drawn from it, and at the end.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from functools import partial
+from typing import Any, Protocol
+
+from tollbook.client.ids import new_id
+from tollbook.errors import Refused, TollbookError, Unavailable, Unknown
+
+from application.answers import Answer
+from application.jobs import Item
+from application.loading import load_balance, load_book
+from domain import allowances
+from domain.allowances import Allowance
+from domain.commands import parse
+from domain.holds import TTL_MAX_SECONDS
+from domain.outcomes import Refusal
+from domain.pricebook import PriceBook
+from domain.units import Quantities, quantities_to_wire
+from domain.values import SECOND
+from entrypoints.gateway.admission import Admitted, Question
+from entrypoints.gateway.config import GatewayConfig, Outage
+from entrypoints.http.readers import Reader, Readers
+from entrypoints.http.submitting import Submitter
+
+logger = logging.getLogger("tollbook.gateway")
+
+PREFIX = "slice"
+QUESTIONS_MAX = 1_000
+"""So many questions that had a yes are remembered of a licence and a model."""
+AT_ONCE = 64
+_PASSING = frozenset({"insufficient_balance", "license_limit_reached", "usage_capped"})
+"""What the ledger says no for now and again yes a little later, with the same licence."""
+_CLOSE_SECONDS = 5.0
+
+
+class Log(Protocol):
+    """Where outcomes stand that the ledger has not been told."""
+
+    def is_open(self, id: str) -> bool:
+        """Say whether an inference was begun of whose end the ledger has not been told."""
+
+
+class Slice:
+    """One reservation that is handed out; only the event loop's thread touches it."""
+
+    def __init__(
+        self, allowance: Allowance, book: PriceBook, opened_at: int, asked_at: int
+    ) -> None:
+        """Begin when the ledger held it; `asked_at` is this process's clock before that, in ns."""
+        self.allowance = allowance
+        self.book = book
+        self.opened_at = opened_at
+        self._asked_at = asked_at
+        self._answered_at = time.monotonic_ns()
+        self.draws: dict[str, int] = {}
+        """What was drawn for the inferences under way, by their ids."""
+        self.ids: set[str] = set()
+        """The inferences that it paid for."""
+        self.is_parked = False
+        """Whether somebody has to look at one of them, who will need the reservation open."""
+        self.extensions = 0
+
+    def now(self) -> int:
+        """Return the ledger's time or a little later, for what runs out."""
+        return self.opened_at + (time.monotonic_ns() - self._asked_at) // 1000
+
+    def passed(self) -> int:
+        """Return the ledger's time or a little earlier, for what is recorded."""
+        return self.opened_at + (time.monotonic_ns() - self._answered_at) // 1000
+
+    def is_told(self, log: Log) -> bool:
+        """Say whether the ledger knows what became of everything that was drawn."""
+        return not self.draws and not any(log.is_open(id) for id in self.ids)
+
+
+class Heard:
+    """The ledger's last yes to a question."""
+
+    __slots__ = ("admitted", "at")
+
+    def __init__(self, admitted: Admitted, at: int) -> None:
+        """Remember when it was asked, by this process's clock in ns."""
+        self.admitted = admitted
+        self.at = at
+
+    def age(self) -> float:
+        """Return how many seconds ago it was asked."""
+        return (time.monotonic_ns() - self.at) / 1e9
+
+
+class Standing:
+    """A licence and a model that may go on in an outage, as long as the ledger said yes lately."""
+
+    def __init__(self, outage: Outage) -> None:
+        """Begin without a slice."""
+        self.outage = outage
+        self.heard: dict[Question, Heard] = {}
+        """What may be drawn for, oldest first."""
+        self.last: tuple[Question, Heard] | None = None
+        """The last yes of all: what a slice is kept by."""
+        self.slice: Slice | None = None
+        self.retry_at = 0.0
+        """When a slice may be asked for again, after a no."""
+
+    def hear(self, question: Question, heard: Heard) -> None:
+        """Remember a yes."""
+        self.heard.pop(question, None)
+        self.heard[question] = heard
+        self.last = question, heard
+        if len(self.heard) > QUESTIONS_MAX:
+            del self.heard[next(iter(self.heard))]
+
+    def forget(self, code: str) -> None:
+        """Draw for nothing until the next yes; give the slice back unless it was a passing no."""
+        self.heard.clear()
+        if code not in _PASSING:
+            self.last = None
+
+
+class Slices:
+    """All slices of this process, and those that are on their way back."""
+
+    def __init__(
+        self, config: GatewayConfig, submitter: Submitter, readers: Readers, log: Log, actor: str
+    ) -> None:
+        """Hold nothing yet."""
+        self._config = config
+        self._submitter = submitter
+        self._readers = readers
+        self._log = log
+        self._actor = actor
+        self.standings: dict[tuple[str, str], Standing] = {}
+        """By licence and model as clients call it."""
+        self.open: dict[str, Slice] = {}
+        """By reservation, those on their way back as well."""
+
+    @property
+    def count(self) -> int:
+        """How many slices there are."""
+        return len(self.open)
+
+    async def tend(self) -> None:
+        """Open, extend and give back what is due; raises Unavailable or Unknown."""
+        works = [partial(self._tend, *each) for each in self.standings.items()]
+        kept = {id(each.slice) for each in self.standings.values()}
+        leaving = [each for each in self.open.values() if id(each) not in kept]
+        works += [partial(self._give_back, each) for each in leaving]
+        for start in range(0, len(works), AT_ONCE):
+            some = [work() for work in works[start : start + AT_ONCE]]
+            for done in await asyncio.gather(*some, return_exceptions=True):
+                if isinstance(done, BaseException):
+                    raise done
+
+    def refused(self, license: str, code: str) -> None:
+        """Take note that the ledger said no to a licence, for whatever model."""
+        for meter in self._config.model:
+            standing = self.standings.get((license, meter.name))
+            if standing is not None:
+                standing.forget(code)
+
+    async def close(self) -> None:
+        """Give back what can be: what cannot is given back by its expiry."""
+        self.standings.clear()
+        try:
+            await asyncio.wait_for(self.tend(), _CLOSE_SECONDS)
+        except (TollbookError, TimeoutError) as error:
+            logger.warning("%d emergency slices stay until they expire: %s", self.count, error)
+
+    async def _tend(self, key: tuple[str, str], standing: Standing) -> None:
+        newest = standing.last
+        own = standing.slice
+        if own is not None and own.ids:
+            standing.slice = own = None  # something was drawn: it is settled, and made anew
+        unused = standing.outage.seconds + self._config.hold_seconds
+        if newest is None or newest[1].age() > unused:
+            standing.slice = None
+            if self.standings.get(key) is standing:
+                del self.standings[key]
+        elif own is None:
+            if time.monotonic() >= standing.retry_at:
+                await self._open(standing, *newest)
+        elif own.allowance.expires_at - own.now() < self._due(standing, newest[1]):
+            await self._extend(standing, own, newest[1])
+
+    def _ttl(self, standing: Standing, heard: Heard) -> int:
+        """Return for how many seconds a slice is held: draws, the longest inference, and time."""
+        longest = heard.admitted.meter.seconds
+        whole = standing.outage.seconds + longest + 2 * self._config.hold_seconds
+        return min(whole, TTL_MAX_SECONDS)
+
+    def _due(self, standing: Standing, heard: Heard) -> int:
+        """Return with how much time left a slice is extended, in microseconds."""
+        ttl = self._ttl(standing, heard)
+        return max(ttl - self._config.hold_seconds, ttl // 2) * SECOND
+
+    async def _open(self, standing: Standing, question: Question, heard: Heard) -> None:
+        opened, meter = question.opened, heard.admitted.meter
+        book = await self._readers.read(_book, opened.customer)
+        asked_at, ttl = time.monotonic_ns(), self._ttl(standing, heard)
+        start = heard.admitted.decided_at
+        size = allowances.filling(
+            book, meter.priced_as, standing.outage.amount, start, start + ttl * SECOND
+        )
+        if isinstance(size, Refusal):
+            self._not_open(standing, opened.license, size.detail)
+            return
+        answer = await self._sent("reserve", self._reserve(question, heard, size, ttl))
+        problem = answer.problem()
+        if problem is not None or answer.recorded is None:
+            if isinstance(problem, Refused):
+                standing.forget(problem.code)
+            self._not_open(standing, opened.license, problem)
+            return
+        held: Any = answer.recorded.event
+        allowance = Allowance(answer.id, held.held, held.expires_at)
+        own = Slice(allowance, book, answer.recorded.recorded_at, asked_at)
+        self.open[answer.id] = standing.slice = own
+
+    def _not_open(self, standing: Standing, license: str, why: object) -> None:
+        """Try again later: each no of the ledger is written down."""
+        logger.warning("no emergency slice of %s: %s", license, why)
+        standing.retry_at = time.monotonic() + self._config.hold_seconds
+
+    def _reserve(
+        self, question: Question, heard: Heard, size: Quantities, ttl: int
+    ) -> dict[str, Any]:
+        opened, facts = question.opened, json.loads(question.facts)
+        body = {
+            "id": new_id(PREFIX),
+            "customer": opened.customer,
+            "model": heard.admitted.meter.priced_as,
+            "estimate": quantities_to_wire(size),
+            "ttl_seconds": ttl,
+            "license": opened.license,
+            "license_key": opened.key_hash,
+        }
+        return {**body, "facts": facts} if facts else body
+
+    async def _extend(self, standing: Standing, own: Slice, heard: Heard) -> None:
+        """Hold a slice for longer; one that the ledger does not extend is given back."""
+        own.extensions += 1
+        name = own.allowance.reservation
+        body = {
+            "id": f"{name}.{own.extensions}",
+            "reservation": name,
+            "ttl_seconds": self._ttl(standing, heard),
+        }
+        book = await self._readers.read(_book, heard.admitted.customer)
+        answer = await self._sent("extend", body)
+        problem = answer.problem()
+        if problem is None and answer.recorded is not None:
+            held: Any = answer.recorded.event
+            own.book = book
+            own.allowance = own.allowance._replace(amount=held.held, expires_at=held.expires_at)
+            if held.expires_at - own.now() >= self._due(standing, heard):
+                return
+        elif isinstance(problem, Refused):
+            standing.forget(problem.code)
+        standing.slice = None
+
+    async def _give_back(self, own: Slice) -> None:
+        """Release a slice once everything that was drawn from it is told, or let it expire."""
+        name = own.allowance.reservation
+        if own.now() < own.allowance.expires_at:
+            if not own.is_told(self._log):
+                return
+            if not own.is_parked:
+                body = {"id": name, "reservation": name, "reason": "no outage needs it"}
+                await self._sent("release", body)
+        self.open.pop(name, None)
+
+    async def _sent(self, kind: str, body: dict[str, Any]) -> Answer:
+        """Send a command; raises where the ledger does not answer."""
+        (answer,) = await self._submitter.submit((Item(parse(kind, body), self._actor),))
+        if answer.recorded is None and isinstance(answer.error, Unavailable | Unknown):
+            raise answer.error
+        return answer
+
+
+def _book(reader: Reader, customer: str) -> PriceBook:
+    """Return the customer's price book as it is now."""
+    position = reader.store.head().position
+    found = load_balance(reader.store, customer, position).customer
+    assert found is not None
+    return load_book(reader.store, found.price_book, position)

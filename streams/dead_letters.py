@@ -1,0 +1,60 @@
+"""Dead letters: what nobody can settle, kept on a topic of its own with the reason.
+
+They are sent before the offsets move, so that none is lost; after a crash one may come twice, with
+the same origin.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from tollbook.errors import Unavailable
+
+from streams.settlement import Dead
+
+SECONDS = 20.0
+REASON, ORIGIN = "tollbook-reason", "tollbook-origin"
+SUFFIX = ".dead-letters"
+
+
+class DeadLetters:
+    """Sends to the dead letters of one topic; made while the loop runs, called from any thread."""
+
+    def __init__(self, address: str, topic: str) -> None:
+        """Connect when the first comes."""
+        self._address, self._topic = address, topic
+        self._loop = asyncio.get_running_loop()
+        self._producer: AIOKafkaProducer | None = None
+
+    def bury(self, dead: Sequence[Dead]) -> None:
+        """Return when every one is kept by all in-sync replicas; raises Unavailable."""
+        sending = asyncio.run_coroutine_threadsafe(self._bury(dead), self._loop)
+        try:
+            sending.result(SECONDS + 5)
+        except (KafkaError, TimeoutError, OSError) as error:
+            sending.cancel()
+            raise Unavailable(f"dead letters are not kept: {error!r}") from None
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._producer is not None:
+            await self._producer.stop()
+            self._producer = None
+
+    async def _bury(self, dead: Sequence[Dead]) -> None:
+        async with asyncio.timeout(SECONDS):
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._address, acks="all", max_request_size=4_194_304
+                )
+                await producer.start()
+                self._producer = producer
+            for each in dead:
+                origin = f"{self._topic}/{each.partition}/{each.offset}"
+                if each.bad.at is not None:
+                    origin += f"/{each.bad.at}"
+                headers = [(REASON, each.bad.reason.encode()), (ORIGIN, origin.encode())]
+                await self._producer.send_and_wait(
+                    self._topic + SUFFIX, each.bad.value, key=each.key, headers=headers
+                )

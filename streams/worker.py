@@ -1,0 +1,133 @@
+"""The worker: a Faust app that feeds the settlement, and never goes on past what is not settled.
+
+Whatever it cannot settle ends it with EX_TEMPFAIL, and the next one begins where the ledger is:
+Faust itself would go on with the next records.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+from faust.types import TP
+from tollbook.errors import TollbookError
+
+from streams.resuming import SCHEME, ResumingApp
+from streams.settlement import Offsets, OutOfStepError, Record, Settlement
+
+logger = logging.getLogger("tollbook.stream")
+
+GROUP = "tollbook-settlement"
+TAKE = 200
+"""So many records are settled together at most."""
+LINGER_SECONDS = 0.02
+EX_TEMPFAIL = 75
+"""The exit status of a worker that is to be started again (sysexits.h)."""
+PAUSES = (0.1, 0.3, 1.0, 2.0, 5.0, 10.0, 20.0, 20.0)
+"""Seconds between tries while the ledger or the dead letters do not answer."""
+
+
+class Source(NamedTuple):
+    """Where usage comes from."""
+
+    address: str
+    """The brokers, as host:port with commas between."""
+    topic: str
+    instance: str | None = None
+    """The name that this worker keeps over its restarts, so that its partitions wait for it."""
+
+
+def make_app(source: Source, settlement: Settlement, offsets: Offsets) -> ResumingApp:
+    """Return the app that settles a topic."""
+    brokers = ";".join(f"{SCHEME}://{each}" for each in source.address.split(","))
+    app = ResumingApp(
+        GROUP,
+        broker=brokers,
+        store="memory://",
+        autodiscover=False,
+        web_enabled=False,
+        # Topics are made by an administrator, with the partitions that they chose.
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        broker_session_timeout=10,
+        broker_heartbeat_interval=2,
+        broker_commit_interval=1,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=source.instance or "",
+        key_serializer="raw",
+        value_serializer="raw",
+        stream_publish_on_commit=False,
+    )
+    app.starts = _Starting(settlement, offsets)
+    topic = app.topic(source.topic, key_type=bytes, value_type=bytes, internal=False)
+
+    async def settle(stream: Any) -> None:
+        async for events in stream.take_events(TAKE, within=LINGER_SECONDS):
+            messages = [event.message for event in events]
+            await steadily(
+                settlement,
+                [Record(each.partition, each.offset, each.key, each.value) for each in messages],
+            )
+
+    app.agent(topic, name="settle")(settle)
+    return app
+
+
+async def steadily(settlement: Settlement, records: Sequence[Record]) -> None:
+    """Settle records however often it takes; what stays impossible ends this process."""
+    try:
+        for pause in (*PAUSES, None):
+            try:
+                await asyncio.to_thread(settlement.apply, records)
+                return
+            except (OutOfStepError, TollbookError) as error:
+                logger.warning("%d records are not settled yet: %s", len(records), error)
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+                await _resumed(settlement)
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        logger.exception("this worker cannot go on; the next begins where the ledger is")
+        give_up()
+
+
+async def _resumed(settlement: Settlement) -> None:
+    try:
+        await asyncio.to_thread(settlement.resume)
+    except TollbookError as error:
+        logger.warning("the ledger does not say where the stream stands: %s", error)
+
+
+def give_up() -> NoReturn:
+    """End this process at once: nothing that Faust does on the way out may move an offset."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    os._exit(EX_TEMPFAIL)
+
+
+class _Starting:
+    """Where partitions begin that this worker is given."""
+
+    def __init__(self, settlement: Settlement, offsets: Offsets) -> None:
+        self._settlement, self._offsets = settlement, offsets
+
+    async def __call__(self, earliest: Mapping[TP, int]) -> Mapping[TP, int]:
+        """Say where the ledger has each partition; gives up where records between are gone."""
+        try:
+            known = await asyncio.to_thread(self._offsets)
+        except Exception:
+            logger.exception("the ledger does not say where the stream stands")
+            give_up()
+        found = {tp: known.get(tp.partition, first) for tp, first in earliest.items()}
+        for tp, start in found.items():
+            if start < earliest[tp]:
+                logger.critical(
+                    "%s/%d: the records %d to %d are gone from Kafka and were never settled",
+                    *(tp.topic, tp.partition, start, earliest[tp] - 1),
+                )
+                give_up()
+            self._settlement.begin(tp.partition, start)
+        return found

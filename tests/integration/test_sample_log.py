@@ -1,0 +1,71 @@
+"""The log of samples: what was written is read, and a cut line harms only itself."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tollbook.errors import Unavailable
+from tollbook.times import SECOND, parse_instant
+
+from adapters import sample_log
+from domain.server_counters import Counters, Sample
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+COUNTERS = st.builds(Counters, *[st.integers(0, 2**63)] * 5)
+SAMPLES = st.builds(
+    Sample,
+    st.integers(0, 2**50),
+    *[st.integers(0, 2**60)] * 2,
+    st.dictionaries(
+        NAMES, st.dictionaries(st.tuples(NAMES, NAMES), COUNTERS, max_size=3), max_size=2
+    ),
+    st.dictionaries(NAMES, st.dictionaries(NAMES, st.integers(1, 9), max_size=2), max_size=2),
+)
+DAY = 86_400 * SECOND
+AT = parse_instant("2026-03-01T12:00:00Z")
+
+
+def plain(at: int) -> Sample:
+    return Sample(at, 1, 2, {"s:1": {("m", "1"): Counters(3)}}, {})
+
+
+@given(st.lists(SAMPLES, max_size=4, unique_by=lambda sample: sample.at))
+def test_what_was_written_is_read_oldest_first(samples: list[Sample]) -> None:
+    data = [sample_log.line_of(sample) for sample in samples]
+    assert [found for line in data for found in sample_log.samples_of(line)] == samples
+
+
+def test_samples_of_all_days_are_read_in_order(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    for at in (AT + 2 * DAY, AT, AT + DAY):
+        sample_log.append(folder, plain(at))
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == [f"counters-2026-03-0{day}.jsonl" for day in (1, 2, 3)]
+    assert sample_log.read(folder) == [plain(AT), plain(AT + DAY), plain(AT + 2 * DAY)]
+
+
+@pytest.mark.parametrize("left", [1, 10, 50, -2])
+def test_a_line_that_was_cut_harms_only_itself(tmp_path: Path, left: int) -> None:
+    sample_log.append(tmp_path, plain(AT))
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:left])
+    sample_log.append(tmp_path, plain(AT + 1))
+    assert sample_log.read(tmp_path) == [plain(AT), plain(AT + 1)]
+
+
+def test_other_files_and_lines_are_passed_over(tmp_path: Path) -> None:
+    sample_log.append(tmp_path, plain(AT))
+    (tmp_path / "notes.txt").write_text("mine")
+    (path,) = tmp_path.glob("*.jsonl")
+    with path.open("ab") as file:
+        file.write(b'[]\n7\n{"at": 1}\n{"at": "x"}\nnull\n\xff\n')
+    assert sample_log.read(tmp_path) == [plain(AT)]
+    assert sample_log.read(tmp_path / "nowhere") == []
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unavailable, match="cannot be written"):
+        sample_log.append(tmp_path / "file", plain(AT))
