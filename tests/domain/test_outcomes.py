@@ -32,6 +32,7 @@ def denials_in(folder: str) -> set[str]:
 
 
 def test_every_refusal_has_a_documented_code_and_every_code_a_refusal() -> None:
-    closed = {"already_settled", "already_released"}  # named after the reservation's status
+    # Named after the status of a reservation, and of a case.
+    closed = {"already_settled", "already_released", "case_cleared", "case_confirmed"}
     found = codes_in("domain") | codes_in("application") | denials_in("domain") | closed
     assert found == set(REFUSALS)

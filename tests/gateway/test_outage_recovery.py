@@ -38,7 +38,7 @@ def test_what_is_not_known_is_parked_on_what_paid_for_it(
 
 def test_what_never_ran_gives_back_its_own_hold_and_never_that_of_a_slice() -> None:
     alone = decided(Open(INTENT, None), configured(), Traced(False))
-    assert alone.keys() == {"release"}
+    assert alone.keys() == {"release", "customer"}
     assert command_of("inf_1", alone).KIND == "release"
     drawn = decided(Open(ON_SLICE, None), configured(), Traced(False))
     assert drawn == {**alone, "slice": "slice_1"}
