@@ -19,6 +19,7 @@ COPY domain/ domain/
 COPY application/ application/
 COPY projections/ projections/
 COPY adapters/ adapters/
+COPY streams/ streams/
 COPY entrypoints/ entrypoints/
 RUN /opt/tollbook/bin/pip install --no-deps --no-build-isolation --editable ./sdk --editable .
 ENV PATH=/opt/tollbook/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \

@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv triton kafka redis demo serve test check format bench requirements clean
+.PHONY: help venv triton kafka redis demo demo-cluster serve test check format bench requirements clean
 
 # PYTHON   which Python makes .venv (default: the first of python3, python3.13 ... that is 3.11+)
 # TRACE    a CSV trace for `make demo`;  DEMO_ARGS  further arguments for it
@@ -25,7 +25,7 @@ ROOMS := $(wildcard domain application projections adapters streams entrypoints 
 TYPED := $(ROOMS) sdk/src/tollbook $(wildcard sdk/tests tests)
 
 help: ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; \
 	do printf '  %-19s %s\n' "$$name" "$$text"; done
 
 # The stamp .venv/.ready holds what the environment was made of: the contents of the requirement
@@ -121,6 +121,9 @@ redis: venv ## make .redis, which runs a real Redis in the tests where the machi
 
 demo: venv ## run the main job, embedded (TRACE=FILE, DEMO_ARGS=...)
 	@.venv/bin/tollbook demo $(if $(TRACE),--trace "$(TRACE)") $(DEMO_ARGS)
+
+demo-cluster: venv triton kafka ## run it through gateway, Triton, Kafka and workers (DEMO_ARGS=...)
+	@.venv/bin/tollbook demo --cluster $(if $(TRACE),--trace "$(TRACE)") $(DEMO_ARGS)
 
 serve: venv ## serve the HTTP API on an embedded ledger (SERVE_ARGS=...)
 	@.venv/bin/tollbook serve $(SERVE_ARGS)

@@ -1,12 +1,13 @@
 """The log of samples: what servers had counted, a line a sample and a file a day.
 
 Files are only appended to, each line in one write, so that several processes may write. A line
-that was cut counts as never written. Old files may be removed.
+that was cut counts as never written. Files of old days are removed.
 """
 
 import json
 import os
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ _FILE = re.compile(rf"{_PREFIX}\d{{4}}-\d\d-\d\d\.jsonl")
 
 def append(folder: Path, sample: Sample) -> None:
     """Write a sample down; raises Unavailable where that cannot be done."""
-    path = folder / f"{_PREFIX}{format_instant(sample.at)[:10]}.jsonl"
+    path = folder / _name(sample.at)
     data = line_of(sample)
     try:
         folder.mkdir(parents=True, mode=0o700, exist_ok=True)
@@ -38,16 +39,54 @@ def append(folder: Path, sample: Sample) -> None:
         raise Unavailable("the sample cannot be written: the disk is full")
 
 
-def read(folder: Path) -> list[Sample]:
-    """Return all samples in a folder, oldest first; raises Unavailable where one cannot be read."""
-    samples = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if _FILE.fullmatch(path.name):
+def read(folder: Path, begin: int | None = None, end: int | None = None) -> list[Sample]:
+    """Return the samples of the days from one instant to another and around them, oldest first.
+
+    Those nearest to the instants are among them, and those of the first and the last day. Raises
+    Unavailable where a file cannot be read.
+    """
+    paths = _days(folder)
+    names = [path.name for path in paths]
+    low = 0 if begin is None else max(0, bisect_left(names, _name(begin)) - 1)
+    high = len(paths) if end is None else bisect_right(names, _name(end)) + 1
+    # A day of which nothing can be read is no neighbour.
+    while low > 0 and not _samples_in(paths[low]):
+        low -= 1
+    while high < len(paths) and not _samples_in(paths[high - 1]):
+        high += 1
+    chosen = sorted({*paths[:1], *paths[low:high], *paths[-1:]})
+    found = [sample for path in chosen for sample in _samples_in(path)]
+    return sorted(found, key=lambda sample: sample.at)
+
+
+def remove_before(folder: Path, instant: int) -> None:
+    """Remove the files of the days before that of an instant; raises Unavailable if it cannot."""
+    for path in _days(folder):
+        if path.name < _name(instant):
             try:
-                samples += list(samples_of(path.read_bytes()))
+                path.unlink(missing_ok=True)
             except OSError as error:
-                raise Unavailable(f"the samples cannot be read: {error}") from None
-    return sorted(samples, key=lambda sample: sample.at)
+                raise Unavailable(f"old samples cannot be removed: {error}") from None
+
+
+def _name(instant: int) -> str:
+    """Return the name of the file of a day."""
+    return f"{_PREFIX}{format_instant(instant)[:10]}.jsonl"
+
+
+def _days(folder: Path) -> list[Path]:
+    """Return the files of samples, by their days."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in there if _FILE.fullmatch(path.name))
+
+
+def _samples_in(path: Path) -> list[Sample]:
+    try:
+        return list(samples_of(path.read_bytes()))
+    except FileNotFoundError:
+        return []  # a gateway has just removed it
+    except OSError as error:
+        raise Unavailable(f"the samples cannot be read: {error}") from None
 
 
 def line_of(sample: Sample) -> bytes:

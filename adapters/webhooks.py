@@ -12,11 +12,13 @@ import hmac
 import http.client
 import ipaddress
 import ssl
+import time
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 from tollbook.errors import Invalid
 
+from adapters.timed_http import answer_of, connected
 from application.notices import NotDeliveredError
 
 KEY_PREFIX = "whsec_"
@@ -24,6 +26,12 @@ KEY_BYTES = (24, 64)
 """How long a secret is, at least and at most."""
 
 TIMEOUT_SECONDS = 15.0
+"""How long a delivery takes at most, in however many pieces; the lookup of a name comes on top."""
+
+LABEL_MAX = 63
+HOST_MAX = 253
+"""How long the parts of a name may be, and the whole."""
+
 ANSWER_BYTES = 4_096
 USER_AGENT = "tollbook-webhooks/1"
 
@@ -41,7 +49,7 @@ def check_url(url: str) -> SplitResult:
     clean = url.isascii() and url.isprintable() and " " not in url
     plain = parts.username is None and not parts.query and not parts.fragment
     safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host or ""))
-    if not (clean and plain and safe and host) or port == 0:
+    if not (clean and plain and safe and _is_host(host or "")) or port == 0:
         raise Invalid.because("url", _shown(url), URL_RULE)
     return parts
 
@@ -50,6 +58,12 @@ def _shown(url: str) -> str:
     """Show as much of an address as cannot hold a password."""
     scheme, there, _ = url.partition("://")
     return f"{ascii(scheme)[1:41]}://..." if there else "..."
+
+
+def _is_host(host: str) -> bool:
+    """Say whether each part of a name has a length that names have."""
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= HOST_MAX and all(0 < len(label) <= LABEL_MAX for label in labels)
 
 
 def _is_loopback(host: str) -> bool:
@@ -102,21 +116,25 @@ class Webhook:
             "webhook-timestamp": str(timestamp),
             "webhook-signature": signature(self.secret, name, timestamp, body),
         }
-        connection = self._connection(parts)
+        deadline = time.monotonic() + self.timeout
+        context = ssl.create_default_context() if parts.scheme == "https" else None
+        connection = _connection(parts, context)
         try:
+            connection.sock = connected(connection, context, deadline)
             connection.request("POST", parts.path or "/", body, headers)
-            answer = connection.getresponse()
+            answer = answer_of(connection.sock, deadline)
             answer.read(ANSWER_BYTES)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise NotDeliveredError(f"{type(error).__name__}: {error}") from None
         finally:
             connection.close()
         if answer.status // 100 != 2:
             raise NotDeliveredError(f"answered with {answer.status}")
 
-    def _connection(self, parts: SplitResult) -> http.client.HTTPConnection:
-        host, port = str(parts.hostname), parts.port
-        if parts.scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=self.timeout)
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(host, port, timeout=self.timeout, context=context)
+
+def _connection(parts: SplitResult, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    """Return a connection that is not open yet, with the port said: an IPv6 address has colons."""
+    host = str(parts.hostname)
+    if context is None:
+        return http.client.HTTPConnection(host, parts.port or http.client.HTTP_PORT)
+    return http.client.HTTPSConnection(host, parts.port or http.client.HTTPS_PORT, context=context)

@@ -1,6 +1,6 @@
 """Deciding a batch: one command after another on a draft of the world, nothing written yet."""
 
-from tollbook.errors import Refused, TollbookError
+from tollbook.errors import Refused, TollbookError, Unavailable
 
 from application.answers import Answer, first_difference, id_reused
 from application.applying import apply
@@ -16,6 +16,7 @@ from application.jobs import Item, Job
 from application.moments import CHARGES
 from application.pipeline_handlers import AS_A_WHOLE
 from application.ports import Batch, EventStore, Key, Rider
+from application.prefetching import prefetch_ids
 from application.staging import binding, parts_of, refusal_of
 from application.taken import resource_exists
 from application.world import World
@@ -31,10 +32,9 @@ class Plan:
     """What a batch would append, and the answers it would give once that is committed."""
 
     def __init__(self, world: World, store: EventStore, recent: dict[Key, int], now: int) -> None:
-        """Start an empty plan at the world's position.
+        """Start an empty plan at the world's position; `recent` holds ids that are taken.
 
-        `recent` holds ids that are known to be taken; `now` is the time of every decision whose
-        item does not bring its own.
+        `now` is the time of every decision whose item does not bring its own.
         """
         self._world = world
         self._store = store
@@ -64,15 +64,17 @@ class Plan:
             self._add_atomic(job)
             return
         for item in job.items:
-            item.answer = self._kept(item)
+            item.answer = self._answer(item) if item.otherwise is None else self._kept(item)
 
     def _kept(self, item: Item) -> Answer:
-        """Decide a command, or what is to be kept in its place where it would leave no trace."""
+        """Decide a command, or what is kept in its place; raises where neither can be."""
         answer = self._answer(item)
-        if item.otherwise is None or answer.recorded is not None or answer.error is None:
-            return answer
-        instead = item.otherwise(answer.error)
-        return self._answer(Item(instead, item.actor, item.correlation, item.causation, item.at))
+        error = answer.error
+        if item.otherwise is not None and error is not None and not isinstance(error, Unavailable):
+            answer = self._answer(item.instead(item.otherwise(error)))
+        if answer.recorded is None:
+            raise Unavailable(f"{item.command.id} can neither be done nor kept: {error}")
+        return answer
 
     def _add_atomic(self, job: Job) -> None:
         """Decide commands that succeed together or not at all."""
@@ -216,6 +218,8 @@ class Plan:
         parts = parts_of(self.draft, command)
         if isinstance(parts, Refusal):
             return parts
+        if self.careful:  # those of a pipeline that this batch has published are not known before
+            prefetch_ids(self._world, self._world.ahead, [part for _, part in parts])
         before, decided = self._mark(), []
         for stage, part in parts:
             one = Item(part, item.actor, item.correlation, item.causation, now)

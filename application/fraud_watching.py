@@ -26,7 +26,9 @@ class Watched(NamedTuple):
     rule: int
     position: int
     silent_until: int
-    """Up to here other rules had scored it before: nobody is flagged for what is that old."""
+    """Up to here other rules had scored it before, or it was written before there were any: nobody
+    is flagged for what is that old.
+    """
 
 
 class WatchMovedError(Exception):

@@ -14,9 +14,9 @@ from domain.values import check_key_text
 logger = logging.getLogger("tollbook.executor")
 
 COMMANDS_MAX = 2_000
-"""The most commands one job may carry, one on a whole pipeline counting as all that it may stand
-for: deciding them must take less than the 250 ms by which a decision's time may differ from the
-database's clock."""
+"""The most commands one job may carry, one on a whole pipeline counting as twice all that it may
+stand for: deciding them must take less than the 250 ms by which a decision's time may differ from
+the database's clock."""
 
 
 class Item:
@@ -56,6 +56,10 @@ class Item:
         self.at = at
         self.otherwise = otherwise
         self.answer: Answer | None = None
+
+    def instead(self, command: Command) -> "Item":
+        """Return the same with another command."""
+        return Item(command, self.actor, self.correlation, self.causation, self.at)
 
 
 def _problem_of(**texts: str | None) -> Invalid | None:

@@ -63,7 +63,8 @@ def concerns(kind: str, body: dict[str, Any]) -> bool:
     if kind == "reserve":
         return "license" in body or "license_key" in body or "nonce" in body
     if kind == STAGED:
-        return any("license_key" in each or "facts" in each for each in _stages(body))
+        stages = _stages(body)
+        return stages is None or any("license_key" in each or "facts" in each for each in stages)
     return kind in BINDING or kind in MAKING_KEYS
 
 
@@ -113,12 +114,13 @@ class LicenseDesk:
         self, body: dict[str, Any], store: EventStore | None, own: str | None
     ) -> Prepared:
         """Replace what is secret in each stage of a pipeline, as in a reservation of its own."""
-        if not _stages(body):
+        given = _stages(body)
+        if given is None:  # not shown again: a key may stand in it
+            rule = "a list of JSON objects"
+            raise Invalid(f"stages must be {rule}", field="stages", rule=rule)
+        if not given:
             return Prepared(STAGED, body)
-        stages = [
-            {**each, **self._of_stage(each, store, own)} if type(each) is dict else each
-            for each in body["stages"]
-        ]
+        stages = [{**each, **self._of_stage(each, store, own)} for each in given]
         return Prepared(STAGED, {**body, "stages": stages})
 
     def _of_stage(
@@ -257,10 +259,11 @@ _OF_LICENSES = ("license", "license_key", "facts")
 """The fields of a reservation that the desk looks at."""
 
 
-def _stages(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the stages of a body, as far as it has any that can be read."""
-    stages = body.get("stages")
-    return [each for each in stages if type(each) is dict] if type(stages) is list else []
+def _stages(body: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the stages of a body, or None where they are no list of JSON objects."""
+    stages = body.get("stages", [])
+    are_read = type(stages) is list and all(type(each) is dict for each in stages)
+    return stages if are_read else None
 
 
 def no_license(name: str) -> NotFound:

@@ -128,6 +128,17 @@ def load_stages(store: EventStore, name: str, position: int) -> StagesHeld | Non
     return state
 
 
+def load_runs(store: EventStore, names: Sequence[str], position: int) -> dict[str, StagesHeld]:
+    """Fold what binds the stages of many runs at once; those that there are not are left out."""
+    states: dict[str, StagesHeld] = {}
+    for recorded in store.streams_events([f"stages-{name}" for name in names], position):
+        name = recorded.stream.removeprefix("stages-")
+        state = pipeline.stages_after(states.get(name), recorded.event)
+        if state is not None:
+            states[name] = state
+    return states
+
+
 def load_export_list(store: EventStore, position: int) -> ExportList:
     """Fold the export list's stream up to a position."""
     listed = ExportList()

@@ -16,6 +16,8 @@ BATCH = 20_000
 
 FIRST_WAIT = 5 * SECOND
 LONGEST_WAIT = 3_600 * SECOND
+ERROR_MAX = 500
+"""So much is kept of an error, in ASCII: what a receiver answers is nothing to rely on."""
 
 TYPES = {
     "account_blocked": "fraud.flagged",
@@ -97,7 +99,7 @@ def send_next(outbox: Outbox, deliver: Deliver, now: int) -> bool:
         deliver(notice_id(told), now // SECOND, notice_body(told))
     except NotDeliveredError as error:
         wait = min(LONGEST_WAIT, FIRST_WAIT << min(cursor.tries, 20))
-        after = Cursor(cursor.position, cursor.tries + 1, now + wait, str(error)[:500])
-        outbox.move(cursor, after)
+        text = ascii(str(error)[:ERROR_MAX])[1:-1][:ERROR_MAX]
+        outbox.move(cursor, Cursor(cursor.position, cursor.tries + 1, now + wait, text))
         return False
     return outbox.move(cursor, Cursor(told.position))

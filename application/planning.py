@@ -8,9 +8,9 @@ from tollbook.errors import TollbookError
 from application.deciding import Plan
 from application.draft import Draft
 from application.handlers import TakenResourceError, customer_of
-from application.jobs import Job
+from application.jobs import Item, Job
 from application.ports import EventStore, Key
-from application.prefetching import prefetch
+from application.prefetching import prefetch, prefetch_ids
 from application.world import World
 
 
@@ -28,12 +28,14 @@ def make_plan(
     which the batch itself creates has no key before that is decided.
     """
     jobs = list(jobs)
-    prefetch(world, world.ahead, (item for job in jobs for item in job.items))
+    items = [item for job in jobs for item in job.items]
+    prefetch(world, world.ahead, items)
     while True:
+        if careful:  # before the clock is read: what is asked at once does not age the decisions
+            prefetch_ids(world, world.ahead, [item.command for item in items])
+            recent.update(store.taken(_keys(Draft(world), items)))
         plan = Plan(world, store, recent, clock())
         plan.careful = careful
-        if careful:
-            recent.update(store.taken(_keys(plan.draft, jobs)))
         try:
             for job in jobs:
                 plan.add(job)
@@ -47,12 +49,11 @@ def make_plan(
         recent.update(taken)
 
 
-def _keys(draft: Draft, jobs: Iterable[Job]) -> list[Key]:
+def _keys(draft: Draft, items: Iterable[Item]) -> list[Key]:
     keys: list[Any] = []
-    for job in jobs:
-        for item in job.items:
-            try:
-                keys.append(item.command.key(customer_of(draft, item.command) or ""))
-            except TollbookError:
-                continue
+    for item in items:
+        try:
+            keys.append(item.command.key(customer_of(draft, item.command) or ""))
+        except TollbookError:
+            continue
     return keys

@@ -5,13 +5,16 @@ It is only a shortcut: whatever is not prefetched is loaded one by one when a ru
 
 import gc
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from application.jobs import Item
-from application.loading import load_balances, load_licenses, load_reservations
+from application.loading import load_balances, load_licenses, load_reservations, load_runs
 from application.ports import EventStore
 from application.world import World
 from domain.command import Command
-from domain.commands import COMMANDS
+from domain.commands import COMMANDS, Reserve
+from domain.pipeline_commands import ReservePipeline
+from domain.stages import stage_id
 
 WORTH_IT = 2
 """A single aggregate is loaded when it is asked for, in as many queries."""
@@ -31,7 +34,7 @@ _FIELDS: dict[type[Command], tuple[str, ...]] = {
 
 
 def prefetch(world: World, store: EventStore, items: Iterable[Item]) -> None:
-    """Load the licences, reservations and customers that commands name and memory lacks.
+    """Load the licences, runs, reservations and customers that commands name and memory lacks.
 
     It may run while the batch before is being committed, on a store that does not know of it yet:
     what that batch changes is in memory.
@@ -45,17 +48,17 @@ def prefetch(world: World, store: EventStore, items: Iterable[Item]) -> None:
         "reservation": world.reservations,
         "customer": world.balances,
     }
-    for item in items:
-        command = item.command
+    commands = [item.command for item in items]
+    for command in commands:
         for field in _FIELDS[type(command)]:
             name = getattr(command, field)
             if name is not None and name not in known[field]:
                 named[field][name] = None
+    reservations.update(dict.fromkeys(_stages_of_runs(world, store, commands)))
     if len(licenses) >= WORTH_IT:
         world.licenses.update(load_licenses(store, list(licenses)[:MOST], world.position))
     if len(reservations) >= WORTH_IT:
-        found = load_reservations(store, list(reservations)[:MOST], world.position)
-        world.reservations.update(found)
+        _load_reservations(world, store, list(reservations)[:MOST])
     whose = [world.licenses[name].customer for name in licenses if name in world.licenses]
     for name in reservations:
         reservation = world.reservations.get(name)
@@ -68,3 +71,43 @@ def prefetch(world: World, store: EventStore, items: Iterable[Item]) -> None:
     if world.unseen >= LOOK_AFTER:
         gc.collect(0)
         world.unseen = 0
+
+
+def prefetch_ids(world: World, store: EventStore, commands: Iterable[Command]) -> None:
+    """Load what has the ids that reservations would take, if anything has.
+
+    A decision with care asks for that, of each stage of a pipeline too.
+    """
+    named = dict.fromkeys(name for command in commands for name in _begun(world, command))
+    reservations = [name for name in named if name not in world.reservations][:MOST]
+    customers = [name for name in named if name not in world.balances][:MOST]
+    if len(reservations) >= WORTH_IT:
+        _load_reservations(world, store, reservations)
+    if len(customers) >= WORTH_IT:
+        world.balances.update(load_balances(store, customers, world.position))
+
+
+def _begun(world: World, command: Command) -> list[str]:
+    """Return the ids of the reservations that a command would begin, as far as can be known."""
+    if isinstance(command, Reserve):
+        return [command.id]
+    if isinstance(command, ReservePipeline):
+        return [stage_id(command.id, each.name) for each in world.pipeline(command.pipeline).stages]
+    return []
+
+
+def _stages_of_runs(world: World, store: EventStore, commands: Iterable[Any]) -> list[str]:
+    """Load the runs that commands name, and return those of their reservations to be loaded."""
+    runs = dict.fromkeys(each.reserved for each in commands if hasattr(each, "reserved"))
+    unknown = [name for name in runs if name not in world.held_stages][:MOST]
+    if unknown:
+        world.held_stages.update(load_runs(store, unknown, world.position))
+    held = [world.held_stages[name] for name in runs if name in world.held_stages]
+    names = [stage_id(run.id, stage) for run in held for stage in run.stages]
+    return [name for name in names if name not in world.reservations]
+
+
+def _load_reservations(world: World, store: EventStore, names: list[str]) -> None:
+    """Load reservations, and remember where there are none."""
+    found = load_reservations(store, names, world.position)
+    world.reservations.update({name: found.get(name) for name in names})

@@ -114,8 +114,7 @@ class World:
         if name in self.reservations:
             return self.reservations[name]
         found = load_reservation(self._store, name, self.position)
-        if found is not None:
-            self.reservations[name] = found
+        self.reservations[name] = found  # that there is none, too: many ask whether an id is free
         return found
 
     def book(self, name: str) -> PriceBook:

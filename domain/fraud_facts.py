@@ -22,7 +22,7 @@ MACHINE_DIGITS = 12
 MACHINE_FACTS = ("hardware", "device", "address", "cloud_account", "domain")
 """What may tell one machine from another; the first that is known does."""
 
-ASKING = ("reserve", "validate_license", "lease_seat", "activate_license")
+ASKING = ("reserve", "reserve_pipeline", "validate_license", "lease_seat", "activate_license")
 """The kinds of commands that ask to be admitted."""
 
 NO_PROBE = ("account_blocked", "insufficient_balance", "usage_capped", "already_exists")
@@ -89,7 +89,7 @@ def _activated(event: LicenseActivated, at: int) -> Sighting:
 def _refused(event: CommandRefused, at: int) -> Sighting | None:
     if event.kind not in ASKING:
         return None
-    body = event.body
+    body = _asked(event)
     probe = event.code not in NO_PROBE and event.code not in _FULL
     facts = body.get("facts")
     return Sighting(
@@ -97,9 +97,21 @@ def _refused(event: CommandRefused, at: int) -> Sighting | None:
         asks=1,
         probes=int(probe),
         target=str(body.get("model", event.code)) if probe else "",
-        license=str(body.get("license", "")),
+        license=str(body.get("license") or ""),
         machine=_of_wire(facts if isinstance(facts, dict) else {}),
     )
+
+
+def _asked(event: CommandRefused) -> Mapping[str, Any]:
+    """Return what was asked for; of a whole pipeline, what was said of the stage that refused."""
+    body, stage = event.body, event.facts.get("stage")
+    if event.kind != "reserve_pipeline":
+        return body
+    said: dict[str, Any] = next(
+        (each for each in body.get("stages", ()) if each.get("stage") == stage), {}
+    )
+    # What the stage runs stands in the pipeline; some refusals name it.
+    return {**said, "model": event.facts.get("model", f"{body.get('pipeline')}.{stage}")}
 
 
 def _cleared(_event: FraudCleared, at: int) -> Sighting:

@@ -23,7 +23,8 @@ PROBE_MINUTES = 10
 LICENSES_MAX = 8
 MACHINES_MAX = 64
 TARGETS_MAX = 16
-"""So many are told apart; of more, the ones seen longest ago are forgotten."""
+"""So many are told apart. Of more machines or targets, the ones seen longest ago are forgotten; of
+more licences, those that come last are not watched, so that those that are have a whole habit."""
 
 SIZES = 20
 """Sizes are told apart by powers of two: 0, 1, 2 to 3, 4 to 7 ... tokens a request."""
@@ -58,12 +59,12 @@ class Habit(NamedTuple):
     sizes_now: Counts = NO_SIZES
     machines: tuple[tuple[str, Seen], ...] = ()
     """By licence, the machines of the last 24 hours."""
-    machines_before: tuple[tuple[str, int], ...] = ()
-    """By licence, the most machines of a day before."""
+    machines_before: tuple[tuple[str, int, int], ...] = ()
+    """(licence, the most machines of a day before, on how many days it had any)."""
     probes: tuple[tuple[int, int, int], ...] = ()
     """(minute, asked, probes) of the last ten minutes."""
     targets: Seen = ()
-    """What was probed for in that time."""
+    """What was probed for in that time; like all that goes on, forgotten minute by minute."""
     quiet_until: int = 0
     """Before this instant nothing is flagged again."""
 
@@ -111,18 +112,40 @@ def _moved_on(habit: Habit, now: int) -> Habit:
         changes["sizes"] = _sum(habit.sizes, habit.sizes_now)
         changes["sizes_now"] = NO_SIZES
     habit = habit._replace(**changes)
-    return _next_day(habit) if now // DAY != before // DAY else habit
+    if now // DAY != before // DAY:
+        habit = _next_day(habit)
+    return _pruned(habit) if now // MINUTE != before // MINUTE else habit
+
+
+def _pruned(habit: Habit) -> Habit:
+    """Forget what no longer goes on, whatever it is that comes now."""
+    if not habit.probes and not habit.targets and not habit.machines:
+        return habit
+    first = _first_minute(habit.newest)
+    kept = ((name, _since(each, habit.newest - DAY)) for name, each in habit.machines)
+    return habit._replace(
+        machines=tuple((name, each) for name, each in kept if each),
+        probes=tuple(each for each in habit.probes if each[0] >= first),
+        targets=_since(habit.targets, first * MINUTE),
+    )
+
+
+def _first_minute(now: int) -> int:
+    """Return the first of the minutes in which probing is looked for."""
+    return now // MINUTE - PROBE_MINUTES + 1
 
 
 def _next_day(habit: Habit) -> Habit:
     """Add the day that is over to the habit, from which an eighth is taken before."""
     if not habit.day_requests and not habit.machines:
         return habit
-    before = dict(habit.machines_before)
+    before = {name: (most, days) for name, most, days in habit.machines_before}
     for name, machines in habit.machines:
-        before[name] = max(len(machines), before.get(name, 0) * 7 // 8)
+        most, days = before.get(name, (0, 0))
+        before[name] = max(len(machines), most * 7 // 8), days + 1
     # The licences seen lately stay; of the others, no more than there is room for.
-    kept = sorted(before.items(), key=lambda each: (each[0] not in dict(habit.machines), each))
+    lately = dict(habit.machines)
+    kept = sorted(before, key=lambda name: (name not in lately, name))[:LICENSES_MAX]
     return habit._replace(
         days=habit.days + 1,
         day_requests=0,
@@ -131,7 +154,7 @@ def _next_day(habit: Habit) -> Habit:
         hours=_sum(tuple(map(_faded, habit.hours)), habit.hours_today),
         hours_today=NO_HOURS,
         sizes=tuple(map(_faded, habit.sizes)),
-        machines_before=tuple(sorted(kept[:LICENSES_MAX])),
+        machines_before=tuple((name, *before[name]) for name in sorted(kept)),
     )
 
 
@@ -169,45 +192,39 @@ def _plus(counts: Counts, place: int, more: int) -> Counts:
 
 
 def _asked(habit: Habit, seen: Sighting) -> Habit:
-    now = habit.newest
     minute = seen.at // MINUTE
-    first = now // MINUTE - PROBE_MINUTES + 1
-    changes: dict[str, Any] = {"probes": _counted(habit.probes, minute, first, seen)}
-    targets = _since(habit.targets, first * MINUTE)
-    if seen.target:
-        targets = _with(targets, seen.target[:64], seen.at, TARGETS_MAX)
-    changes["targets"] = targets
+    changes: dict[str, Any] = {}
+    if minute >= _first_minute(habit.newest):
+        changes["probes"] = _counted(habit.probes, minute, seen)
+        if seen.target:
+            changes["targets"] = _with(habit.targets, seen.target[:64], seen.at, TARGETS_MAX)
     if seen.machine:
-        changes["machines"] = _with_machine(habit.machines, seen, now)
+        changes["machines"] = _with_machine(habit.machines, seen)
     return habit._replace(**changes)
 
 
 def _counted(
-    probes: tuple[tuple[int, int, int], ...], minute: int, first: int, seen: Sighting
+    probes: tuple[tuple[int, int, int], ...], minute: int, seen: Sighting
 ) -> tuple[tuple[int, int, int], ...]:
-    """Count what was asked in a minute; the minutes before the first are forgotten."""
-    if probes and probes[-1][0] == minute and probes[0][0] >= first:  # the usual case
+    """Count what was asked in a minute."""
+    if probes and probes[-1][0] == minute:  # the usual case
         _, asked, refused = probes[-1]
         return (*probes[:-1], (minute, asked + seen.asks, refused + seen.probes))
-    minutes = {each[0]: each[1:] for each in probes if each[0] >= first}
-    if minute >= first:
-        asked, refused = minutes.get(minute, (0, 0))
-        minutes[minute] = asked + seen.asks, refused + seen.probes
+    minutes = {each[0]: each[1:] for each in probes}
+    asked, refused = minutes.get(minute, (0, 0))
+    minutes[minute] = asked + seen.asks, refused + seen.probes
     return tuple((each, *counted) for each, counted in sorted(minutes.items()))
 
 
 def _with_machine(
-    machines: tuple[tuple[str, Seen], ...], seen: Sighting, now: int
+    machines: tuple[tuple[str, Seen], ...], seen: Sighting
 ) -> tuple[tuple[str, Seen], ...]:
-    """Note a machine of a licence; what was seen a day ago is forgotten."""
-    kept = {name: _since(each, now - DAY) for name, each in machines}
-    own = _with(kept.get(seen.license, ()), seen.machine, seen.at, MACHINES_MAX)
-    kept[seen.license] = own
-    found = [(name, each) for name, each in kept.items() if each]
-    if len(found) > LICENSES_MAX:
-        oldest = min(found, key=lambda each: (max(at for _, at in each[1]), each[0]))
-        found.remove(oldest)
-    return tuple(sorted(found))
+    """Note a machine of a licence, unless as many licences as are watched are in use."""
+    found = dict(machines)
+    if seen.license not in found and len(found) >= LICENSES_MAX:
+        return machines
+    found[seen.license] = _with(found.get(seen.license, ()), seen.machine, seen.at, MACHINES_MAX)
+    return tuple(sorted(found.items()))
 
 
 def _since(seen: Seen, first: int) -> Seen:

@@ -12,14 +12,14 @@ from domain.fraud_events import Signs
 from domain.fraud_facts import Sighting
 from domain.fraud_habit import DAY, HOUR, SIZES, Habit, evolve
 
-RULE = 1
+RULE = 2
 """The version of these rules; raised with whatever changes a score."""
 
 FLAG_FROM = 50
 SCORE_MAX = 100
 
 MACHINES_NEW = 20
-"""So many machines of one licence are nothing odd while little is known of a customer."""
+"""So many machines of one licence are nothing odd while little is known of it."""
 DAYS_MIN = 3
 """Habits that are younger are none."""
 HABIT_MIN = 200
@@ -64,13 +64,16 @@ def signs(habit: Habit) -> Signs:
 
 
 def machines(habit: Habit) -> int:
-    """Many machines on one key: more in 24 hours than twice what a day before had, and two."""
-    before = dict(habit.machines_before)
+    """Many machines on one key: more in 24 hours than twice what a day before had, and two.
+
+    A licence that has no habit of its own is like a customer who has none.
+    """
+    before = {
+        name: 2 * usual + 2 for name, usual, days in habit.machines_before if days >= DAYS_MIN
+    }
     most = 0
     for name, seen in habit.machines:
-        usual = MACHINES_NEW
-        if habit.days >= DAYS_MIN:
-            usual = 2 * before.get(name, 1) + 2
+        usual = before.get(name, MACHINES_NEW)
         if len(seen) > usual:
             most = max(most, 40 + 10 * (len(seen) - usual))
     return most

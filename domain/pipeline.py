@@ -181,7 +181,7 @@ def releases(held: StagesHeld, command: ReleasePipeline, find: Find) -> list[Par
             parts.append((stage, release))
         elif found is not None:
             why = closed(found)
-            refusal = None if why is None else of_stage(stage, why)
+            refusal = refusal or (None if why is None else of_stage(stage, why))
     return refusal if refusal is not None and not parts else parts
 
 

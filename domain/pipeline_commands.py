@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from domain.command import CONFIG, Command
 from domain.holds import TTL_MAX_SECONDS
-from domain.stages import STAGES_MAX, Asked, Declared, UsedStages, WholeId
+from domain.stages import WHOLE_WEIGHT, Asked, Declared, UsedStages, WholeId
 from domain.values import Id, InstantIn, KeyText, Text
 
 
@@ -26,7 +26,7 @@ class ReservePipeline(Command):
     """Hold the money for every stage of a pipeline, or for none."""
 
     KIND: ClassVar[str] = "reserve_pipeline"
-    WEIGHT: ClassVar[int] = STAGES_MAX
+    WEIGHT: ClassVar[int] = WHOLE_WEIGHT
     id: WholeId
     customer: Id
     pipeline: Id
@@ -39,7 +39,7 @@ class SettlePipeline(Command):
     """Charge the stages that were used and give back the others, all at once."""
 
     KIND: ClassVar[str] = "settle_pipeline"
-    WEIGHT: ClassVar[int] = STAGES_MAX
+    WEIGHT: ClassVar[int] = WHOLE_WEIGHT
     id: WholeId
     pipeline: Id
     reserved: WholeId
@@ -52,7 +52,7 @@ class ReleasePipeline(Command):
     """Give back every stage that has had no outcome yet."""
 
     KIND: ClassVar[str] = "release_pipeline"
-    WEIGHT: ClassVar[int] = STAGES_MAX
+    WEIGHT: ClassVar[int] = WHOLE_WEIGHT
     id: WholeId
     pipeline: Id
     reserved: WholeId

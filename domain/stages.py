@@ -18,6 +18,9 @@ from domain.units import Usage
 from domain.values import Digest, Id, Money, Name
 
 STAGES_MAX = 32
+WHOLE_WEIGHT = 2 * STAGES_MAX
+"""As how many commands one on a whole pipeline counts: its stages' own, which may each have to be
+looked up twice, where an id turns out to be taken."""
 STAGE_PATTERN = r"^[A-Za-z0-9_-]{1,32}$"
 WHOLE_PATTERN = r"^[A-Za-z0-9._:-]{1,95}$"
 

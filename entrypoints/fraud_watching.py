@@ -33,6 +33,8 @@ SECURITY = "security"
 IDLE_SECONDS = 0.5
 STANDBY_SECONDS = 2.0
 FLAG_SECONDS = 60.0
+LEAVE_SECONDS = 2.0
+"""So long a delivery that is under way is waited for; it is made again under the same id."""
 RESTS = 3
 """So many times as long as the work took is the rest after it: whoever serves comes first."""
 
@@ -57,6 +59,9 @@ def security_webhook(environment: Mapping[str, str] = os.environ) -> Webhook | N
     secret = environment.get("TOLLBOOK_SECURITY_WEBHOOK_SECRET")
     file = environment.get("TOLLBOOK_SECURITY_WEBHOOK_SECRET_FILE")
     if not url:
+        if secret or file:
+            rule = "given where its secret is"
+            raise Invalid.because("TOLLBOOK_SECURITY_WEBHOOK_URL", None, rule)
         return None
     if bool(secret) == bool(file):
         rule = "given, here or in the file TOLLBOOK_SECURITY_WEBHOOK_SECRET_FILE, and not twice"
@@ -73,6 +78,9 @@ def security_webhook(environment: Mapping[str, str] = os.environ) -> Webhook | N
 class _Thread:
     """A thread that does something again and again until it is stopped."""
 
+    _patience: float | None = None
+    """How long `stop` waits, if not until what is under way is done."""
+
     def __init__(self, database: Database, name: str) -> None:
         """Begin at once; `stop` ends it."""
         self._database = database
@@ -81,9 +89,9 @@ class _Thread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after what is under way."""
+        """Stop after what is under way, or without it when that takes too long."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(self._patience)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -141,6 +149,8 @@ def flag(tollbook: Tollbook, commands: Sequence[FlagCustomer]) -> None:
 
 class Notifying(_Thread):
     """Delivers a signed notice of each flag and verdict, in order."""
+
+    _patience = LEAVE_SECONDS
 
     def __init__(self, database: Database, webhook: Webhook) -> None:
         """Deliver to one receiver what happens from its first start on."""

@@ -19,15 +19,27 @@ from domain.stages import stage_id
 from domain.units import quantities_to_wire
 from domain.values import is_id
 from projections import pipelines
+from projections.paging import LIMIT_MAX
 
 Document = dict[str, Any]
 
 
-def pipeline_page(store: PostgresEventStore) -> list[Document]:
-    """Return every pipeline as it was published last, in order of the names."""
-    positions = pipelines.newest(store.run)
+def pipeline_page(
+    store: PostgresEventStore, after: str, limit: int
+) -> tuple[list[Document], str | None]:
+    """Return a page of pipelines as they were published last, and the name to go on after."""
+    positions, following = pipelines.newest(store.run, after=after, limit=limit)
     recorded = store.at(positions)
-    return [_version(recorded[position]) for position in positions]
+    return [_version(recorded[position]) for position in positions], following
+
+
+def every_pipeline(store: PostgresEventStore) -> list[Document]:
+    """Return every pipeline as it was published last, in order of the names."""
+    found, following = pipeline_page(store, "", LIMIT_MAX)
+    while following is not None:
+        more, following = pipeline_page(store, following, LIMIT_MAX)
+        found += more
+    return found
 
 
 def pipeline_document(store: PostgresEventStore, name: str) -> Document:

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
@@ -135,13 +135,23 @@ def follow(database: Database, stop: threading.Event, advance: Progress | None =
 
     Raises TooNew when only a newer program can go on.
     """
+
+    def work() -> None:
+        with open_projector(database) as projector:
+            projector.follow(stop, advance)
+
+    _until_done(work, stop)
+
+
+def _until_done(work: Callable[[], None], stop: threading.Event) -> None:
+    """Do a work, again and again where it fails, until it is done or not wanted any more."""
     first, longest = BACK_OFF_SECONDS
     pause = first
     while not stop.is_set():
         begin = time.monotonic()
         try:
-            with open_projector(database) as projector:
-                projector.follow(stop, advance)
+            work()
+            return
         except TooNew:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the views must not fall behind
@@ -153,7 +163,11 @@ def follow(database: Database, stop: threading.Event, advance: Progress | None =
 
 
 class Following:
-    """A thread that keeps the views up to date, beside whatever else this process does."""
+    """A thread that keeps the views up to date, beside whatever else this process does.
+
+    Where another version of this program has built them, it first builds them anew. It does so
+    only as it begins: an older process that runs on must not build its own again, and again.
+    """
 
     def __init__(self, database: Database) -> None:
         """Begin to follow; `stop` ends it."""
@@ -172,7 +186,9 @@ class Following:
         self._thread.join()
 
     def _run(self) -> None:
+        database, stop = self._database, self._stop
         try:
-            follow(self._database, self._stop)
+            _until_done(lambda: bring_up_to_date(database, None, stop), stop)
+            follow(database, stop)
         except TooNew as error:
             _log.error("the views are no longer kept up to date: %s", error)

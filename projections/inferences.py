@@ -13,29 +13,38 @@ from projections.model import Run
 LONGEST = 3_600 * SECOND
 """Of what was held longer before the stretch, and ended after it, nothing is told."""
 
+# When the stretch began: by its first sample, but no earlier and no later than the ledger knows.
+_BEGAN = """
+greatest((SELECT recorded_at FROM events WHERE position = {begin}),
+    least({at}, (SELECT recorded_at FROM events WHERE position = {began} + 1)))
+"""
+
 _ASKED = """
 SELECT %s::text[] AS actors, %s::text[] AS sources, %s::bigint[] AS froms, %s::bigint[] AS tos
 """
 # The ways into the stretch: held in it; or held before it, and ended in it, not ended yet, or ended
 # after it. Each goes by an index of positions, however long the ledger is. The positions stand in
-# the query as numbers, so that the planner knows how much lies between them.
-_TOUCHED = """
-SELECT * FROM views.reservations WHERE position > {begin} AND position <= {finish}
+# the query as numbers, so that the planner knows how much lies between them. A hold that had
+# expired before is nobody's, whether or not an event has booked that yet: nothing ran under it.
+_TOUCHED = f"""
+SELECT * FROM views.reservations WHERE position > {{begin}} AND position <= {{finish}}
 UNION ALL (
 SELECT held.* FROM events AS gone JOIN views.reservations AS held
     ON held.reservation = substr(gone.stream, 13) AND held.updated = gone.position
-WHERE gone.position > {begin} AND gone.position <= {finish} AND held.position <= {begin}
+WHERE gone.position > {{begin}} AND gone.position <= {{finish}} AND held.position <= {{begin}}
     AND gone.name IN ('reservation_settled', 'reservation_released')
 UNION
 SELECT held.* FROM aside JOIN views.reservations AS held ON held.reservation = aside.id
-WHERE aside.position > {begin} AND aside.position <= {finish} AND held.position <= {begin}
+WHERE aside.position > {{begin}} AND aside.position <= {{finish}} AND held.position <= {{begin}}
 UNION
-SELECT * FROM views.reservations WHERE status = 'open' AND position <= {begin}
+SELECT * FROM views.reservations
+WHERE status = 'open' AND position <= {{begin}} AND expires_at > {_BEGAN}
 UNION
-SELECT * FROM views.reservations WHERE position <= {begin} AND updated > {finish}
+SELECT * FROM views.reservations WHERE position <= {{begin}} AND updated > {{finish}}
+    AND (status <> 'expired' OR expires_at > {_BEGAN})
     AND position > public.position_at(
-        (SELECT recorded_at FROM events WHERE position = {begin}) - {longest}))
-"""
+        (SELECT recorded_at FROM events WHERE position = {{begin}}) - {{longest}}))
+"""  # noqa: S608 - our own names
 # What has a hold of its own. A gateway names inferences so, and nothing else that it holds.
 _HELD = """
 SELECT touched.reservation AS id, touched.model, touched.position AS begun,
@@ -94,6 +103,7 @@ def ended(
     Gateways go by their names; the views have to hold everything up to the last sample.
     """
     query = _QUERY.format(
+        at=int(first.at),
         begin=int(first.before),
         began=int(first.after),
         ending=int(last.before),

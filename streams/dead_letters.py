@@ -14,7 +14,9 @@ from tollbook.errors import Unavailable
 from streams.settlement import Dead
 
 SECONDS = 20.0
-REASON, ORIGIN = "tollbook-reason", "tollbook-origin"
+REASON, ORIGIN, SIZE = "tollbook-reason", "tollbook-origin", "tollbook-size"
+VALUE_MAX = 500_000
+"""So many bytes of a value are kept: a broker takes more of what is packed well."""
 SUFFIX = ".dead-letters"
 
 
@@ -54,7 +56,12 @@ class DeadLetters:
                 origin = f"{self._topic}/{each.partition}/{each.offset}"
                 if each.bad.at is not None:
                     origin += f"/{each.bad.at}"
-                headers = [(REASON, each.bad.reason.encode()), (ORIGIN, origin.encode())]
+                headers = [
+                    (REASON, each.bad.reason.encode(errors="replace")),
+                    (ORIGIN, origin.encode()),
+                    (SIZE, str(len(each.bad.value)).encode()),
+                ]
+                value = each.bad.value[:VALUE_MAX]
                 await self._producer.send_and_wait(
-                    self._topic + SUFFIX, each.bad.value, key=each.key, headers=headers
+                    self._topic + SUFFIX, value, key=each.key, headers=headers
                 )

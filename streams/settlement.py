@@ -25,7 +25,7 @@ ACTOR = "stream"
 ITEMS_MAX = 1_000
 """So many events are settled in one transaction, or those of one record."""
 
-_ID_HEAD = 400
+_ID_BYTES = 400
 
 
 class Record(NamedTuple):
@@ -72,6 +72,9 @@ class Settlement:
         self._cluster, self._topic = cluster, topic
         self._offsets, self._bury = offsets, bury
         self._next: dict[int, int] = {}
+        self._buried: set[Dead] = set()
+        """What is kept already of a batch that is not settled yet."""
+        self._ended = False
         self.settled = self.repeated = self.dead = 0
         """Events told to the ledger, records seen again, and dead letters."""
 
@@ -85,6 +88,8 @@ class Settlement:
         Raises OutOfStepError when another worker has them or some are missing, and Unavailable
         or Unknown when the ledger does not answer: then `resume`, and apply the same again.
         """
+        if self._ended:
+            raise OutOfStepError("this worker is stopping")
         batch = _Batch()
         for record in records:
             if not self._is_new(record, batch):
@@ -96,6 +101,15 @@ class Settlement:
             batch.add(record, found, self._next[record.partition])
         if batch.moves:
             self._settle(batch)
+
+    @property
+    def positions(self) -> Mapping[int, int]:
+        """Where this worker stands in each partition that it was given."""
+        return dict(self._next)
+
+    def end(self) -> None:
+        """Settle nothing any more: the ledger is about to be closed."""
+        self._ended = True
 
     def resume(self) -> None:
         """Ask the ledger anew where the partitions stand; raises Unavailable."""
@@ -115,8 +129,9 @@ class Settlement:
         return record.offset == following
 
     def _settle(self, batch: "_Batch") -> None:
-        if batch.dead:
-            self._bury(batch.dead)
+        if dead := [each for each in batch.dead if each not in self._buried]:
+            self._bury(dead)
+            self._buried.update(dead)
         riders = [
             Rider(self._cluster, self._topic, partition, *move)
             for partition, move in batch.moves.items()
@@ -126,9 +141,12 @@ class Settlement:
             if answer.recorded is None and answer.error is not None:
                 self._look_at(answer.id, answer.error)
         moved = {partition: move[1] for partition, move in batch.moves.items()}
-        if not answers and {**self._offsets(), **moved} != self._offsets():
-            raise OutOfStepError("another worker has moved the offsets")
+        if not all(answer.recorded for answer in answers) or not answers:
+            known = self._offsets()
+            if {**known, **moved} != known:
+                raise OutOfStepError("the offsets have not moved as they were to")
         self._next.update(moved)
+        self._buried.difference_update(batch.dead)
         self.settled += len(answers)
         self.dead += len(batch.dead)
 
@@ -171,7 +189,8 @@ def _instead(command: Command) -> Callable[[TollbookError], Command] | None:
             # Another record has its id already, so it is kept under one of its content.
             content = wire.packed([{**wire_body(command), "id": command.id}])
             digest = hashlib.sha256(content).hexdigest()[:16]
-            return wire.parked(command, reason, f"{command.id[:_ID_HEAD]}~{digest}")
+            head = command.id.encode()[:_ID_BYTES].decode(errors="ignore")
+            return wire.parked(command, reason, f"{head}~{digest}")
         return wire.parked(command, reason)
 
     return parking

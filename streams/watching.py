@@ -1,9 +1,15 @@
-"""Watching: a worker that has records before it and does not get on is ended, not believed."""
+"""Watching: a worker is ended, not believed, where records lie and nobody settles them.
+
+That may be because it hangs, or because its group has dealt the partition to nobody: Faust does so
+when the topic is missing from what a broker says that has just come back.
+"""
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 logger = logging.getLogger("tollbook.stream")
 
@@ -14,8 +20,19 @@ Standing = Mapping[int, int]
 """An offset for each partition."""
 
 
+class Seen(NamedTuple):
+    """How things stand at a moment."""
+
+    settled: Standing
+    """The ledger's next offset of each partition."""
+    ends: Standing
+    """The offset after the last record of each partition of the topic."""
+    mine: AbstractSet[int]
+    """The partitions that this worker was given."""
+
+
 class Watch:
-    """Whether a worker gets on, by the ledger's offsets and the topic's ends."""
+    """Whether a topic gets on, by the ledger's offsets and the topic's ends."""
 
     def __init__(self, stuck_seconds: float = STUCK_SECONDS) -> None:
         """Begin to look."""
@@ -23,35 +40,37 @@ class Watch:
         self._since: dict[int, tuple[int, float]] = {}
         """By partition, the offset that it stands at, and since when it waits there."""
 
-    def stuck(self, settled: Standing, ends: Standing, now: float) -> list[int]:
-        """Return the partitions that have had records before them for too long."""
+    def stuck(self, seen: Seen, now: float) -> list[int]:
+        """Return the partitions that have had records before them for too long.
+
+        Those of others have twice the time: whoever has them is to notice first.
+        """
         found = []
-        for partition, end in ends.items():
-            at = settled.get(partition, 0)
+        for partition, end in seen.ends.items():
+            at = seen.settled.get(partition, 0)
+            patience = self._stuck_seconds * (1 if partition in seen.mine else 2)
             if at >= end or self._since.get(partition, (None, 0.0))[0] != at:
                 self._since[partition] = (at, now)
-            elif now - self._since[partition][1] > self._stuck_seconds:
+            elif now - self._since[partition][1] > patience:
                 found.append(partition)
-        for gone in self._since.keys() - ends.keys():
-            del self._since[gone]
         return found
 
 
 async def watch(
-    look: Callable[[], Awaitable[tuple[Standing, Standing]]],
+    look: Callable[[], Awaitable[Seen]],
     end: Callable[[], None],
     stuck_seconds: float = STUCK_SECONDS,
 ) -> None:
-    """Look every few seconds until cancelled; `end` is called for a worker that is stuck."""
-    seen = Watch(stuck_seconds)
+    """Look every few seconds until cancelled; `end` is called where somebody is stuck."""
+    watched = Watch(stuck_seconds)
     while True:
         await asyncio.sleep(min(LOOK_SECONDS, stuck_seconds))
         try:
-            settled, ends = await look()
+            seen = await look()
         except Exception as error:  # noqa: BLE001 - what cannot be asked now is asked again
             logger.warning("it is not known how far the stream is behind: %r", error)
             continue
-        stuck = seen.stuck(settled, ends, time.monotonic())
+        stuck = watched.stuck(seen, time.monotonic())
         if stuck:
             logger.critical("partitions %s do not get on: this worker ends", stuck)
             end()

@@ -57,7 +57,7 @@ def event_of(id: str, outcome: Outcome, source: str) -> dict[str, Any]:
 
 def packed(events: Sequence[dict[str, Any]]) -> bytes:
     """Return the value of the record that carries these events."""
-    return json.dumps(events, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(events, separators=(",", ":")).encode()
 
 
 def read(value: bytes | None) -> Read:
@@ -75,9 +75,18 @@ def read(value: bytes | None) -> Read:
     for index, event in enumerate(events):
         try:
             found.commands.append(command_of(event))
-        except TollbookError as error:
-            found.bad.append(Bad(index, str(error)[:REASON_MAX], packed([event])))
+        except (TollbookError, ValueError, RecursionError) as error:
+            found.bad.append(_bad(index, event, error, value))
     return found
+
+
+def _bad(index: int, event: Any, error: Exception, value: bytes) -> Bad:
+    """Tell what is wrong with an event; one that cannot be written alone comes with its record."""
+    try:
+        alone = packed([event])
+    except (ValueError, RecursionError):
+        alone = value
+    return Bad(index, str(error)[:REASON_MAX], alone)
 
 
 def command_of(event: Any) -> Command:

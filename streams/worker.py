@@ -15,6 +15,7 @@ from tollbook.errors import TollbookError
 
 from streams.resuming import SCHEME, ResumingApp
 from streams.settlement import Offsets, OutOfStepError, Record, Settlement
+from streams.watching import STUCK_SECONDS
 
 logger = logging.getLogger("tollbook.stream")
 
@@ -34,8 +35,8 @@ class Source(NamedTuple):
     address: str
     """The brokers, as host:port with commas between."""
     topic: str
-    instance: str | None = None
-    """The name that this worker keeps over its restarts, so that its partitions wait for it."""
+    stuck_seconds: float = STUCK_SECONDS
+    """So long a partition may stand still with records before it; longer ends this worker."""
 
 
 def make_app(source: Source, settlement: Settlement, offsets: Offsets) -> ResumingApp:
@@ -54,10 +55,11 @@ def make_app(source: Source, settlement: Settlement, offsets: Offsets) -> Resumi
         broker_heartbeat_interval=2,
         broker_commit_interval=1,
         consumer_auto_offset_reset="earliest",
-        consumer_group_instance_id=source.instance or "",
         key_serializer="raw",
         value_serializer="raw",
         stream_publish_on_commit=False,
+        # A stop need not wait until Faust knows that all is acknowledged: the ledger knows.
+        stream_wait_empty=False,
     )
     app.starts = _Starting(settlement, offsets)
     topic = app.topic(source.topic, key_type=bytes, value_type=bytes, internal=False)
@@ -104,7 +106,7 @@ async def _resumed(settlement: Settlement) -> None:
 def give_up() -> NoReturn:
     """End this process at once: nothing that Faust does on the way out may move an offset."""
     for handler in logging.getLogger().handlers:
-        handler.flush()
+        handler.close()  # what was to be said is written by a thread
     os._exit(EX_TEMPFAIL)
 
 
@@ -123,6 +125,9 @@ class _Starting:
             give_up()
         found = {tp: known.get(tp.partition, first) for tp, first in earliest.items()}
         for tp, start in found.items():
+            if tp.partition not in known and start:
+                words = "%s/%d: the ledger has nothing of it, and Kafka nothing before %d"
+                logger.error(words, tp.topic, tp.partition, start)
             if start < earliest[tp]:
                 logger.critical(
                     "%s/%d: the records %d to %d are gone from Kafka and were never settled",

@@ -5,6 +5,7 @@ not acknowledged, and a reader that knows the ids passes over what comes twice.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -66,4 +67,8 @@ class Producer:
             async with asyncio.timeout(2):
                 await producer.stop()
         except (KafkaError, TimeoutError, OSError):
-            return
+            # Its stop waits for what cannot be sent any more: end what it has begun by hand.
+            with suppress(asyncio.CancelledError, KafkaError, OSError):
+                await producer._sender.close()  # noqa: SLF001 - there is no other way to it
+            with suppress(KafkaError, OSError):
+                await producer.client.close()

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -60,8 +60,17 @@ async def cluster_id(address: str) -> str:
     return str(described["cluster_id"])
 
 
-async def ends(address: str, topic: str) -> dict[int, int]:
-    """Return the offset after the last record of each partition; raises Unavailable or Invalid."""
+class Bounds(NamedTuple):
+    """Where a partition begins and ends."""
+
+    first: int
+    """The offset of the first record that is still there."""
+    end: int
+    """The offset after the last."""
+
+
+async def bounds(address: str, topic: str) -> dict[int, Bounds]:
+    """Return the bounds of each partition of a topic; raises Unavailable or Invalid."""
     async with _admin(address) as client:
         (described,) = await client.describe_topics([topic])
     numbers = [int(each["partition"]) for each in described["partitions"]]
@@ -72,12 +81,14 @@ async def ends(address: str, topic: str) -> dict[int, int]:
         async with asyncio.timeout(SECONDS):
             await consumer.start()
             try:
-                found = await consumer.end_offsets([TopicPartition(topic, n) for n in numbers])
+                places = [TopicPartition(topic, number) for number in numbers]
+                firsts = await consumer.beginning_offsets(places)
+                ends = await consumer.end_offsets(places)
             finally:
                 await consumer.stop()
     except (KafkaError, TimeoutError, OSError) as error:
         raise Unavailable(f"Kafka at {address} does not answer: {error!r}") from None
-    return {place.partition: int(end) for place, end in found.items()}
+    return {each.partition: Bounds(int(firsts[each]), int(ends[each])) for each in places}
 
 
 @asynccontextmanager

@@ -5,9 +5,9 @@ CREATE TABLE fraud_watch (
     only_row     boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     rule         bigint NOT NULL,   -- the version of the rules that the habits were made by
     position     bigint NOT NULL,   -- up to where the log was scored
-    silent_until bigint NOT NULL    -- up to here it had been scored by other rules: nothing is flagged
+    silent_until bigint NOT NULL    -- up to here it was scored by other rules, or by none: nothing is flagged
 );
-INSERT INTO fraud_watch (rule, position, silent_until) VALUES (0, 0, 0);
+INSERT INTO fraud_watch (rule, position, silent_until) SELECT 0, 0, position FROM ledger_head;
 
 CREATE TABLE fraud_habits (
     customer text COLLATE "C" PRIMARY KEY,

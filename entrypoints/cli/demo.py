@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from tollbook.cli_support import Subparsers, add_command, print_json
 from tollbook.errors import EXIT_DIFFERENCES, EXIT_DONE, Invalid
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from entrypoints.bootstrap import Database
     from entrypoints.cli.options import Bars
     from entrypoints.demo.summary import Result
+    from entrypoints.demo.through_triton import Ran
     from entrypoints.demo.trace import Row
+    from entrypoints.gateway.config import GatewayConfig
+
+Way = Literal["trace", "triton", "cluster"]
+"""In the trace's time, through Triton, or through Triton and Kafka."""
 
 CUSTOMERS_MAX = 100_000
 
@@ -32,6 +37,7 @@ def register(subparsers: Subparsers) -> None:
             "tollbook demo --trace trace.csv --customers 50",
             "tollbook demo --data ./ledger --json",
             "tollbook demo --triton --limit 500",
+            "tollbook demo --cluster --limit 500",
         ),
     )
     parser.add_argument(
@@ -50,6 +56,12 @@ def register(subparsers: Subparsers) -> None:
         help="run the inferences through the gateway and a real Triton (`make triton` installs "
         "one), in real time: only the first 2000 rows, unless --limit says more",
     )
+    parser.add_argument(
+        "--cluster",
+        action="store_true",
+        help="the same with Kafka in between (`make kafka`) and two workers that settle from it, "
+        "reconciled with Triton's own counters at the end",
+    )
 
 
 def _count(text: str) -> int:
@@ -66,13 +78,11 @@ def run(args: argparse.Namespace) -> int:
 
     if args.customers > CUSTOMERS_MAX:
         raise Invalid.because("customers", args.customers, f"at most {CUSTOMERS_MAX}")
-    if args.triton:
-        from entrypoints.demo import through_triton
-
-        through_triton.installed()
-    rows, source = _rows(args)
+    way: Way = "cluster" if args.cluster else "triton" if args.triton else "trace"
+    _check_installed(way)
+    rows, source = _rows(args, way)
     with _folder(args.data) as folder:
-        result = _demo(folder, rows, args.customers, through_triton=args.triton)
+        result = _demo(folder, rows, args.customers, way)
     result = result._replace(source=source, data=args.data)
     if args.json:
         print_json(document(result))
@@ -81,12 +91,24 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_DONE if result.is_clean else EXIT_DIFFERENCES
 
 
-def _rows(args: argparse.Namespace) -> "tuple[list[Row], str]":
+def _check_installed(way: "Way") -> None:
+    """Raise Unavailable where a server is missing, before anything is made."""
+    if way != "trace":
+        from entrypoints.demo import through_triton
+
+        through_triton.installed()
+    if way == "cluster":
+        from entrypoints.demo import cluster
+
+        cluster.installed()
+
+
+def _rows(args: argparse.Namespace, way: "Way") -> "tuple[list[Row], str]":
     """Return the inferences that are wanted, and where they come from."""
     from entrypoints.demo.trace import read_trace, seeded_trace
 
     limit, bound = args.limit, ""
-    if args.triton and limit is None:
+    if way != "trace" and limit is None:
         from entrypoints.demo.through_triton import LIMIT
 
         limit, bound = LIMIT, f", at most {LIMIT:,} rows of it (--limit says how many)"
@@ -111,17 +133,23 @@ def _folder(data: str | None) -> Iterator[Path]:
     yield Path(data)
 
 
-def _demo(folder: Path, rows: "list[Row]", customers: int, *, through_triton: bool) -> "Result":
+def _demo(folder: Path, rows: "list[Row]", customers: int, way: "Way") -> "Result":
     from entrypoints.bootstrap import open_database
     from entrypoints.cli.options import progress
     from entrypoints.settings import Settings
 
     with open_database(Settings(data=folder)) as database, progress() as bars:
-        label = "Ask through Triton" if through_triton else "Reserve and settle"
+        label = "Reserve and settle" if way == "trace" else "Ask through Triton"
         advance = bars.start(label, len(rows))
-        home = folder if through_triton else None
-        partial = _main_job(database, rows, customers, advance, home)
-        return _audited(database, partial, bars)
+        found, config = _main_job(database, rows, customers, advance, folder, way)
+        if way == "cluster":
+            from entrypoints.cli.demo_reconciling import reconciled_document
+            from entrypoints.demo.through_triton import home_of
+
+            assert config is not None
+            told = reconciled_document(database, config, home_of(folder), bars)
+            found = found._replace(reconciled=told)
+        return _audited(database, found, bars)
 
 
 def _main_job(
@@ -129,36 +157,34 @@ def _main_job(
     rows: "list[Row]",
     customers: int,
     advance: Callable[[int], None],
-    home: Path | None,
-) -> "Result":
-    """Run the job in the trace's time, or in real time through Triton, which needs a folder."""
+    folder: Path,
+    way: "Way",
+) -> "tuple[Result, GatewayConfig | None]":
+    """Run the job in the trace's time, or in real time through Triton and its gateway."""
     from entrypoints.bootstrap import license_desk, tollbook_on
     from entrypoints.cli.acting import reading
     from entrypoints.demo import job, licenses
     from entrypoints.demo.summary import Result
     from entrypoints.demo.trace import duration_seconds
 
-    counted = None
-    begin, end = (rows[0].at, rows[-1].at) if home is None else (None, None)
-    with tollbook_on(database, "trace" if home is None else "database") as tollbook:
+    counted = config = None
+    begin, end = (rows[0].at, rows[-1].at) if way == "trace" else (None, None)
+    with tollbook_on(database, "trace" if way == "trace" else "database") as tollbook:
         desk = license_desk(database, reading(tollbook))
         keys = job.set_up(tollbook, desk, customers, begin)
-        if home is None:
+        if way == "trace":
             started = time.monotonic()
             outcome = job.run(tollbook, rows, customers, advance)
             seconds = time.monotonic() - started
         else:
-            from entrypoints.demo import through_triton
-
-            outcome, counted, seconds = through_triton.run(
-                database, tollbook, rows, keys, home, advance
-            )
+            known = (database, tollbook, rows, keys, folder, advance)
+            outcome, counted, seconds, config = _on(way, folder, known)
         first = job.customer_id(0)
         revoked = licenses.revoke_one(tollbook, desk, first, job.MODEL, end)
         balances = {name: tollbook.balance(name) for name in outcome.customers}
         blocked = [name for name in balances if tollbook.balance_state(name).block is not None]
         position = tollbook.executor.position
-    return Result(
+    found = Result(
         inferences=len(rows),
         outcome=outcome,
         balances=balances,
@@ -174,10 +200,22 @@ def _main_job(
         data=None,
         counted=counted,
     )
+    return found, config
 
 
-def _audited(database: "Database", partial: "Result", bars: "Bars") -> "Result":
+def _on(way: "Way", folder: Path, known: tuple[Any, ...]) -> "Ran":
+    """Run the job through Triton alone, or with a cluster beside it."""
+    from entrypoints.demo import cluster, through_triton
+
+    run: Callable[..., Ran] = through_triton.run
+    if way == "triton":
+        return run(*known)
+    with cluster.running(folder) as running:
+        return run(*known, running)
+
+
+def _audited(database: "Database", found: "Result", bars: "Bars") -> "Result":
     from entrypoints.cli.audit import run_audit
 
     report = run_audit(database, bars=bars)
-    return partial._replace(audit=report.document(), root=report.root, state_hash=report.state_hash)
+    return found._replace(audit=report.document(), root=report.root, state_hash=report.state_hash)

@@ -135,10 +135,10 @@ def list_pipelines(args: argparse.Namespace) -> int:
     """List every pipeline."""
     from entrypoints.cli.acting import opened, reading
     from entrypoints.cli.pipeline_tables import list_text
-    from entrypoints.pipeline_documents import pipeline_page
+    from entrypoints.pipeline_documents import every_pipeline
 
     with opened(args) as tollbook:
-        found = pipeline_page(reading(tollbook))
+        found = every_pipeline(reading(tollbook))
     emit(args, {"pipelines": found}, list_text(found))
     return EXIT_DONE
 

@@ -105,7 +105,7 @@ def reconcile_triton(args: argparse.Namespace) -> int:
     config = read_config(Path(args.config))
     folder = counters_of(intents_of(args, settings_of(args).data) / config.name)
     asked = _instant(args.from_time, "from"), _instant(args.to_time, "to")
-    chosen = between(sample_log.read(folder), *asked, folder)
+    chosen = between(sample_log.read(folder, *asked), *asked, folder)
     counts = counted(chosen)
     first, last = chosen[0], chosen[-1]
     with progress() as bars, up_to_date(args, bars) as views:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from entrypoints.cli.options import (
 )
 
 PARTITIONS_MAX = 1_000
+STUCK_SECONDS_MAX = 86_400
 _TALKATIVE = ("aiokafka", "faust", "mode", "streams.resuming")
 
 
@@ -36,7 +38,11 @@ def register(subparsers: Subparsers) -> None:
         ),
     )
     run.add_argument(
-        "--instance", metavar="NAME", help="a name kept over restarts: its partitions wait for it"
+        "--stuck-seconds",
+        type=int,
+        default=60,
+        metavar="N",
+        help="end, to be started again, where records lie for so long (default: 60)",
     )
     make = add_command(
         group,
@@ -77,7 +83,10 @@ def work(args: argparse.Namespace) -> int:
     from entrypoints.tuning import tune
     from streams.worker import Source
 
-    source = Source(_address(args), checked_name(args.topic), args.instance)
+    if not 1 <= args.stuck_seconds <= STUCK_SECONDS_MAX:
+        value = args.stuck_seconds
+        raise Invalid.because("stuck-seconds", value, f"from 1 to {STUCK_SECONDS_MAX}")
+    source = Source(_address(args), checked_name(args.topic), args.stuck_seconds)
 
     def told(document: Mapping[str, object]) -> None:
         if args.json:
@@ -94,9 +103,10 @@ def work(args: argparse.Namespace) -> int:
         stack.enter_context(Logging(serve_settings_from().log_level))
         database = stack.enter_context(open_database(settings_of(args), create=False))
         tollbook = stack.enter_context(tollbook_on(database))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(database, tollbook, source, told))
-    return EXIT_DONE
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        runner.run(run(database, tollbook, source, told))
+    # The ledger is closed; closing the loop would wait for what is left of Faust, for ever maybe.
+    os._exit(EXIT_DONE)
 
 
 def topics(args: argparse.Namespace) -> int:

@@ -34,11 +34,15 @@ class Result(NamedTuple):
     """The folder that keeps the ledger, or None when it was a temporary one."""
     counted: Counted | None = None
     """What the model counted, where the inferences went through Triton."""
+    reconciled: dict[str, Any] | None = None
+    """The charges against Triton's own counters, where a cluster settled them."""
 
     @property
     def is_clean(self) -> bool:
         """Whether the audit, and the model's own count, agree with every charge."""
-        return bool(self.audit["ok"]) and (self.counted is None or self.counted.equal)
+        counted = self.counted is None or self.counted.equal
+        explained = self.reconciled is None or bool(self.reconciled["explained"])
+        return bool(self.audit["ok"]) and counted and explained
 
 
 def document(result: Result) -> dict[str, Any]:
@@ -78,7 +82,8 @@ def _through_triton(result: Result) -> dict[str, Any]:
     if result.counted is None:
         return {}
     answered = result.inferences - result.outcome.refused
-    return {"through_triton": answered, "counted_by_model": result.counted._asdict()}
+    found = {"through_triton": answered, "counted_by_model": result.counted._asdict()}
+    return found if result.reconciled is None else {**found, "reconciled": result.reconciled}
 
 
 def show(result: Result, console: Console) -> None:
@@ -104,6 +109,7 @@ def show(result: Result, console: Console) -> None:
             f"{result.seconds:.1f} s for {result.trace_seconds // 60} min of trace{rate}",
         ),
         *(() if result.counted is None else (("Triton", _triton_line(result, result.counted)),)),
+        *(() if result.reconciled is None else (("Stream", _stream_line(result.reconciled)),)),
         ("Ledger", f"{result.position:,} events, Merkle root {result.root}"),
         ("State hash", result.state_hash),
         ("Audit", _audit_line(result.audit)),
@@ -140,6 +146,15 @@ def _license_line(result: Result) -> str:
         f"{result.outcome.validated:,} inferences validated with {len(result.outcome.customers):,} "
         f"licences; {revoked.license}: {revoked.before}, then revoked: {revoked.after}"
     )
+
+
+def _stream_line(reconciled: dict[str, Any]) -> str:
+    verdict = (
+        "[green]no unexplained gap[/green]"
+        if reconciled["explained"]
+        else "[red]an unexplained gap[/red] (--json shows it)"
+    )
+    return f"settled from Kafka by two workers; Triton's own counters: {verdict}"
 
 
 def _triton_line(result: Result, counted: Counted) -> str:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import uvloop
@@ -24,6 +24,7 @@ from adapters.triton.installation import Installation, find
 from adapters.triton.server import TritonServer
 from application.tollbook import Tollbook
 from entrypoints.bootstrap import Database
+from entrypoints.demo.cluster import Cluster
 from entrypoints.demo.counting import Counted, charged, counted
 from entrypoints.demo.job import MODEL, Outcome, Tally, customer_id
 from entrypoints.demo.trace import TOKENS_MAX, Row
@@ -41,6 +42,16 @@ _WORD = "a "
 _MESSAGE_BYTES = 128 * 1_048_576  # the longest text that a trace may ask for, and more
 
 
+class Ran(NamedTuple):
+    """What came of a trace, and through which gateway."""
+
+    outcome: Outcome
+    counted: Counted
+    """What the model itself has counted."""
+    seconds: float
+    config: GatewayConfig
+
+
 def installed() -> Installation:
     """Return the Triton of this machine; raises Unavailable with what to do about it."""
     try:
@@ -56,28 +67,37 @@ def run(
     keys: Sequence[str],
     folder: Path,
     advance: Callable[[int], None],
-) -> tuple[Outcome, Counted, float]:
-    """Run every inference of a trace; return also the model's count, and the seconds it took.
+    cluster: Cluster | None = None,
+) -> Ran:
+    """Run every inference of a trace; with a cluster, its workers settle them.
 
     `keys` are those of the customers' licences; the folder is the ledger's, and takes what the
     model and the gateway write beside it.
     """
     outcome = Outcome(customers={customer_id(each): Tally() for each in range(len(keys))})
-    log, home = folder / "model-log", folder / "gateway" / "demo"
+    log, home = folder / "model-log", home_of(folder)
+    kafka = None if cluster is None else cluster.kafka
     with _serving(log) as triton, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         config = _configuration(triton)
 
         async def asking() -> float:
             ports = Ports("127.0.0.1", 0, 0, 0)
-            async with fronts_on(database, tollbook, config, home, ports) as found:
+            async with fronts_on(database, tollbook, config, home, ports, kafka) as found:
                 began = time.monotonic()
                 await _ask_all(str(found["grpc"]), rows, keys, outcome, advance)
+                if cluster is not None:
+                    await asyncio.to_thread(cluster.settle, tollbook, list(outcome.customers))
             # The gateway has stopped by now, and the ledger knows all that it had to tell.
             return time.monotonic() - began
 
         seconds = runner.run(asking())
     charges = charged(tollbook, outcome)
-    return outcome, counted(log / f"{_SERVED}.jsonl", charges), seconds
+    return Ran(outcome, counted(log / f"{_SERVED}.jsonl", charges), seconds, config)
+
+
+def home_of(folder: Path) -> Path:
+    """Return where the demo's gateway writes down what it does, below its ledger."""
+    return folder / "gateway" / "demo"
 
 
 @contextmanager

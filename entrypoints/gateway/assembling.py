@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from adapters.intent_log import IntentLog
 from adapters.kafka.producer import Producer
 from adapters.license_secrets import LicenseSecrets
 from application.license_desk import LicenseDesk
+from application.ports import Key
 from application.tollbook import Tollbook
 from entrypoints.bootstrap import Database, license_secrets
 from entrypoints.gateway.admission import Admission
@@ -57,7 +58,7 @@ async def gateway_on(
         secrets: LicenseSecrets = license_secrets(database, store)
         desk, submitter = LicenseDesk(secrets), Submitter(tollbook.executor)
         admission = Admission(config, desk, submitter, readers)
-        tellers = _tellers(config, submitter, admission, kafka, stack)
+        tellers = _tellers(config, submitter, admission, readers, kafka, stack)
         teller = tellers(log)
         slices = Slices(config, submitter, readers, log, admission.actor)
         emergency = Emergency(config, admission, slices, teller)
@@ -83,6 +84,7 @@ def _tellers(
     config: GatewayConfig,
     submitter: Submitter,
     admission: Admission,
+    readers: Readers,
     kafka: Kafka | None,
     stack: AsyncExitStack,
 ) -> Tellers:
@@ -92,7 +94,10 @@ def _tellers(
     producer = Producer(kafka.address, kafka.topic)
     stack.push_async_callback(producer.close)
 
+    async def known(keys: Sequence[Key]) -> Collection[Key]:
+        return await readers.read(lambda reader: reader.store.taken(keys))
+
     def publisher(log: Log) -> Teller:
-        return Publisher(producer, log, f"{SOURCE_PREFIX}{config.name}")
+        return Publisher(producer, log, f"{SOURCE_PREFIX}{config.name}", known)
 
     return publisher

@@ -78,6 +78,8 @@ class GatewayConfig:
     """How old a trace file that was read becomes until it is removed; absent, none ever is."""
     sample_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
     """How often the servers' own counters are written down, for reconciliation."""
+    sample_days: Annotated[int, Field(ge=1, le=36_500)] = 90
+    """How many days these are kept."""
     outage: tuple[Outage, ...] = Field(default=(), max_length=1000)
     """The templates whose licences may go on without the ledger, and how far."""
 

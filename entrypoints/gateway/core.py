@@ -23,7 +23,7 @@ from domain.values import SECOND
 from entrypoints.gateway.admission import Admitted, Asked
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.emergency import Emergency
-from entrypoints.gateway.running import Running
+from entrypoints.gateway.running import Running, cleaned
 from entrypoints.gateway.settling import Outcome, Teller, Tellers
 from entrypoints.gateway.tracing import Traces
 from entrypoints.http.submitting import Submitter
@@ -82,7 +82,8 @@ class Gateway:
     async def _admitted(self, asked: Asked) -> Admitted:
         if len(self.running) >= self.config.at_once:
             raise Unavailable("too many inferences are under way: try later", code="overloaded")
-        if self._settler.backlog >= self.config.unsettled:
+        late = self._settler.waits_seconds() > self.config.hold_seconds / 2
+        if late or self._settler.backlog >= self.config.unsettled:
             raise Unavailable("too many settlements wait: try later", code="overloaded")
         try:
             return await self.emergency.admit(asked)
@@ -213,7 +214,7 @@ class Gateway:
         try:
             usage = running.usage(time)
         except meters.UnmeteredError as error:
-            self._end(running, {"event": event, "park": str(error)})
+            self._end(running, {"event": event, "park": cleaned(str(error))})
             return
         data = {**event["data"], "usage": quantities_to_wire(usage)}
         self._end(running, {"event": {**event, "data": data}})
@@ -234,7 +235,7 @@ class Gateway:
         known: Quantities = dict.fromkeys(running.admitted.meter.usage, 0)
         known = {**known, **running.produced.counts}
         event = running.event(known, self._source)
-        self._end(running, {"event": event, "park": reason[:500]})
+        self._end(running, {"event": event, "park": cleaned(reason)})
 
     def _over(self, running: Running) -> bool:
         """Take an inference off the list; False where it was ended before."""

@@ -1,25 +1,31 @@
 """Publishing: what became of inferences, told to Kafka, from where the stream settles it (B4).
 
-The same as settling, with another listener: an outcome stands in the intent log until every
-in-sync replica has it. Of each customer one record is under way at a time, so that their order
-stays; what Kafka does not take now waits, and is sent again by this process or by the next.
+The same as settling, with another listener: an outcome stands in the intent log until the ledger
+itself has it, whatever Kafka has promised. Of each customer one record is under way at a time, so
+that their order stays; what Kafka does not take now is sent again by this process or by the next.
 """
 
 import asyncio
 import logging
+import time
 from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol
 
-from tollbook.errors import Unavailable
+from tollbook.errors import TollbookError, Unavailable
 
+from application.ports import Key
 from entrypoints.gateway.settling import Log
 from streams import wire
 
 logger = logging.getLogger("tollbook.gateway")
 
 LINGER_SECONDS = 0.02
+CONFIRM_SECONDS = 0.25
+CONFIRMED_AT_ONCE = 5_000
 BYTES_MAX = wire.RECORD_BYTES_MAX * 3 // 4
 _PAUSES = (0.1, 0.3, 1.0, 2.0)
 
@@ -31,12 +37,20 @@ class Sender(Protocol):
         """Return when it is kept; raises Unavailable when that is not known."""
 
 
+Known = Callable[[Sequence[Key]], Awaitable[Collection[Key]]]
+"""Says which of these ids the ledger has taken; raises where it does not answer."""
+
+
 class Publisher:
     """Tells outcomes to Kafka, each customer's in their order, up to 50 in a record."""
 
-    def __init__(self, sender: Sender, log: Log, source: str) -> None:
+    def __init__(self, sender: Sender, log: Log, source: str, known: Known) -> None:
         """Begin when `run` does; outcomes that come before wait."""
-        self._sender, self._log, self._source = sender, log, source
+        self._sender, self._log, self._source, self._known = sender, log, source, known
+        self._open: dict[str, float] = {}
+        """Since when each outcome waits that the ledger does not have, the oldest first."""
+        self._sent_keys: dict[str, Key] = {}
+        """Under which key the ledger will have what Kafka has."""
         self._queues: dict[str, deque[tuple[str, dict[str, Any]]]] = {}
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._count = 0
@@ -44,14 +58,18 @@ class Publisher:
         self._idle = asyncio.Event()
         self._idle.set()
         self.told = 0
-        """How many outcomes Kafka has."""
+        """How many outcomes the ledger has."""
         self.stuck = 0
         """How many cannot be sent at all: they stay in the intent log."""
 
     @property
     def backlog(self) -> int:
-        """How many outcomes wait for Kafka."""
-        return self._count
+        """How many outcomes wait for Kafka, or for the ledger."""
+        return len(self._open)
+
+    def waits_seconds(self) -> float:
+        """Say for how long the oldest outcome waits."""
+        return time.monotonic() - next(iter(self._open.values()), time.monotonic())
 
     def tell(self, id: str, outcome: wire.Outcome) -> None:
         """Queue an outcome that stands in the intent log already."""
@@ -65,12 +83,14 @@ class Publisher:
             logger.error("the outcome of %s is too large for a record", id)
             return
         self._queues.setdefault(event["data"]["customer"], deque()).append((id, event))
+        self._open[id] = time.monotonic()
         self._count += 1
         self._idle.clear()
         self._more.set()
 
     async def run(self) -> None:
         """Tell outcomes until cancelled."""
+        confirming = asyncio.create_task(self._confirm())
         try:
             while True:
                 await self._more.wait()
@@ -81,11 +101,11 @@ class Publisher:
                     self._sending[customer] = task
                     task.add_done_callback(partial(self._sent, customer))
         finally:
-            for task in tuple(self._sending.values()):
+            for task in (confirming, *self._sending.values()):
                 task.cancel()
 
     async def drain(self, seconds: float) -> None:
-        """Wait until everything is told, or the time is over; `run` has to go on meanwhile."""
+        """Wait until Kafka has everything, or the time is over; `run` has to go on meanwhile."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
 
@@ -104,13 +124,27 @@ class Publisher:
                 tries += 1
                 continue
             tries = 0
-            for id, _ in some:
+            for id, event in some:
                 queue.popleft()
-                self._log.told(id)
+                self._sent_keys[id] = wire.command_of(event).key(customer)
             self._count -= len(some)
-            self.told += len(some)
         if not self._count:
             self._idle.set()
+
+    async def _confirm(self) -> None:
+        """Forget, until cancelled, what the ledger has by now."""
+        while True:
+            await asyncio.sleep(CONFIRM_SECONDS)
+            asked = dict(islice(self._sent_keys.items(), CONFIRMED_AT_ONCE))
+            try:
+                known = set(await self._known(list(asked.values()))) if asked else set()
+            except TollbookError as error:
+                logger.warning("the ledger does not say what it has: %s", error)
+                continue
+            for id in [id for id, key in asked.items() if key in known]:
+                del self._sent_keys[id], self._open[id]
+                self._log.told(id)
+                self.told += 1
 
     def _sent(self, customer: str, task: "asyncio.Task[None]") -> None:
         del self._sending[customer]

@@ -13,6 +13,9 @@ from domain.tensors import Tensors
 from domain.units import Quantities, quantities_to_wire
 from entrypoints.gateway.admission import Admitted, Asked
 
+REASON_MAX = 500
+"""So many characters of a reason are kept."""
+
 
 class Running:
     """One admitted inference; only the event loop's thread touches it."""
@@ -85,7 +88,7 @@ class Running:
         """Return the outcome of an inference that costs nothing."""
         paid_by = self.admitted.slice
         known = {} if paid_by is None else {"slice": paid_by}
-        return {"release": reason[:500], "customer": self.admitted.customer, **known}
+        return {"release": cleaned(reason), "customer": self.admitted.customer, **known}
 
     def event(self, usage: Quantities, source: str) -> dict[str, Any]:
         """Return the CloudEvent of the usage record."""
@@ -98,6 +101,11 @@ class Running:
             "response_hash": self.response_hash,
         }
         return usage_event(source, self.id, data, self.admitted.slice)
+
+
+def cleaned(reason: str) -> str:
+    """Return a reason that any ledger takes: a server's words may hold what no text may."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in reason[:REASON_MAX])
 
 
 def usage_event(

@@ -1,6 +1,7 @@
 """Sampling: a gateway writes down what its servers have counted, for the day of reconciliation.
 
 It does so when it starts, while it runs, and when it has told the ledger everything at its end.
+What is too old to be asked for is removed when it starts, and once a day.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 from tollbook.errors import TollbookError, Unavailable
+from tollbook.times import SECOND
 
 from adapters import sample_log
 from adapters.event_store.store import PostgresEventStore
@@ -26,6 +28,11 @@ logger = logging.getLogger("tollbook.gateway")
 LAST_SECONDS = 5.0
 """So long a gateway that stops waits for its last sample."""
 
+DAY_SECONDS = 86_400
+
+REMOVING_SECONDS = 86_400.0
+"""So long after it has removed old samples a gateway does so again."""
+
 
 def counters_of(home: Path) -> Path:
     """Return where a gateway's samples lie: beside its intent logs, which come and go."""
@@ -40,6 +47,7 @@ class Sampler:
     ) -> None:
         """Connect to every server once, whichever pools it stands in for."""
         self._folder = counters_of(home)
+        self._days = config.sample_days
         self._store = store
         addresses = [server for pool in config.pool for server in pool.servers or (pool.grpc,)]
         self._clients = {each: TritonGrpc(each, message_bytes) for each in addresses}
@@ -72,7 +80,7 @@ class Sampler:
         if not servers:
             raise Unavailable("no server tells what it has counted")
         after = await self._position()
-        sample = Sample(time.time_ns() // 1000, before, after, servers, stages)
+        sample = Sample(_now(), before, after, servers, stages)
         await asyncio.to_thread(sample_log.append, self._folder, sample)
         return sample
 
@@ -83,10 +91,21 @@ class Sampler:
             raise Unavailable(f"the ledger does not answer: {error}") from None
 
     async def run(self, seconds: int) -> None:
-        """Take samples until cancelled; one that fails is told in the log."""
+        """Remove old samples and take new ones until cancelled; a failure is told in the log."""
+        removed_at = float("-inf")
         while True:
+            if time.monotonic() - removed_at >= REMOVING_SECONDS:
+                removed_at = time.monotonic()
+                await self._remove_old()
             await asyncio.sleep(seconds)
             await self.try_to_take()
+
+    async def _remove_old(self) -> None:
+        oldest = _now() - self._days * DAY_SECONDS * SECOND
+        try:
+            await asyncio.to_thread(sample_log.remove_before, self._folder, oldest)
+        except TollbookError as error:
+            logger.warning("%s", error)
 
     async def try_to_take(self) -> None:
         """Take a sample, or say in the log why there is none."""
@@ -97,6 +116,10 @@ class Sampler:
         except Exception:
             # Inferences go on without samples; whoever reconciles sees that one is missing.
             logger.exception("no sample of the servers' counters")
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
 
 
 @asynccontextmanager

@@ -61,6 +61,12 @@ class Teller(Protocol):
     def backlog(self) -> int:
         """How many outcomes wait."""
 
+    def waits_seconds(self) -> float:
+        """Say for how long the oldest outcome waits, where inferences are admitted meanwhile.
+
+        Beyond the time of its hold the money of what ran could be held again.
+        """
+
     def tell(self, id: str, outcome: Outcome) -> None:
         """Queue an outcome that stands in the intent log already."""
 
@@ -103,6 +109,10 @@ class Settler:
     def backlog(self) -> int:
         """How many outcomes wait for the ledger."""
         return len(self._waiting) + self._under_way
+
+    def waits_seconds(self) -> float:
+        """Say nothing: while the ledger does not answer it admits nothing either."""
+        return 0.0
 
     def tell(self, id: str, outcome: Outcome) -> None:
         """Queue an outcome that stands in the intent log already."""

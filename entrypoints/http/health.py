@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -30,6 +31,12 @@ CLOCK_AHEAD_MAX = 250_000
 """How far the ledger's newest event may be ahead of the database's clock, in microseconds."""
 
 _HEAD = "SELECT position, recorded_at, clock, clock_us() FROM ledger_head"
+
+_WAITING: dict[str, Callable[[Run], int]] = {
+    "parked_usage": parked.waiting,
+    "fraud_cases": fraud_cases.waiting,
+}
+"""Gauges of what waits for people, each from a view."""
 
 
 class Seen(NamedTuple):
@@ -114,8 +121,7 @@ class Health:
         try:
             ((position, recorded_at, clock, database_time),) = self._run(_HEAD, ())
             lag = checkpoint.lag(self._run)
-            waiting = parked.waiting(self._run)
-            flagged = fraud_cases.waiting(self._run)
+            counts = self._counts()
         except (ConnectionLostError, StoreFailedError, TollbookError) as error:
             first = str(error).strip().split("\n")[0]
             return Seen((f"the database does not answer: {first}",), {}, {})
@@ -132,10 +138,17 @@ class Health:
             "projection_lag_events": lag["events_behind"],
             "projection_lag_seconds": float(lag["seconds_behind"]),
             "parked_events": lag["parked"],
-            "parked_usage": waiting,
-            "fraud_cases": flagged,
+            **counts,
         }
         return Seen(tuple(wrong), facts, {name: float(value) for name, value in gauges.items()})
+
+    def _counts(self) -> dict[str, int]:
+        """Count what waits for people, less what is in no view yet: an older program built them."""
+        found = {}
+        for name, waiting in _WAITING.items():
+            with suppress(StoreFailedError):
+                found[name] = waiting(self._run)
+        return found
 
 
 def _json(status: int, found: dict[str, Any]) -> Probe:

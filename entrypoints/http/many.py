@@ -17,7 +17,7 @@ from application.license_desk import Prepared
 from application.usage_intake import usage_command, usage_result
 from domain.command import Command
 from domain.commands import COMMANDS
-from domain.stages import STAGES_MAX
+from domain.stages import WHOLE_WEIGHT
 from entrypoints.http.bodies import CLOUD_EVENT, CLOUD_EVENTS, JSON, read_json, read_object
 from entrypoints.http.commanding import (
     KEY_HEADER,
@@ -93,7 +93,7 @@ def _wanted(body: dict[str, Any]) -> tuple[list[Result], bool]:
             raise Invalid.because("commands", each, "a list of JSON objects")
     weight = sum(_WEIGHTS.get(str(each.get("kind")), 1) for each in wanted)
     if weight > COMMANDS_MAX:
-        rule = f"at most {COMMANDS_MAX // STAGES_MAX} commands on whole pipelines"
+        rule = f"at most {COMMANDS_MAX // WHOLE_WEIGHT} commands on whole pipelines"
         raise Invalid.because("commands", f"{len(wanted)} commands", rule)
     return wanted, atomic
 

@@ -65,7 +65,7 @@ PIPELINE_ANSWERS: dict[str, Schema] = {
     ),
     "PipelineVersion": thing(_VERSION),
     "Pipeline": thing({**_VERSION, "versions": some(ref("PipelineVersion"))}),
-    "Pipelines": page(ref("PipelineVersion")),
+    "Pipelines": page(ref("PipelineVersion"), ID),
     "PipelineReservation": thing(
         {
             "id": ID,

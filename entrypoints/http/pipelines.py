@@ -22,12 +22,14 @@ async def publish(call: Call) -> Response:
 
 
 async def listed(call: Call) -> Response:
-    """Return every pipeline as it was published last."""
-    return reply(await call.service.readers.read(_listed))
+    """Return a page of pipelines as they were published last."""
+    return reply(await call.service.readers.read(_listed, call.query))
 
 
-def _listed(reader: Reader) -> dict[str, Any]:
-    return {"items": pipeline_page(reader.store), "next": None}
+def _listed(reader: Reader, query: dict[str, Any]) -> dict[str, Any]:
+    after, limit = query.get("after", ""), query.get("limit", 100)
+    items, following = pipeline_page(reader.store, after, limit)
+    return {"items": items, "next": following}
 
 
 async def shown(call: Call) -> Response:

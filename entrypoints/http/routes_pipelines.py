@@ -4,11 +4,13 @@ from domain.denials import DENIALS
 from entrypoints.http import pipelines
 from entrypoints.http.commanding import command
 from entrypoints.http.license_commanding import licensed
+from entrypoints.http.parameters import LIMIT, an_id
 from entrypoints.http.roles import ADMINS, EVERYBODY, OPERATING
 from entrypoints.http.routes_inference import PRICES, USAGE
 from entrypoints.http.routing import Route
 
 _RUN = "/v1/pipelines/{pipeline}/reservations/{reserved}"
+_AFTER = an_id("after", "The `next` of the page before; without it, the first page.")
 _CLOSED = ("not_found", "already_settled", "already_released", "already_exists")
 
 PIPELINES = (
@@ -40,6 +42,7 @@ PIPELINES = (
         roles=EVERYBODY,
         answer="Pipelines",
         tag="pipelines",
+        query=(_AFTER, LIMIT),
     ),
     Route(
         method="GET",

@@ -101,6 +101,42 @@ def test_what_anybody_meets_is_no_probe(code: str, probes: int) -> None:
     assert (seen.asks, seen.probes, seen.target) == (1, probes, "m" if probes else "")
 
 
+def refused_run(code: str, stage: str, **more: Any) -> Sighting | None:
+    """Return the sighting of a run through a pipeline that one of its stages refused."""
+    said = [
+        {"stage": "rank", "license": "lic", "facts": {"address": "192.0.2.1"}},
+        {"stage": "write", "facts": {"address": "192.0.2.2"}},
+    ]
+    body = {"customer": "acme", "pipeline": "rag", "stages": said}
+    facts = {"stage": stage, **more}
+    event = CommandRefused(
+        body=body,
+        code=code,
+        customer="acme",
+        detail="d",
+        facts=facts,
+        kind="reserve_pipeline",
+        scope="acme",
+    )
+    return sighting(event, 5)
+
+
+def test_a_refused_run_is_what_was_asked_for_the_stage_that_refused() -> None:
+    one, other = held(address="192.0.2.1").machine, held(address="192.0.2.2").machine
+    assert refused_run("license_model_denied", "rank") == Sighting(
+        5, asks=1, probes=1, target="rag.rank", license="lic", machine=one
+    )
+    assert refused_run("unknown_model", "write", model="m") == Sighting(
+        5, asks=1, probes=1, target="m", machine=other
+    )
+    assert refused_run("unknown_model", "polish", model="m") == Sighting(
+        5, asks=1, probes=1, target="m"
+    )
+    assert refused_run("insufficient_balance", "write") == Sighting(5, asks=1, machine=other)
+    whole = refused("account_blocked", kind="reserve_pipeline", pipeline="rag")
+    assert whole == Sighting(5, asks=1)
+
+
 def test_what_asks_for_nothing_is_not_seen() -> None:
     assert refused("already_settled", kind="settle") is None
     assert sighting(CapsSet(caps=(), customer="acme"), 5) is None

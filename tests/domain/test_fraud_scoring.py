@@ -124,6 +124,56 @@ def test_machines_of_different_licences_are_not_added_up() -> None:
     assert shown(habit_of(), spread) == {}
 
 
+def test_what_is_over_is_no_sign_whatever_comes_next() -> None:
+    """A request that asks for nothing, or is from no machine, forgets it as well."""
+    doors = [probe(MORNING + n * SECOND, f"m{n}") for n in range(12)]
+    assert shown(habit_of(), doors, [use(MORNING + 9 * MINUTE)]) == {"probing": 80}
+    habit = after(habit_of(), doors, [use(MORNING + 10 * MINUTE)])
+    assert (signs(habit), habit.probes, habit.targets) == ((), (), ())
+    crowd = [ask(MORNING + n, f"x{n}") for n in range(30)]
+    habit = after(habit_of(), crowd, [use(MORNING + DAY - MINUTE)])
+    assert [(name, len(seen)) for name, seen in habit.machines] == [("key", 30)]
+    habit = after(habit_of(), crowd, [use(MORNING + DAY + MINUTE)])
+    assert (signs(habit), habit.machines) == ((), ())
+
+
+def test_who_is_no_longer_odd_is_flagged_once_and_not_every_day() -> None:
+    habit, found = Habit(), []
+    odd = [probe(BEGIN + n * SECOND) for n in range(12)]
+    odd += [ask(BEGIN + n * SECOND, f"x{n}") for n in range(12, 50)]
+    for each in [*odd, *(use(BEGIN + day * DAY + HOUR) for day in range(1, 8))]:
+        habit, verdict = step(habit, each)
+        found += [] if verdict is None else [each.at // DAY]
+    assert found == [BEGIN // DAY]
+
+
+@pytest.mark.parametrize("count", [1, LICENSES_MAX, LICENSES_MAX + 1, LICENSES_MAX + 8])
+@pytest.mark.parametrize("by_turns", [False, True])
+def test_many_licences_in_use_are_nothing_odd(count: int, by_turns: bool) -> None:
+    """Each has six machines every day, one licence after another or by turns; one has days off."""
+    habit, verdicts = Habit(), []
+    for day in range(12):
+        for turn in range(6 * count):
+            licence, machine = (turn % count, turn // count) if by_turns else divmod(turn, 6)
+            if day % 5 == 4 and licence == 0:
+                continue
+            at = BEGIN + day * DAY + 6 * HOUR + turn * 5 * MINUTE
+            habit, verdict = step(habit, ask(at, f"m{licence}-{machine}", f"key-{licence:02}"))
+            verdicts += [] if verdict is None else [(day, verdict)]
+    assert verdicts == []
+
+
+def test_a_licence_has_a_habit_of_its_own_after_three_days() -> None:
+    """Until then it is judged like that of a new customer."""
+    days = [ask(BEGIN + day * DAY + HOUR, "m", "new") for day in range(1, 4)]
+    other = [use(BEGIN + day * DAY + HOUR) for day in range(4)]
+    crowd = [ask(TODAY + 2 * HOUR + n, f"x{n}", "new") for n in range(5)]
+    assert shown(sorted([*other, *days[1:]]), crowd) == {}
+    assert shown(sorted([*other, *days]), crowd) == {"machines": 50}
+    more = [ask(TODAY + 2 * HOUR + n, f"x{n}", "other") for n in range(21)]
+    assert shown(sorted([*other, *days]), more) == {"machines": 50}
+
+
 def test_a_machine_counts_for_a_day_and_what_was_usual_makes_room() -> None:
     first = [ask(MORNING + n, f"x{n}") for n in range(4)]
     later = [ask(MORNING + DAY + MINUTE + n, f"y{n}") for n in range(14)]

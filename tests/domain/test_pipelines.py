@@ -148,7 +148,7 @@ def test_a_settlement_settles_what_is_named_and_releases_what_is_open() -> None:
     assert kinds(settlements(HELD, command, closed)) == [("write", "settle", "s.write")]
 
 
-def test_a_release_gives_back_what_is_open_or_says_how_the_last_stage_ended() -> None:
+def test_a_release_gives_back_what_is_open_or_says_how_the_first_stage_ended() -> None:
     body = {"id": "r", "pipeline": "search", "reserved": "run", "reason": "enough"}
     command = parse("release_pipeline", body)
     assert isinstance(command, ReleasePipeline)
@@ -157,8 +157,8 @@ def test_a_release_gives_back_what_is_open_or_says_how_the_last_stage_ended() ->
     assert kinds(parts) == [("rank", "release", "r.rank"), ("write", "release", "r.write")]
     refusal = releases(HELD, command, standing(find="settled", rank="settled", write="released"))
     assert isinstance(refusal, Refusal)
-    assert (refusal.code, refusal.facts["stage"]) == ("already_released", "write")
-    assert refusal.facts["first_outcome"]["id"] == "end-write"
+    assert (refusal.code, refusal.facts["stage"]) == ("already_settled", "find")
+    assert refusal.facts["first_outcome"]["id"] == "end-find"
 
 
 IDS = st.from_regex(r"\A[A-Za-z0-9._:-]{1,95}\Z")

@@ -23,7 +23,8 @@ class StreamWorker:
         key.touch(0o600)
         key.write_text(master_key.hex(), "ascii")
         command = (sys.executable, "-m", "tollbook", "stream", "run", "--kafka", kafka)
-        self._command = [*command, "--topic", topic, "--database", database, "--instance", name]
+        self._command = [*command, "--topic", topic, "--database", database]
+        self._command += ["--stuck-seconds", "15"]
         self._environment = {
             **os.environ,
             "TOLLBOOK_MASTER_KEY_FILE": str(key),

@@ -16,8 +16,10 @@ from entrypoints.bootstrap import tollbook_on
 from entrypoints.http.health import FRESH_SECONDS, Health
 from entrypoints.http.metrics import Metrics
 from entrypoints.http.service import Probe
+from entrypoints.projecting import Following
 from tests.support.databases import TestDatabase
 from tests.support.ledger import a_customer
+from tests.support.views import eventually_current
 
 
 class Watched:
@@ -166,3 +168,29 @@ def test_a_clock_behind_the_ledger_is_told(
         assert "clock" in read(broken)["detail"]
 
     examined(ledger, watched, scenario)
+
+
+def test_views_of_an_older_program_do_not_make_a_server_unready_and_are_built_anew(
+    embedded_database: TestDatabase, ledger: Tollbook, watched: Watched
+) -> None:
+    embedded_database.query("DROP TABLE views.fraud_cases, views.fraud_steps")
+    embedded_database.query("UPDATE views.checkpoint SET fingerprint = 'older'")
+
+    async def unbuilt(health: Health, _: Watch) -> None:
+        assert (await health.readyz()).status == 200
+        told = (await health.metrics()).body
+        assert b"tollbook_ready 1.0" in told
+        assert b"tollbook_parked_usage 0.0" in told
+        assert b"tollbook_fraud_cases" not in told
+
+    async def built(health: Health, _: Watch) -> None:
+        assert (await health.readyz()).status == 200
+        assert b"tollbook_fraud_cases 0.0" in (await health.metrics()).body
+
+    examined(ledger, watched, unbuilt)
+    following = Following(embedded_database.parts)
+    try:
+        eventually_current(embedded_database)
+        examined(ledger, watched, built, following.is_alive)
+    finally:
+        following.stop()

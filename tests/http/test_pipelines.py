@@ -80,6 +80,42 @@ def test_stages_that_are_none_are_refused(api: httpx.Client, stages: list[Any]) 
     assert answer.json()["field"].startswith("stages")
 
 
+def test_pipelines_are_listed_page_by_page_in_order_of_their_names(api: httpx.Client) -> None:
+    names = ["page-a", "page-B", "page_", "page-a-b", "page.a"]
+    for name in names:
+        for _ in range(2):
+            api.post("/pipelines", json={"pipeline": name, "stages": [stage("only")]})
+    seen, after = [], {"after": "page"}
+    while True:
+        page = api.get("/pipelines", params={"limit": 2, **after}).json()
+        assert len(page["items"]) <= 2
+        seen += [(each["pipeline"], each["version"]) for each in page["items"]]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert seen[:5] == [(name, 2) for name in sorted(names)]
+    for wrong in ({"limit": 0}, {"limit": 1001}, {"after": "a b"}):
+        assert api.get("/pipelines", params=wrong).status_code == 422
+
+
+KEY = "TOLL-RAWKEY"
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [{"license_key": KEY}, [[{"license_key": KEY}]], [{"stage": "write"}, [KEY]], KEY, [KEY]],
+)
+def test_a_key_in_stages_that_cannot_be_read_is_not_shown_again(
+    api: httpx.Client, customer: str, pipeline: str, stages: Any
+) -> None:
+    body = {"customer": customer, "pipeline": pipeline, "stages": stages}
+    one = reserve(api, pipeline, customer, stages=stages)
+    many = api.post("/commands", json={"commands": [{"kind": "reserve_pipeline", **body}]})
+    for problem in (one.json(), many.json()["results"][0]):
+        assert (problem["code"], problem["field"]) == ("invalid", "stages")
+    assert KEY not in one.text + many.text
+
+
 def test_a_run_is_held_read_and_settled_with_exact_sums(
     api: httpx.Client, customer: str, pipeline: str
 ) -> None:
@@ -105,7 +141,8 @@ def test_a_run_is_held_read_and_settled_with_exact_sums(
     assert [each["status"] for each in seen["stages"]] == ["released", "settled"]
     assert (seen["status"], amount(seen, "charged")) == ("settled", Decimal("0.0001"))
     refused = api.post(f"{place}/release", json={})
-    assert (refused.status_code, refused.json()["code"]) == (409, "already_settled")
+    assert (refused.status_code, refused.json()["code"]) == (409, "already_released")
+    assert refused.json()["stage"] == "rank", "the first of the stages"
     elsewhere = api.get(f"/pipelines/other/reservations/run-{pipeline}")
     assert elsewhere.json()["code"] == "not_found"
 
@@ -214,8 +251,8 @@ def test_so_many_whole_pipelines_at_once_are_refused_as_a_body(
 ) -> None:
     """Deciding them would take longer than a decision's time may differ from the clock."""
     whose = {"kind": "reserve_pipeline", "customer": customer, "pipeline": pipeline}
-    wanted = [{**whose, "stages": [{"stage": "write", "estimate": {}}]} for _ in range(63)]
+    wanted = [{**whose, "stages": [{"stage": "write", "estimate": {}}]} for _ in range(32)]
     refused = api.post("/commands", json={"commands": wanted})
     assert (refused.status_code, refused.json()["field"]) == (422, "commands")
-    done = api.post("/commands", json={"commands": wanted[:62]}).json()["results"]
+    done = api.post("/commands", json={"commands": wanted[:31]}).json()["results"]
     assert {each["status"] for each in done} == {"done"}

@@ -73,15 +73,17 @@ def test_a_refused_whole_leaves_nothing_of_its_stages(seed: int) -> None:
             if event.NAME == "pipeline_reserved":
                 bound |= {f"{event.reserved}.{stage}" for stage, _ in event.held}
             if getattr(event, "kind", "") == "reserve_pipeline" and event.code != "already_exists":
-                refused.add(stored.envelope.command)
-        held = {
-            stored.recorded().event.reservation  # type: ignore[attr-defined]
-            for stored in workload.store.stored
-            if stored.envelope.name == "reservation_held"
-        }
+                refused.add((event.customer, stored.envelope.command))
+        whose: dict[str, str] = {}
+        for stored in workload.store.stored:
+            event = stored.recorded().event
+            if event.NAME == "reservation_held":
+                whose[event.reservation] = event.customer
+        held = whose.keys()
         plain = {each.id for each in workload.answers if each.id in held}
         assert held - plain <= bound
-        assert {name.rpartition(".")[0] for name in held - plain}.isdisjoint(refused)
+        done = {(whose[name], name.rpartition(".")[0]) for name in held - plain}
+        assert done.isdisjoint(refused), "an id refused to one customer is free for another"
         assert bound <= held
 
 

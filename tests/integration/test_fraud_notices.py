@@ -181,6 +181,12 @@ def test_the_signature_is_that_of_standard_webhooks() -> None:
         ("https://security.example/a b", False),
         ("https://security.example/\r\nx: y", False),
         ("ftp://security.example/", False),
+        (f"https://{'a' * 63}.example./", True),
+        (f"https://{'a' * 64}.example/", False),
+        (f"https://{'a.' * 130}example/", False),
+        ("https://security..example/", False),
+        ("https://.example/", False),
+        ("https://./", False),
         ("file:///etc/passwd", False),
         ("", False),
     ],
@@ -217,6 +223,10 @@ def test_the_environment_names_the_receiver_and_its_secret(tmp_path: Path) -> No
     for more in ({}, {f"{name}_SECRET": SECRET, f"{name}_SECRET_FILE": str(file)}):
         with pytest.raises(Invalid):
             security_webhook({f"{name}_URL": url, **more})
+    for half in ({f"{name}_SECRET": SECRET}, {f"{name}_SECRET_FILE": str(file)}):
+        with pytest.raises(Invalid) as refused:
+            security_webhook(half)
+        assert refused.value.facts["field"] == f"{name}_URL"
     assert (scores({}), scores({"TOLLBOOK_FRAUD_SCORING": "off"})) == (True, False)
     with pytest.raises(Invalid):
         scores({"TOLLBOOK_FRAUD_SCORING": "maybe"})

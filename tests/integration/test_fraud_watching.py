@@ -68,6 +68,21 @@ def test_probing_is_flagged_once_with_its_signs_and_nobody_is_blocked(
     assert audited(embedded_database).differences == ()
 
 
+def test_probing_through_pipelines_is_flagged_as_well(embedded_database: TestDatabase) -> None:
+    with guarded(embedded_database) as acme:
+        for number in range(5):
+            stage = {"name": "a", "model": f"model-{number}", "estimate": {"requests": 1}}
+            body = {"id": f"p{number}", "pipeline": f"p{number}", "stages": [stage]}
+            acme.send(NOON, ("publish_pipeline", body))[0].result()
+        for number in range(12):
+            at = NOON + number * SECOND
+            refused = acme.one(at, "reserve_pipeline", pipeline=f"p{number % 5}")
+            assert refused.code == "unknown_model"
+        watched(embedded_database, acme)
+        (flagged,) = acme.events("fraud_flagged")
+        assert flagged.event.signs == (("probing", 55),)
+
+
 @pytest.mark.parametrize("limit", [1, 7, 1_000])
 def test_replaying_the_log_comes_to_the_flags_that_stand_in_it(
     embedded_database: TestDatabase, limit: int

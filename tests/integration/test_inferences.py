@@ -1,13 +1,14 @@
 """What became of a gateway's inferences between two samples, against notes beside the ledger."""
 
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
 import pytest
-from tollbook.times import format_instant
+from tollbook.times import SECOND, format_instant
 
 from adapters.event_store.store import PostgresEventStore
 from application.tollbook import Tollbook
@@ -123,7 +124,23 @@ class Ledger:
     def sample(self) -> Sample:
         """Return a sample without any server."""
         head = self.tollbook.store.head().position
-        return Sample(head, head, head, {}, {})
+        return Sample(self.tollbook.now(), head, head, {}, {})
+
+    def hold_for_a_second(self) -> None:
+        """Hold an inference whose gateway then dies."""
+        name = f"inf_brief{self.tollbook.now()}"
+        body = {"id": name, "customer": "c", "model": "a", "estimate": {"gpu_seconds": "1"}}
+        self.run("reserve", {**body, "ttl_seconds": 1}, GATEWAY)
+
+    def pass_a_second(self) -> None:
+        """Wait until what was held for a second has expired, by the ledger's clock."""
+        until = self.tollbook.now() + SECOND
+        while self.tollbook.now() <= until:
+            time.sleep(0.05)
+
+    def elsewhere(self, name: str) -> None:
+        """Let somebody else do something."""
+        self.run("create_customer", {"id": name, "name": "D", "currency": "USD"})
 
 
 @pytest.fixture
@@ -212,3 +229,26 @@ def test_what_was_paid_from_a_hold_of_several_counts_by_its_charge(
     ledger.run("release", {"id": "r", "reservation": slice_, "reason": "no outage needs it"})
     told = found(database, first, ledger.sample(), [])
     assert told == [Ended("a", INSIDE, "charged", "", "", 3, 1_500_000)]
+
+
+def test_a_hold_without_an_outcome_is_open_only_where_it_had_not_expired_before(
+    ledger: Ledger, database: TestDatabase
+) -> None:
+    for _ in range(3):
+        ledger.hold_for_a_second()
+    alive = ledger.sample()
+    ledger.pass_a_second()
+    expired = ledger.sample()
+    ledger.elsewhere("d")
+    last = ledger.sample()
+    three_open = [Ended("a", INSIDE, "open", "", "", 3)]
+    assert found(database, alive, last, []) == three_open
+    assert found(database, expired, last, []) == []
+    # A sample whose clock is wrong cannot lie past the events on both sides of it.
+    assert found(database, alive._replace(at=0), last, []) == three_open
+    assert found(database, expired._replace(at=expired.at + 3_600 * SECOND), last, []) == []
+    ledger.run("issue_grant", {"id": "g2", "customer": "c", "kind": "paid", "amount": "1"})
+    assert found(database, expired, last, []) == []
+    booked = database.query("SELECT status, count(*) FROM views.reservations GROUP BY 1")
+    assert booked == [("expired", 3)]
+    assert found(database, alive, last, []) == three_open

@@ -116,6 +116,20 @@ def test_it_brings_what_it_says(
     UP_TESTS[name](empty)
 
 
+def test_what_was_there_before_scoring_flags_nobody(
+    empty: TestDatabase, owner: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "MIGRATIONS", tmp_path)
+    for name in NAMES[: NAMES.index("0005_fraud") + 1]:
+        if name == "0005_fraud":
+            migrate(owner)
+            owner.execute("UPDATE ledger_head SET position = 41")
+        (tmp_path / f"{name}.sql").write_text((MIGRATIONS / f"{name}.sql").read_text())
+    assert migrate(owner) == ["0005_fraud"]
+    seen = empty.query("SELECT rule, position, silent_until FROM fraud_watch")
+    assert seen == [(0, 0, 41)]
+
+
 def test_a_second_run_does_nothing(empty: TestDatabase, owner: Connection) -> None:
     assert migrate(owner) == NAMES
     before = empty.query("SELECT name, applied_at FROM migrations ORDER BY name")

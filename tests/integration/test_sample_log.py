@@ -45,6 +45,58 @@ def test_samples_of_all_days_are_read_in_order(tmp_path: Path) -> None:
     assert sample_log.read(folder) == [plain(AT), plain(AT + DAY), plain(AT + 2 * DAY)]
 
 
+UNREADABLE = "counters-2026-03-{:02d}.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "read"),
+    [
+        (9, 9, [1, 5, 9, 13, 21]),
+        (9, 13, [1, 5, 9, 13, 17, 21]),
+        (10, 10, [1, 9, 13, 21]),
+        (None, 2, [1, 5, 21]),
+        (20, None, [1, 17, 21]),
+        (25, 29, [1, 21]),
+        (None, None, [1, 5, 9, 13, 17, 21]),
+    ],
+)
+def test_only_the_days_asked_for_those_around_them_the_first_and_the_last_are_read(
+    tmp_path: Path, begin: int | None, end: int | None, read: list[int]
+) -> None:
+    for day in (1, 5, 9, 13, 17, 21):
+        if day in read:
+            sample_log.append(tmp_path, plain(AT + (day - 1) * DAY))
+        else:
+            (tmp_path / UNREADABLE.format(day)).mkdir()
+    asked = (None if day is None else AT + (day - 1) * DAY for day in (begin, end))
+    assert sample_log.read(tmp_path, *asked) == [plain(AT + (day - 1) * DAY) for day in read]
+
+
+def test_a_day_without_a_whole_line_is_no_neighbour(tmp_path: Path) -> None:
+    for day in (0, 1, 3, 5, 6):
+        sample_log.append(tmp_path, plain(AT + day * DAY))
+    for day in (3, 5):
+        (tmp_path / UNREADABLE.format(day)).write_bytes(b'{"at":')
+    found = sample_log.read(tmp_path, AT + 3 * DAY, AT + 3 * DAY)
+    assert found == [plain(AT + day * DAY) for day in (0, 1, 3, 5, 6)]
+
+
+def test_what_is_older_than_a_day_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for day in (0, 1, 2):
+        sample_log.append(tmp_path, plain(AT + day * DAY))
+    (tmp_path / "counters-2026-02-01.jsonl.copy").write_text("mine")
+    sample_log.remove_before(tmp_path, AT + DAY)
+    assert sample_log.read(tmp_path) == [plain(AT + DAY), plain(AT + 2 * DAY)]
+    assert (tmp_path / "counters-2026-02-01.jsonl.copy").exists()
+    sample_log.remove_before(tmp_path / "nowhere", AT)
+
+
+def test_what_cannot_be_removed_is_told(tmp_path: Path) -> None:
+    (tmp_path / UNREADABLE.format(1)).mkdir()
+    with pytest.raises(Unavailable, match="cannot be removed"):
+        sample_log.remove_before(tmp_path, AT + DAY)
+
+
 @pytest.mark.parametrize("left", [1, 10, 50, -2])
 def test_a_line_that_was_cut_harms_only_itself(tmp_path: Path, left: int) -> None:
     sample_log.append(tmp_path, plain(AT))

@@ -21,7 +21,14 @@ from projections.building import NEXT, Build
 from projections.model import SCHEMA
 from tests.support.databases import TestDatabase
 from tests.support.ledger import a_customer, open_ledger, reserve
-from tests.support.views import dump, project, random_rows, run_of, store_rows
+from tests.support.views import (
+    dump,
+    eventually_current,
+    project,
+    random_rows,
+    run_of,
+    store_rows,
+)
 
 
 class Renamed(Balances):
@@ -117,6 +124,44 @@ def test_other_tables_are_built_anew_when_a_program_starts(
     after = dump(database)
     assert after.pop("checkpoint") != before.pop("checkpoint")
     assert after == before
+
+
+def test_who_follows_builds_other_tables_anew_as_it_begins_and_an_older_one_ends(
+    database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_ledger(database) as ledger:
+        a_customer(ledger)
+        older = Following(database.parts)
+        checkpoint.wait_for(run_of(ledger), ledger.store.head().position, timeout=30)
+        monkeypatch.setattr(registry, "MODELS", (Renamed, *registry.MODELS[1:]))
+        newer = Following(database.parts)
+        try:
+            eventually_current(database)
+            position = reserve(ledger, "r1").result()["position"]
+            checkpoint.wait_for(run_of(ledger), position, timeout=30)
+            older._thread.join(timeout=30)
+            assert (older.is_alive(), newer.is_alive()) == (False, True)
+        finally:
+            older.stop()
+            newer.stop()
+
+
+def test_who_follows_waits_for_whoever_builds_already(database: TestDatabase) -> None:
+    store_rows(database, random_rows(11))
+    project(database)
+    before = dump(database)
+    database.query("UPDATE views.checkpoint SET fingerprint = 'older'")
+    with connect(database.owner_url) as owner, connect(database.owner_url) as other:
+        Build(owner, other).begin()
+        following = Following(database.parts)
+        try:
+            following._thread.join(timeout=0.5)
+            assert following.is_alive()
+            owner.close()
+            eventually_current(database)
+        finally:
+            following.stop()
+    assert dump(database) == before
 
 
 def test_what_an_interrupted_build_left_goes_away(database: TestDatabase) -> None:

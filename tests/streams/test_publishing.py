@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from tollbook.errors import Unavailable
 
 from adapters.kafka.producer import Producer
 from adapters.kafka.server import KafkaServer
+from application.ports import Key
 from entrypoints.gateway import publishing
 from entrypoints.gateway.publishing import Publisher
 from streams import wire
@@ -59,14 +60,26 @@ class Sent:
 
 
 def published(sender: Any, work: Callable[[Publisher], Coroutine[Any, Any, None]]) -> Told:
-    """Run a publisher for as long as some work takes, and until all is told."""
+    """Run a publisher for as long as some work takes, and until the ledger has it all."""
     told = Told()
+    settled = False
+
+    async def known(keys: Sequence[Key]) -> Collection[Key]:
+        return keys if settled else ()
 
     async def run() -> None:
-        publisher = Publisher(sender, told, SOURCE)
+        nonlocal settled
+        publisher = Publisher(sender, told, SOURCE, known)
         running = asyncio.create_task(publisher.run())
         await work(publisher)
         await publisher.drain(30)
+        await asyncio.sleep(0.01)
+        waiting = publisher.backlog
+        assert publisher.told == len(told.ids), "what only Kafka has is not forgotten"
+        assert (publisher.waits_seconds() > 0) == (waiting > 0)
+        settled = True
+        for _ in range(10_000):
+            await asyncio.sleep(0.001 if publisher.backlog else 0)
         assert (publisher.backlog, publisher.told) == (0, len(told.ids))
         running.cancel()
 
@@ -78,6 +91,7 @@ def published(sender: Any, work: Callable[[Publisher], Coroutine[Any, Any, None]
 def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "_PAUSES", (0.0,))
     monkeypatch.setattr(publishing, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(publishing, "CONFIRM_SECONDS", 0.001)
 
 
 @pytest.mark.parametrize("failures", [0.0, 0.4])

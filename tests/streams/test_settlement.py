@@ -7,9 +7,13 @@ import pytest
 from tollbook.errors import Unavailable
 
 from adapters.event_store.store import PostgresEventStore
+from adapters.kafka.topics import Bounds
+from application.answers import Answer
+from application.deciding import Plan
+from application.jobs import Item
 from application.tollbook import Tollbook
 from domain.usage_events import UsageParked
-from entrypoints.streaming import offsets_of
+from entrypoints.streaming import check_kept, offsets_of
 from streams import wire
 from streams.settlement import ITEMS_MAX, Dead, OutOfStepError, Record, Settlement
 from tests.streams.records import SOURCE, forget, raw, record, usage_event
@@ -134,6 +138,7 @@ BAD = [
     (b'[{"a":1.5}]', None),
     (b" " * (wire.RECORD_BYTES_MAX + 1), None),
     (b"[1]", 0),
+    (rb'[{"type":"\ud800"}]', 0),
     (wire.packed([{**usage_event("i-9"), "type": "made.up"}]), 0),
     (wire.packed([{**usage_event("i-9"), "type": wire.PARKED}]), 0),
     (wire.packed([{**usage_event("i-9"), "type": wire.RELEASED, "data": None}]), 0),
@@ -151,6 +156,13 @@ def test_what_cannot_be_read_is_buried_with_its_reason(
     (dead,) = stream.buried
     assert (dead.partition, dead.offset, dead.key, dead.bad.at) == (0, 1, b"cust-1", at)
     assert dead.bad.reason
+
+
+def test_nesting_of_any_depth_is_read_or_told() -> None:
+    """The reader's own bound lies where the writer's does not."""
+    for depth in range(800, 1_000):
+        value = b'[{"type":' + b"[" * depth + b"]" * depth + b"}]"
+        assert len(wire.read(value).bad) == 1
 
 
 def test_a_bad_event_among_good_ones_is_buried_alone(stream: Stream) -> None:
@@ -191,6 +203,58 @@ def test_usage_that_the_ledger_refuses_is_parked_with_the_reason(stream: Stream)
 def release(reason: str) -> wire.Outcome:
     """Return how an inference ends that gives its hold back."""
     return {"release": reason, "customer": "cust-1"}
+
+
+def test_a_long_id_of_any_letters_is_parked_where_another_record_has_it(stream: Stream) -> None:
+    """Its own id and a digest are no longer than an id may be."""
+    stream.hold("i-1", "i-2")
+    long = {"id": "\u20ac" * 170, "subject": "i-1"}
+    first = {**usage_event("i-1"), **long}
+    second = {**usage_event("i-2"), **long, "subject": "i-2"}
+    stream.settlement.apply([record(0, first), record(1, second), record(2)])
+    assert (stream.charged, len(stream.parked())) == (1, 1)
+    assert dict(stream.offsets()) == {0: 3}
+
+
+def test_what_can_be_neither_charged_nor_kept_moves_no_offset(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that breaks at one record of many must not cost that record."""
+    stream.hold("i-1", "i-2")
+    records = [record(0, usage_event("i-1"), usage_event("i-2"))]
+    decide = Plan._answer
+
+    def failing(plan: Plan, item: Item) -> Answer:
+        if item.command.id == "i-2":
+            return Answer("i-2", None, error=Unavailable("the connection broke"))
+        return decide(plan, item)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Plan, "_answer", failing)
+        with pytest.raises(Unavailable):
+            stream.settlement.apply(records)
+    assert (stream.charged, dict(stream.offsets())) == (0, {})
+    stream.settlement.apply(records)
+    assert (stream.charged, dict(stream.offsets())) == (2, {0: 1})
+
+
+def test_a_kafka_that_has_less_than_was_settled_from_it_is_refused() -> None:
+    check_kept({0: 5}, {0: Bounds(0, 5), 1: Bounds(0, 0)})
+    with pytest.raises(Unavailable, match="partition 0 ends at 4, 5 were settled"):
+        check_kept({0: 5}, {0: Bounds(0, 4)})
+
+
+def test_a_dead_letter_is_sent_once_however_often_its_batch_is_tried(stream: Stream) -> None:
+    records = [raw(0, b"no JSON"), record(5)]
+    for _ in range(3):
+        with pytest.raises(OutOfStepError):
+            stream.settlement.apply(records)
+    stream.hold("i-1")
+    stream.another().apply([record(0, usage_event("i-1"))])
+    for _ in range(3):
+        with pytest.raises(OutOfStepError):
+            stream.settlement.apply([raw(0, b"no JSON"), record(1, usage_event("i-9"))])
+    assert len(stream.buried) == 1
 
 
 def test_a_hold_is_released_and_a_record_parked_by_word_of_the_gateway(stream: Stream) -> None:

@@ -8,7 +8,7 @@ from tollbook.errors import TollbookError, Unavailable, Unknown
 
 from streams import worker
 from streams.settlement import OutOfStepError, Record
-from streams.watching import Watch
+from streams.watching import Seen, Watch
 
 RECORDS = [Record(0, 0, None, b"[]")]
 
@@ -88,12 +88,11 @@ def test_a_worker_is_stuck_that_has_records_before_it_and_settles_none(
 ) -> None:
     watch, found = Watch(60.0), []
     for settled_to, end, now in looks:
-        found = watch.stuck({0: settled_to}, {0: end}, now)
+        found = watch.stuck(Seen({0: settled_to}, {0: end}, {0}), now)
     assert found == stuck, about
 
 
-def test_a_partition_that_another_worker_has_by_now_is_forgotten() -> None:
+def test_a_partition_that_nobody_was_given_is_noticed_as_well() -> None:
     watch = Watch(60.0)
-    assert watch.stuck({0: 0, 1: 0}, {0: 9, 1: 9}, 0.0) == []
-    assert watch.stuck({0: 0, 1: 0}, {1: 9}, 61.0) == [1]
-    assert watch.stuck({0: 0, 1: 1}, {0: 9, 1: 9}, 62.0) == []
+    for now, stuck in ((0.0, []), (61.0, []), (121.0, [0])):
+        assert watch.stuck(Seen({}, {0: 9}, set()), now) == stuck

@@ -1,18 +1,21 @@
 """Ledgers for the tests of read models: random ones, how to project them, and what the rows say."""
 
 import json
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
 
 from adapters.event_store.mapper import ROW_COLUMNS, leaf_hash, recorded_from
 from adapters.event_store.store import PostgresEventStore
+from adapters.postgres import connect
 from application.tollbook import Tollbook
 from domain.balance import Balance
 from domain.folding import evolve
 from entrypoints.projecting import open_projector
+from projections.building import is_current
 from projections.model import Run
 from tests.integration.audit_workload import Rows, Workload
 from tests.support.databases import TestDatabase
@@ -83,3 +86,12 @@ def without_triggers(database: TestDatabase) -> Iterator[psycopg.Connection[tupl
         connection.execute("ALTER TABLE events DISABLE TRIGGER events_are_append_only")
         yield connection
         connection.execute("ALTER TABLE events ENABLE ALWAYS TRIGGER events_are_append_only")
+
+
+def eventually_current(database: TestDatabase) -> None:
+    """Wait until the views are those that this program builds."""
+    until = time.monotonic() + 60
+    with closing(connect(database.app_url)) as connection:
+        while not is_current(connection):
+            assert time.monotonic() < until, "nobody built the views anew"
+            time.sleep(0.05)
