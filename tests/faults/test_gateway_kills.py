@@ -13,6 +13,7 @@ from random import Random
 import pytest
 
 from adapters.embedded_postgres.errors import ServerUnavailable
+from adapters.triton.errors import TritonUnavailable
 from adapters.triton.server import TritonServer
 from tests.faults.gateway_process import GatewayProcess, document
 from tests.faults.invariants import assert_sound
@@ -53,9 +54,17 @@ class Stage:
         if victim == "gateway":
             self.gateway.start()
         elif victim == "triton":
-            self.triton.start()
+            wait_until(self._triton_is_back)
         else:
             wait_until(self._server_is_back)
+
+    def _triton_is_back(self) -> bool:
+        """Start Triton; its Python backend may die of a lock that a killed one has held."""
+        try:
+            self.triton.start()
+        except TritonUnavailable:
+            return False
+        return True
 
     def _server_is_back(self) -> bool:
         """Revive PostgreSQL; a session that began in its last moment may be in the way at first."""

@@ -33,7 +33,7 @@ from tests.faults.invariants import assert_sound
 from tests.faults.own_server import OwnServer
 from tests.faults.rounds import rounds
 from tests.faults.stream_process import StreamWorker
-from tests.streams.records import usage_event
+from tests.streams.records import forget, usage_event
 from tests.support.databases import MASTER_KEY
 from tests.support.kafka import a_kafka
 from tests.support.ledger import MODEL, USAGE, a_customer
@@ -148,6 +148,7 @@ def test_each_record_is_settled_once_whatever_is_killed(
     own_server: OwnServer, tmp_path: Path, seed: int
 ) -> None:
     chance = Random(f"{seed}-stream")
+    forget()
     with tollbook_on(own_server.parts) as ledger:
         inferences = held(ledger)
     with all_running(tmp_path, own_server) as (kafka, workers):
