@@ -3,6 +3,9 @@
 import time
 from collections.abc import Callable
 
+ASKED = 3
+"""How often the database is asked for its time, to set a clock by it."""
+
 
 class DatabaseClock:
     """Follows the database's clock by an offset to this machine's monotonic clock.
@@ -19,9 +22,18 @@ class DatabaseClock:
         """Return the time in microseconds since 1970."""
         return self._monotonic_ns() // 1000 + self._offset
 
-    def synchronise(self, database_time: int) -> None:
-        """Take the database's time as the truth from here on."""
-        self._offset = database_time - self._monotonic_ns() // 1000
+    def synchronise(self, ask: Callable[[], int]) -> None:
+        """Take the database's time as the truth from here on.
+
+        Our clock is read before asking, so it leads by as long as the question took to get there,
+        and never follows: what is decided after the database told a time is recorded later than
+        it. Of three answers the one with the smallest lead is taken.
+        """
+        self._offset = min(self._lead(ask) for _ in range(ASKED))
+
+    def _lead(self, ask: Callable[[], int]) -> int:
+        ours = self._monotonic_ns() // 1000
+        return ask() - ours
 
 
 class TraceClock:
@@ -35,5 +47,5 @@ class TraceClock:
         """Return the trace's time."""
         return self._now
 
-    def synchronise(self, database_time: int) -> None:
+    def synchronise(self, ask: Callable[[], int]) -> None:
         """Ignore the database: a trace keeps its own time."""

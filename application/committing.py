@@ -81,7 +81,7 @@ class Committer:
         self._calm = CALM_BATCHES
         self._sent: Flight | None = None
         self.on_commit: Callable[[int, float], None] | None = None
-        clock.synchronise(store.database_time())
+        clock.synchronise(store.database_time)
 
     def feed(self, jobs: Sequence[Job]) -> None:
         """Decide jobs while the batch before is being committed, and send them; never raises.
@@ -235,7 +235,7 @@ class Committer:
     def _recover(self, setback: Exception, careful: bool) -> None:
         """Prepare for another attempt, by what stopped the last one."""
         if isinstance(setback, ClockRefusedError):
-            self._clock.synchronise(self._store.database_time())
+            self._clock.synchronise(self._store.database_time)
         if isinstance(setback, TakenError) and careful:
             self.world.reset()  # every id was looked up, so it is our memory that is wrong
         catch_up(self.world, self._store)

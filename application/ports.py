@@ -3,7 +3,7 @@
 Each port has a contract suite in tests/contract that every implementation passes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -156,8 +156,8 @@ class Clock(Protocol):
     def now(self) -> int:
         """Return the time in microseconds since 1970; never going back."""
 
-    def synchronise(self, database_time: int) -> None:
-        """Take the database's time as the truth from here on."""
+    def synchronise(self, ask: Callable[[], int]) -> None:
+        """Take the time that the database tells as the truth from here on; never behind it."""
 
 
 class Vault(Protocol):
