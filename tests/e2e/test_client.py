@@ -191,6 +191,26 @@ def test_usage_records_are_charged_once_and_parked_with_the_reason(client: Any, 
     assert client.balance(ada).spent == settled.charged
 
 
+def test_a_record_settles_a_part_where_it_says_so(client: Any, ada: str) -> None:
+    """The hold stays open for what comes later."""
+    hold = client.reserve(ada, "small", USAGE)
+    part = UsageRecord(
+        id="part",
+        model="small",
+        source=f"gateway/{ada}",
+        customer=ada,
+        usage={"input_tokens": 100},
+        occurred_at=datetime.now(UTC),
+        reservation=hold.id,
+        final=False,
+    )
+    (settled,) = client.usage([part])
+    assert settled.status == "accepted"
+    assert client.reservation(hold.id).status == "open"
+    client.release(hold.id)
+    assert client.balance(ada).spent == settled.charged
+
+
 def test_a_batch_is_answered_one_by_one_or_as_a_whole(client: Any, ada: str) -> None:
     reserve = {"kind": "reserve", "customer": ada, "model": "small", "estimate": USAGE}
     dear = {**reserve, "estimate": {"input_tokens": 10**13}}

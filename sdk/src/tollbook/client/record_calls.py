@@ -106,7 +106,8 @@ PREFIXES = {
 class UsageRecord:
     """One usage record: (source, id) is charged once, however often it is sent.
 
-    With a `reservation` it settles that reservation; without, it is charged directly.
+    With a `reservation` it settles that reservation; without, it is charged directly. A record with
+    `final=False` settles a part of its reservation, which stays open for more.
     """
 
     source: str
@@ -119,6 +120,7 @@ class UsageRecord:
     license: str | None = None
     request_hash: str | None = None
     response_hash: str | None = None
+    final: bool | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """Write the record as a CloudEvent."""
@@ -130,6 +132,7 @@ class UsageRecord:
             "license": self.license,
             "request_hash": self.request_hash,
             "response_hash": self.response_hash,
+            "final": self.final,
         }
         return {
             "specversion": "1.0",
