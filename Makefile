@@ -122,7 +122,7 @@ redis: venv ## make .redis, which runs a real Redis in the tests where the machi
 demo: venv ## run the main job, embedded (TRACE=FILE, DEMO_ARGS=...)
 	@.venv/bin/tollbook demo $(if $(TRACE),--trace "$(TRACE)") $(DEMO_ARGS)
 
-demo-cluster: venv triton kafka ## run it through gateway, Triton, Kafka and workers (DEMO_ARGS=...)
+demo-cluster: venv triton kafka redis ## run it and mixed inferences on a cluster (DEMO_ARGS=...)
 	@.venv/bin/tollbook demo --cluster $(if $(TRACE),--trace "$(TRACE)") $(DEMO_ARGS)
 
 serve: venv ## serve the HTTP API on an embedded ledger (SERVE_ARGS=...)

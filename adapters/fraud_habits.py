@@ -1,11 +1,15 @@
 """Habits in PostgreSQL: what scoring has seen, saved together with how far it has come."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tollbook.errors import Unavailable
 
 from adapters.postgres import Connection
 from application.fraud_watching import Watched, WatchMovedError
+
+Run = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+"""Runs one query and returns its rows."""
 
 _LOCK = 0x66726175
 """The advisory lock of the one who scores ("frau")."""
@@ -18,6 +22,31 @@ _SAVE = """
 INSERT INTO fraud_habits (customer, habit) SELECT * FROM unnest(%s::text[], %s::text[])
 ON CONFLICT (customer) DO UPDATE SET habit = excluded.habit
 """
+
+_STANDING = f"""
+SELECT watch.position, head.position, EXISTS (
+    SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 0 AND objid = {_LOCK}
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+FROM fraud_watch AS watch, ledger_head AS head
+"""  # noqa: S608 - our own number
+
+
+class Scoring(NamedTuple):
+    """How scoring stands, whoever does it."""
+
+    position: int
+    """Up to here the log was scored."""
+    head: int
+    led: bool
+    """Whether some process is the one that scores."""
+
+
+def scoring(run: Run) -> Scoring:
+    """Ask the ledger how scoring stands."""
+    rows = run(_STANDING, ())
+    if not rows:
+        raise Unavailable("the table fraud_watch has lost its row")
+    return Scoring(*rows[0])
 
 
 class FraudHabits:

@@ -1,7 +1,8 @@
 """The log of samples: what servers had counted, a line a sample and a file a day.
 
-Files are only appended to, each line in one write, so that several processes may write. A line
-that was cut counts as never written. Files of old days are removed.
+Between them stand notes of what ran for nothing and the ledger never hears of, a line each. Files
+are only appended to, each line in one write, so that several processes may write. A line that was
+cut counts as never written. Files of old days are removed.
 """
 
 import json
@@ -13,18 +14,37 @@ from pathlib import Path
 from typing import Any
 
 from tollbook.errors import Unavailable
-from tollbook.times import format_instant
+from tollbook.times import SECOND, format_instant
 
+from domain.free_inferences import Free
 from domain.server_counters import Counters, Key, Sample
 
+DAY = 86_400 * SECOND
+
+_FREE = "free"
 _PREFIX = "counters-"
 _FILE = re.compile(rf"{_PREFIX}\d{{4}}-\d\d-\d\d\.jsonl")
 
 
 def append(folder: Path, sample: Sample) -> None:
     """Write a sample down; raises Unavailable where that cannot be done."""
-    path = folder / _name(sample.at)
-    data = line_of(sample)
+    _append(folder / _name(sample.at), line_of(sample))
+
+
+def note(folder: Path, free: Free) -> None:
+    """Write down what ran for nothing; raises Unavailable where that cannot be done."""
+    _append(folder / _name(free.ended), _line({_FREE: free._asdict()}))
+
+
+def notes(folder: Path, begin: int, end: int) -> list[Free]:
+    """Return what was noted on the days from one instant to another and around them."""
+    low, high = _name(begin - DAY), _name(end + DAY)
+    paths = [path for path in _days(folder) if low <= path.name <= high]
+    return [found for path in paths for line in _lines_of(path) for found in _notes_in(line)]
+
+
+def _append(path: Path, data: bytes) -> None:
+    folder = path.parent
     try:
         folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -34,9 +54,9 @@ def append(folder: Path, sample: Sample) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise Unavailable(f"the sample cannot be written: {error}") from None
+        raise Unavailable(f"{path.name} cannot be written: {error}") from None
     if written != len(data):
-        raise Unavailable("the sample cannot be written: the disk is full")
+        raise Unavailable(f"{path.name} cannot be written: the disk is full")
 
 
 def read(folder: Path, begin: int | None = None, end: int | None = None) -> list[Sample]:
@@ -81,17 +101,38 @@ def _days(folder: Path) -> list[Path]:
 
 
 def _samples_in(path: Path) -> list[Sample]:
+    return list(samples_of(_read(path)))
+
+
+def _lines_of(path: Path) -> list[bytes]:
+    return _read(path).split(b"\n")
+
+
+def _read(path: Path) -> bytes:
     try:
-        return list(samples_of(path.read_bytes()))
+        return path.read_bytes()
     except FileNotFoundError:
-        return []  # a gateway has just removed it
+        return b""  # a gateway has just removed it
     except OSError as error:
         raise Unavailable(f"the samples cannot be read: {error}") from None
 
 
+def _notes_in(line: bytes) -> Iterator[Free]:
+    """Read a line as a note; what is none is passed over."""
+    try:
+        yield Free(**json.loads(line)[_FREE])
+    except (ValueError, KeyError, TypeError):
+        return
+
+
 def line_of(sample: Sample) -> bytes:
-    """Write a sample as a line of its own: one before it that was cut ends here."""
-    return b"\n" + json.dumps(_to_wire(sample), separators=(",", ":")).encode() + b"\n"
+    """Write a sample as a line of its own."""
+    return _line(_to_wire(sample))
+
+
+def _line(told: dict[str, Any]) -> bytes:
+    """Write a line that is whole whatever stands before it: one that was cut ends here."""
+    return b"\n" + json.dumps(told, separators=(",", ":")).encode() + b"\n"
 
 
 def samples_of(data: bytes) -> Iterator[Sample]:

@@ -3,7 +3,7 @@
 from adapters.postgres import Connection
 from application.notices import TYPES, Cursor, Told
 
-_CURSOR = "SELECT position, tries, next_at, error FROM webhook_cursors WHERE name = %s"
+CURSOR = "SELECT position, tries, next_at, error FROM webhook_cursors WHERE name = %s"
 _BEGIN = """
 INSERT INTO webhook_cursors SELECT %s, position, 0, 0, '' FROM ledger_head ON CONFLICT DO NOTHING
 """
@@ -33,7 +33,7 @@ class WebhookOutbox:
 
     def cursor(self) -> Cursor:
         """Return where the deliveries stand; a new receiver is told what happens from now on."""
-        row = self._connection.execute(_CURSOR, (self._name,)).fetchone()
+        row = self._connection.execute(CURSOR, (self._name,)).fetchone()
         if row is None:
             self._connection.execute(_BEGIN, (self._name,))
             return self.cursor()

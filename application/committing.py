@@ -15,7 +15,8 @@ from tollbook.errors import Conflict, TollbookError, Unavailable, Unknown
 
 from application.deciding import Plan
 from application.draft import Undo
-from application.jobs import Job, too_late
+from application.jobs import Job, in_time
+from application.keeping import UnkeptError
 from application.planning import make_plan
 from application.ports import (
     Clock,
@@ -86,19 +87,20 @@ class Committer:
     def feed(self, jobs: Sequence[Job]) -> None:
         """Decide jobs while the batch before is being committed, and send them; never raises.
 
-        They are answered by the next `feed`, `flush` or `process`. While other processes write,
-        or when anything is out of the ordinary, this is the same as `process`.
+        They are answered by the next `feed`, `flush` or `process`. While other processes write, or
+        for a stream, or if anything is unusual, it is the same as `process`: to lose one costs all.
         """
-        if self._calm < CALM_BATCHES:
+        if self._calm < CALM_BATCHES or any(job.riders for job in jobs):
             self.process(jobs)
             return
-        live, begun = self._in_time(jobs), self._monotonic()
+        begun = self._monotonic()
+        live = in_time(jobs, begun)
         try:
             plan = self._plan(live, careful=False)
         except Exception:  # noqa: BLE001 - decided again with care, once nothing is under way
             self.process(live)
             return
-        if not self.flush() or not plan.events or plan.riders:
+        if not self.flush() or not plan.events:
             self.process(live)
             return
         try:
@@ -132,26 +134,15 @@ class Committer:
     def process(self, jobs: Sequence[Job]) -> None:
         """Decide and append jobs in one transaction, then answer them; never raises."""
         self.flush()
-        live = self._in_time(jobs)
+        live = in_time(jobs, self._monotonic())
         if live:
             self._process(live)
-
-    def _in_time(self, jobs: Sequence[Job]) -> list[Job]:
-        """Tell jobs whose deadline has passed, and return the others."""
-        now = self._monotonic()
-        live = []
-        for job in jobs:
-            if job.deadline is not None and now > job.deadline:
-                job.fail(too_late())
-            else:
-                live.append(job)
-        return live
 
     def _process(self, jobs: Sequence[Job], lost: ConnectionLostError | None = None) -> None:
         begun = self._monotonic()
         try:
             plan = self._commit(jobs, lost)
-        except (FencedError, StoreFailedError, ClockRefusedError) as error:
+        except (FencedError, StoreFailedError, ClockRefusedError, UnkeptError) as error:
             self._one_by_one(jobs, error)
         except TollbookError as error:
             for job in jobs:
@@ -178,6 +169,8 @@ class Committer:
             )
         elif isinstance(error, StoreFailedError):
             jobs[0].fail(Unavailable(f"nothing was written: {error}"))
+        elif isinstance(error, UnkeptError):
+            jobs[0].fail(error.kept())
         else:
             jobs[0].fail(Unavailable(f"internal error: {type(error).__name__}"))
 

@@ -1,6 +1,6 @@
 """Deciding a batch: one command after another on a draft of the world, nothing written yet."""
 
-from tollbook.errors import Refused, TollbookError, Unavailable
+from tollbook.errors import Refused, TollbookError
 
 from application.answers import Answer, first_difference, id_reused
 from application.applying import apply
@@ -13,6 +13,7 @@ from application.handlers import (
     refused,
 )
 from application.jobs import Item, Job
+from application.keeping import kept
 from application.moments import CHARGES
 from application.pipeline_handlers import AS_A_WHOLE
 from application.ports import Batch, EventStore, Key, Rider
@@ -64,17 +65,7 @@ class Plan:
             self._add_atomic(job)
             return
         for item in job.items:
-            item.answer = self._answer(item) if item.otherwise is None else self._kept(item)
-
-    def _kept(self, item: Item) -> Answer:
-        """Decide a command, or what is kept in its place; raises where neither can be."""
-        answer = self._answer(item)
-        error = answer.error
-        if item.otherwise is not None and error is not None and not isinstance(error, Unavailable):
-            answer = self._answer(item.instead(item.otherwise(error)))
-        if answer.recorded is None:
-            raise Unavailable(f"{item.command.id} can neither be done nor kept: {error}")
-        return answer
+            item.answer = kept(item, self._answer, self._known)
 
     def _add_atomic(self, job: Job) -> None:
         """Decide commands that succeed together or not at all."""
@@ -104,10 +95,9 @@ class Plan:
         is appended for it then, nothing else would tell that the id is taken.
         """
         command = item.command
-        key = command.key(recorded.customer or "")
-        self._recent.update(self._store.taken([key]))
-        if key in self._recent:
-            return self._repeat(command, recorded.customer, self._taken(key))
+        known = self._known(command, recorded.customer or "")
+        if known is not None:
+            return known
         before = self._mark()
         alone = self._answer(item)
         if alone.recorded is not None and not alone.done:
@@ -144,6 +134,14 @@ class Plan:
                     return self._repeat(command, None, self._taken(key))
             self._errors += 1
             return Answer(command.id, None, error=error.kept())
+
+    def _known(self, command: Command, scope: str) -> Answer | None:
+        """Return the answer that a command's key has already; None where it has none."""
+        key = command.key(scope)
+        if key not in self.ids and key not in self._recent:
+            self._recent.update(self._store.taken([key]))
+        known = key in self.ids or key in self._recent
+        return self._repeat(command, scope, self._taken(key)) if known else None
 
     def _taken(self, key: Key) -> Recorded:
         """Return the event that answered a key, from this batch or from the store."""
@@ -228,7 +226,7 @@ class Plan:
                 self._back_to(before)
                 if self._resource_exists(command):
                     return already_exists(command)
-                return refusal_of(command, stage, answer)
+                return refusal_of(self.draft, command, stage, answer)
             decided.append((stage, answer.recorded.event))
         return (binding(self.draft, command, decided),)
 

@@ -117,8 +117,7 @@ class Executor:
         the ids stay free) and Unknown when it passed during the commit: then ask by id.
         """
         items = [each if isinstance(each, Item) else Item(each, actor) for each in commands]
-        deadline = None if timeout is None else self._monotonic() + timeout
-        job = Job(items, atomic=atomic, riders=riders, deadline=deadline)
+        job = Job(items, atomic=atomic, riders=riders, deadline=self._deadline(timeout))
         _check_size(job)
         patient = timeout is None or timeout >= INLINE_SECONDS
         if patient and not self._queue and not self._closed and self._turn.acquire(blocking=False):
@@ -126,12 +125,31 @@ class Executor:
                 self._committer.process([job])
             finally:
                 self._turn.release()
-        else:
-            job.expect_wait()
-            self.submit(job)
-            if not job.wait(timeout):
-                self._give_up(job)
+            return job.answers()
+        job.expect_wait()
+        self.submit(job)
+        return self.answers(job, timeout)
+
+    def begin(
+        self, items: Sequence[Item], *, riders: Sequence[Rider] = (), timeout: float = 30.0
+    ) -> Job:
+        """Queue items that are decided together and return at once; `answers` waits for them.
+
+        What is begun before an earlier job is answered comes after it.
+        """
+        job = Job(items, riders=riders, deadline=self._deadline(timeout))
+        job.expect_wait()
+        self.submit(job)
+        return job
+
+    def answers(self, job: Job, timeout: float | None = 30.0) -> list[Answer]:
+        """Wait for a job that was begun, and return its answers; raises as `execute` does."""
+        if not job.wait(timeout):
+            self._give_up(job)
         return job.answers()
+
+    def _deadline(self, timeout: float | None) -> float | None:
+        return None if timeout is None else self._monotonic() + timeout
 
     def one(
         self, command: Command, *, actor: str = "system", timeout: float | None = 30.0

@@ -29,7 +29,7 @@ from domain.screening import ExportList, export_list_to_wire
 from domain.stages import stage_id, whole_of
 from domain.state import balance_to_wire, book_to_wire, reservation_to_wire
 
-STATE_FORMAT = "tollbook/state/4"
+STATE_FORMAT = "tollbook/state/5"
 
 STATE_LINE_BYTES_MAX = 256 * 2**20
 """The longest line of the state format: one customer with all open holds."""

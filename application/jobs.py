@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tollbook.errors import Invalid, TollbookError, Unavailable
 
@@ -18,6 +18,12 @@ COMMANDS_MAX = 2_000
 stand for: deciding them must take less than the 250 ms by which a decision's time may differ from
 the database's clock."""
 
+Ways = Sequence[Command]
+"""Commands of which the first is wanted that the ledger keeps a trace of."""
+
+Done = tuple[Command, str]
+"""A command that may have been done before, and the scope of its key."""
+
 
 class Item:
     """One command of a job."""
@@ -31,6 +37,7 @@ class Item:
         "correlation",
         "otherwise",
         "problem",
+        "unless",
     )
 
     def __init__(
@@ -40,11 +47,14 @@ class Item:
         correlation: str | None = None,
         causation: str | None = None,
         at: int | None = None,
-        otherwise: Callable[[TollbookError], Command] | None = None,
+        otherwise: Callable[[TollbookError], Sequence[Ways]] | None = None,
+        unless: Done | None = None,
     ) -> None:
         """Take a command; `at` sets the time of a ledger that follows a recorded trace.
 
-        Where the ledger would keep no trace of the command, it decides `otherwise` in its place.
+        Where the ledger does not do the command, it decides what `otherwise` returns in its place:
+        each in the first of its ways that leaves a trace. What `unless` names answers for the item
+        where it was done before; nothing is decided then.
         An actor, correlation or causation that is no text of 1 to 512 bytes is answered as
         `invalid`, for this command alone.
         """
@@ -55,6 +65,7 @@ class Item:
         self.causation = causation
         self.at = at
         self.otherwise = otherwise
+        self.unless = unless
         self.answer: Answer | None = None
 
     def instead(self, command: Command) -> "Item":
@@ -135,3 +146,14 @@ def too_late() -> Unavailable:
     return Unavailable(
         "the deadline passed before the decision: nothing was done", code="overloaded"
     )
+
+
+def in_time(jobs: Iterable[Job], now: float) -> list[Job]:
+    """Tell jobs whose deadline has passed, and return the others."""
+    live = []
+    for job in jobs:
+        if job.deadline is not None and now > job.deadline:
+            job.fail(too_late())
+        else:
+            live.append(job)
+    return live

@@ -62,7 +62,7 @@ class _Moments:
 def _requests(recorded: Recorded) -> int:
     event = recorded.event
     assert isinstance(event, CHARGES)
-    return requests_of(event.usage, not isinstance(event, ReservationSettled) or event.final)
+    return requests_of(event.usage, event.is_inference)
 
 
 class Moments:

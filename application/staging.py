@@ -12,8 +12,17 @@ from domain.command import Command
 from domain.event import Event
 from domain.events import CommandRefused
 from domain.outcomes import Refusal
-from domain.pipeline import Part, bound, of_stage, releases, reservations, settlements
+from domain.pipeline import (
+    Part,
+    bound,
+    of_stage,
+    out_of_range,
+    releases,
+    reservations,
+    settlements,
+)
 from domain.pipeline_commands import ReleasePipeline, ReservePipeline, SettlePipeline
+from domain.stages import stage_id
 
 _TAKEN = ("id_reused", "already_exists")
 
@@ -38,16 +47,22 @@ def binding(draft: Draft, command: Command, decided: Sequence[tuple[str, Event]]
     return bound(command, version, decided)
 
 
-def refusal_of(command: Command, stage: str, answer: Answer) -> Refusal:
+def refusal_of(draft: Draft, command: Command, stage: str, answer: Answer) -> Refusal:
     """Return why a whole is refused, when one of its stages was not done just now.
 
-    Raises the stage's error where that is not recorded.
+    Raises the stage's error where that is not recorded. That a run did not occur when it says is
+    recorded: by the time that it is told again it may be true, and its records are parked by then.
     """
     error = answer.error
     if answer.repeated or (error is not None and error.code in _TAKEN):
         return already_exists(command)  # the id of the stage's own command belongs to another
     if error is not None:
-        raise _named(stage, error)
+        at = command.occurred_at if isinstance(command, SettlePipeline) else None
+        if at is None or error.facts.get("field") != "occurred_at":
+            raise _named(stage, error)
+        held = draft.reservation(stage_id(command.reserved, stage))
+        assert held is not None
+        return out_of_range(stage, held, at)
     assert answer.recorded is not None
     event = answer.recorded.event
     assert isinstance(event, CommandRefused)

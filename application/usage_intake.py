@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
 from tollbook.errors import Invalid
 from tollbook.times import parse_instant
 
@@ -22,6 +23,7 @@ TYPE = "tollbook.usage.v1"
 SPEC_VERSION = "1.0"
 
 _REQUIRED = ("specversion", "type", "source", "id", "subject", "data")
+_REQUIRED_NAMES = frozenset(_REQUIRED)
 _TEXTS = frozenset({"datacontenttype", "dataschema", "time"})
 _DATA = frozenset(
     {"customer", "model", "usage", "occurred_at", "license", "request_hash", "response_hash"}
@@ -51,11 +53,16 @@ def usage_command(event: Any) -> ChargeUsage:
     body = {**key, **{name: value for name, value in data.items() if value is not None}}
     if subject != data.get("customer"):
         body["reservation"] = subject
+    elif data.get("final") is False:  # it could be neither charged nor parked
+        raise Invalid.because("data.final", False, "absent without a reservation")
     return _parsed(body)
 
 
 def _parsed(body: Mapping[str, Any]) -> ChargeUsage:
     """Parse the record, and name its fields as the event has them."""
+    made = _made(body)
+    if made is not None:
+        return made
     try:
         command = parse(ChargeUsage.KIND, body)
     except Invalid as error:
@@ -67,6 +74,20 @@ def _parsed(body: Mapping[str, Any]) -> ChargeUsage:
         raise Invalid(error.message, **{**error.facts, "field": where}) from None
     assert isinstance(command, ChargeUsage)
     return command
+
+
+def _made(body: Mapping[str, Any]) -> ChargeUsage | None:
+    """Make the command without writing its body as JSON first; None where that may not be done.
+
+    In code a whole number stands for an instant, on the wire nothing but text does. What is
+    refused here is parsed, to be told why.
+    """
+    if type(body.get("occurred_at")) is not str:
+        return None
+    try:
+        return ChargeUsage(**body)
+    except (ValidationError, TypeError):
+        return None
 
 
 def _check_attributes(event: Mapping[str, Any]) -> None:
@@ -81,7 +102,7 @@ def _check_attributes(event: Mapping[str, Any]) -> None:
         if not isinstance(event[name], str) or not event[name]:
             raise Invalid.because(name, event[name], "a text that is not empty")
     for name, value in event.items():
-        if name != "data" and name not in _REQUIRED:
+        if name not in _REQUIRED_NAMES:
             _check_optional(name, value)
     if event.get("time") is not None:
         parse_instant(event["time"], "time")

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from benchmarks.allowance_bytes import allowance_bytes
+from benchmarks.allowances import allowance_admit
 from benchmarks.bench import Bench
 from benchmarks.exporting import copied_out, exports
 from benchmarks.figures import BY_NAME
@@ -17,6 +19,8 @@ from benchmarks.projecting import balances_as_of, project
 from benchmarks.raw_copy import raw_copy
 from benchmarks.reading import open_1m, replay, verify
 from benchmarks.streaming import stream
+from benchmarks.streaming_memory import stream_memory
+from benchmarks.streaming_paced import stream_latency
 from benchmarks.sustained import pairs_sustained
 from benchmarks.two_writers import two_writers
 
@@ -59,10 +63,19 @@ STAGES = (
         ),
         Measurement(gateway_memory, ("gateway_memory_growth",), once=True),
         Measurement(
+            allowance_admit, ("allowance_admit_8", "allowance_admit_8_p99", "allowance_admit_64")
+        ),
+        Measurement(allowance_bytes, ("allowance_bytes",), once=True),
+        Measurement(
             stream,
             tuple(f"stream_{kind}_{count}" for count in (1, 2) for kind in ("settled", "cpu")),
             once=True,
         ),
+        Measurement(
+            stream_latency,
+            ("stream_latency_p50", "stream_latency_p99", "stream_latency_offered"),
+        ),
+        Measurement(stream_memory, ("stream_memory_growth",), once=True),
         Measurement(pairs_at_20m, ("pairs_at_20m",)),
     ),
     (

@@ -65,6 +65,9 @@ class Sizes:
     inferences: int = 8_000
     remembered: int = 200_000
     streamed: int = 200_000
+    stream_seconds: float = 20.0
+    stream_remembered: int = 1_000_000
+    admitted: int = 40_000
 
 
 QUICK = Sizes(
@@ -84,6 +87,9 @@ QUICK = Sizes(
     inferences=64,
     remembered=400,
     streamed=2_000,
+    stream_seconds=0.5,
+    stream_remembered=4_000,
+    admitted=2_000,
 )
 
 
@@ -198,6 +204,16 @@ FIGURES = (
             Figure(f"stream_cpu_{workers}", "us", "what they compute for each event"),
         )
     ),
+    Figure("stream_latency_p50", "ms", "from an event to its settled charge, 1,000 a second"),
+    Figure("stream_latency_p99", "ms", "99 of 100 of these are settled within", most=250),
+    Figure("stream_latency_offered", "events/s", "what was offered meanwhile"),
+    Figure("stream_memory_growth", "MB", "a worker's memory after 1,000,000 events, beside "
+           "200,000", most=16),
+    Figure("allowance_admit_8", "admitted/s", "inferences admitted from allowances, 8 in flight"),
+    Figure("allowance_admit_8_p99", "ms", "how long the slowest hundredth of them waits", most=2),
+    Figure("allowance_admit_64", "admitted/s", "the same, 64 in flight", least=6_000),
+    Figure("allowance_bytes", "bytes", "as bytes_per_inference, of an allowance's inferences",
+           most=500),
     Figure("pairs_at_20m", "pairs/s", "512 in flight on 20,000,000 events", HOT,
            least_ratio=0.8),
 )  # fmt: skip

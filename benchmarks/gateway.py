@@ -13,6 +13,7 @@ from adapters.event_store.store import PostgresEventStore
 from adapters.triton.server import TritonServer
 from benchmarks.bench import Bench
 from benchmarks.gateway_load import MODEL
+from benchmarks.machine import resident
 from benchmarks.pairs import HOT
 from entrypoints.bootstrap import license_desk, open_database, tollbook_on
 from entrypoints.settings import Settings
@@ -75,10 +76,10 @@ def gateway_memory(bench: Bench) -> dict[str, float]:
     count = bench.sizes.remembered
     with serving() as served:
         driven("grpc", served.gateway["grpc"], served.key, count * 3 // 10, AT_ONCE)
-        before = _resident(served.process)
+        before = resident(served.process)
         for protocol in PROTOCOLS:
             driven(protocol, served.gateway[protocol], served.key, count * 35 // 100, AT_ONCE)
-        return {"gateway_memory_growth": (_resident(served.process) - before) / 1e6}
+        return {"gateway_memory_growth": (resident(served.process) - before) / 1e6}
 
 
 @contextmanager
@@ -88,7 +89,7 @@ def serving() -> Iterator[Served]:
         folder = Path(name)
         (folder / "triton").mkdir()
         data = folder / "ledger"
-        key = _set_up(data)
+        key = licensed_ledger(data)
         with TritonServer(folder / "triton", models=(MODEL,)) as triton:
             config = folder / "gateway.toml"
             addresses = {"grpc": triton.grpc_address, "http": triton.http_address}
@@ -97,7 +98,7 @@ def serving() -> Iterator[Served]:
                 yield Served(addresses, found, key, process)
 
 
-def _set_up(data: Path) -> str:
+def licensed_ledger(data: Path) -> str:
     """Make a ledger with one customer and a licence; return the licence's key."""
     with open_database(Settings(data=data)) as database, tollbook_on(database) as tollbook:
         tollbook.publish(BOOK).result()
@@ -142,11 +143,3 @@ def driven(protocol: str, address: str, key: str, count: int, at_once: int) -> d
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-def _resident(process: int) -> int:
-    """Return the resident memory of a process, in bytes."""
-    for line in Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("the process is gone")

@@ -48,7 +48,7 @@ def long_ledger(bench: Bench) -> LongLedger:
         load = Load(tollbook.executor, lambda number: _customer_of(number, customers))
         load.run(pairs, HOT_AT_ONCE)
         events = tollbook.store.head().position
-    return LongLedger(database, events, customers, _weigh(bench, name, pairs))
+    return LongLedger(database, events, customers, weigh(bench, name, pairs))
 
 
 def _customer_of(number: int, customers: list[str]) -> str:
@@ -59,7 +59,8 @@ def _customer_of(number: int, customers: list[str]) -> str:
     return customers[BUSY + tens % (len(customers) - BUSY)]
 
 
-def _weigh(bench: Bench, name: str, pairs: int) -> dict[str, float]:
+def weigh(bench: Bench, name: str, pairs: int) -> dict[str, float]:
+    """Return what each of so many inferences takes on the disk, in all and by part."""
     with bench.as_super(name) as connection:
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")

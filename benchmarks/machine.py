@@ -86,3 +86,11 @@ def _filesystem(folder: Path) -> str:
         if folder.resolve().is_relative_to(mount) and len(mount) >= len(best):
             best, kind = mount, filesystem
     return kind
+
+
+def resident(process: int) -> int:
+    """Return the resident memory of a process, in bytes."""
+    for line in Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("the process is gone")

@@ -26,11 +26,26 @@ from entrypoints.streaming import offsets_of
 from streams import wire
 
 TOPIC, PARTITIONS = "inference-usage", 8
-CUSTOMERS = 64
+CUSTOMERS = customer_names(64)
 MODEL = "gpt4-equivalent"
 USAGE = {"input_tokens": 1_000, "output_tokens": 500}
+PATIENCE_SECONDS = 120.0
+"""So long workers may settle nothing at all."""
 _BATCH = 1_000
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+Values = list[tuple[str, bytes]]
+"""Records: the key and the value of each."""
+
+
+class Ground(NamedTuple):
+    """A ledger and a topic of its own, on which workers are started."""
+
+    settings: Settings
+    database: Database
+    kafka: str
+    """Where the broker listens."""
+    topic: str
 
 
 class Settled(NamedTuple):
@@ -45,99 +60,153 @@ class Settled(NamedTuple):
 def stream(bench: Bench) -> dict[str, float]:
     """Measure one worker, and then two, each on a ledger and a topic of its own."""
     found = {}
+    for workers in (1, 2):
+        settled = _settled(bench.sizes.streamed, workers)
+        found[f"stream_settled_{workers}"] = settled.rate
+        found[f"stream_cpu_{workers}"] = settled.cpu_us
+    return found
+
+
+def _settled(count: int, workers: int) -> Settled:
+    with ground() as place:
+        with tollbook_on(place.database) as tollbook:
+            set_up(tollbook, CUSTOMERS)
+            hold(tollbook, range(count))
+        values = records(range(count))
+        asyncio.run(sent(place, values))
+        # Scoring fraud is a process beside one of them; here it would share their two cores.
+        with working(place, workers, TOLLBOOK_FRAUD_SCORING="off") as processes:
+            rate = _rate(place, processes, len(values), count)
+            return Settled(rate, sum(_cpu_us(each.pid) for each in processes) / count)
+
+
+@contextmanager
+def ground() -> Iterator[Ground]:
+    """Start a Kafka and make an empty ledger; nothing of either is left afterwards."""
     with (
         tempfile.TemporaryDirectory(prefix="tollbook-bench-stream-") as name,
         KafkaServer(Path(name) / "kafka") as kafka,
     ):
-        for workers in (1, 2):
-            settled = _settled(bench, Path(name), kafka, workers)
-            found[f"stream_settled_{workers}"] = settled.rate
-            found[f"stream_cpu_{workers}"] = settled.cpu_us
-    return found
+        asyncio.run(topics.make_topics(kafka.address, {TOPIC: PARTITIONS}, 1, 1))
+        settings = Settings(data=Path(name) / "ledger")
+        with open_database(settings) as database:
+            yield Ground(settings, database, kafka.address, TOPIC)
 
 
-def _settled(bench: Bench, folder: Path, kafka: KafkaServer, workers: int) -> Settled:
-    topic, count = f"{TOPIC}-{workers}", bench.sizes.streamed
-    asyncio.run(topics.make_topics(kafka.address, {topic: PARTITIONS}, 1, 1))
-    settings = Settings(data=folder / f"ledger-{workers}")
-    with open_database(settings) as database:
-        with tollbook_on(database) as tollbook:
-            names = customer_names(CUSTOMERS)
-            set_up(tollbook, names)
-            values = _held(tollbook, names, count)
-        asyncio.run(_sent(kafka.address, topic, values))
-        with _working(settings, kafka.address, topic, workers) as pids:
-            rate = _rate(database, kafka.address, topic, len(values), count)
-            return Settled(rate, sum(map(_cpu_us, pids)) / count)
+def customer_of(number: int) -> str:
+    """Return whose inference it is: each customer has 50 in a row, the most of a record."""
+    return CUSTOMERS[number // wire.EVENTS_MAX % len(CUSTOMERS)]
 
 
-def _held(tollbook: Tollbook, customers: Sequence[str], count: int) -> list[tuple[str, bytes]]:
-    """Hold the money of so many inferences; return their usage, 50 to a record."""
-    values = []
-    each = wire.EVENTS_MAX
-    for first in range(0, count, _BATCH):
+def hold(tollbook: Tollbook, numbers: range) -> None:
+    """Hold the money of inferences."""
+    for first in range(0, len(numbers), _BATCH):
         items = []
-        for number in range(first, min(first + _BATCH, count)):
-            whose = customers[number // each % len(customers)]
-            body = {"id": f"i-{number}", "customer": whose, "model": MODEL, "estimate": USAGE}
-            items.append(Item(parse("reserve", {**body, "ttl_seconds": 3_600})))
+        for number in numbers[first : first + _BATCH]:
+            whose = {"customer": customer_of(number), "model": MODEL, "estimate": USAGE}
+            body = {"id": f"i-{number}", **whose, "ttl_seconds": 3_600}
+            items.append(Item(parse("reserve", body)))
         for answer in tollbook.executor.execute(items):
             answer.result()
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    for first in range(0, count, each):
-        whose = customers[first // each % len(customers)]
-        numbers = range(first, min(first + each, count))
-        values.append((whose, wire.packed([_event(n, whose, now) for n in numbers])))
-    return values
 
 
-def _event(number: int, customer: str, at: str) -> dict[str, object]:
-    id = f"i-{number}"
-    data = {"customer": customer, "model": MODEL, "usage": USAGE, "occurred_at": at}
+def records(numbers: range) -> Values:
+    """Return the usage of inferences, 50 to a record."""
+    each = wire.EVENTS_MAX
+    firsts = range(0, len(numbers), each)
+    return [
+        (customer_of(some[0]), wire.packed([usage_event(number) for number in some]))
+        for some in (numbers[first : first + each] for first in firsts)
+    ]
+
+
+def usage_event(number: int) -> dict[str, object]:
+    """Return the CloudEvent of an inference that ran now."""
+    id, at = f"i-{number}", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    data = {"customer": customer_of(number), "model": MODEL, "usage": USAGE, "occurred_at": at}
     data |= {"request_hash": "0a" * 32, "response_hash": "0b" * 32}
     envelope = {"specversion": "1.0", "type": wire.USAGE, "source": "gateway/bench", "id": id}
     return {**envelope, "subject": id, "time": at, "data": data}
 
 
-async def _sent(address: str, topic: str, values: Sequence[tuple[str, bytes]]) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=address, acks="all")
+async def sent(place: Ground, values: Values) -> None:
+    """Send records; returns when all of them are kept."""
+    producer = AIOKafkaProducer(bootstrap_servers=place.kafka, acks="all")
     await producer.start()
     try:
-        sent = [await producer.send(topic, value, key=key.encode()) for key, value in values]
-        await asyncio.gather(*sent)
+        under_way = [
+            await producer.send(place.topic, value, key=key.encode()) for key, value in values
+        ]
+        await asyncio.gather(*under_way)
     finally:
         await producer.stop()
 
 
 @contextmanager
-def _working(settings: Settings, address: str, topic: str, count: int) -> Iterator[list[int]]:
-    command = [sys.executable, "-m", "tollbook", "stream", "run", "--kafka", address]
-    command += ["--topic", topic, "--data", str(settings.data)]
+def working(
+    place: Ground, count: int = 1, **environment: str
+) -> "Iterator[list[subprocess.Popen[bytes]]]":
+    """Run so many workers."""
+    command = [sys.executable, "-m", "tollbook", "stream", "run", "--kafka", place.kafka]
+    command += ["--topic", place.topic, "--data", str(place.settings.data)]
     with ExitStack() as stack:
         workers = [
-            stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+            stack.enter_context(
+                subprocess.Popen(
+                    command, stdout=subprocess.DEVNULL, env={**os.environ, **environment}
+                )
+            )
             for _ in range(count)
         ]
         try:
-            yield [worker.pid for worker in workers]
+            yield workers
         finally:
             for worker in workers:
                 worker.terminate()
 
 
-def _rate(database: Database, address: str, topic: str, records: int, events: int) -> float:
-    cluster = asyncio.run(topics.cluster_id(address))
-    first: tuple[int, float] | None = None
-    with closing(PostgresEventStore(database.app_url)) as store:
-        offsets = offsets_of(store, cluster, topic)
-        while True:
-            done, now = sum(offsets().values()), time.perf_counter()
-            if done and first is None:
-                first = (done, now)
-            if first is not None and done >= records:
-                share = (done - first[0]) / records
-                return share * events / (now - first[1]) if now > first[1] else 0.0
+class Progress:
+    """How many records the ledger has settled; raises RuntimeError when it does not get on."""
+
+    def __init__(
+        self,
+        place: Ground,
+        store: PostgresEventStore,
+        workers: "Sequence[subprocess.Popen[bytes]]",
+    ) -> None:
+        """Look at the ledger's offsets through a store."""
+        cluster = asyncio.run(topics.cluster_id(place.kafka))
+        self._offsets = offsets_of(store, cluster, place.topic)
+        self._workers = workers
+        self._last = (-1, time.monotonic())
+
+    def look(self) -> int:
+        """Return how many records are settled."""
+        done, now = sum(self._offsets().values()), time.monotonic()
+        if done > self._last[0]:
+            self._last = (done, now)
+        ended = [worker.returncode for worker in self._workers if worker.poll() is not None]
+        if ended or now - self._last[1] > PATIENCE_SECONDS:
+            raise RuntimeError(f"{done} records are settled, and no more; workers ended: {ended}")
+        return done
+
+    def wait(self, records: int) -> None:
+        """Wait until so many records are settled."""
+        while self.look() < records:
             time.sleep(0.02)
+
+
+def _rate(
+    place: Ground, workers: "Sequence[subprocess.Popen[bytes]]", records: int, events: int
+) -> float:
+    with closing(PostgresEventStore(place.database.app_url)) as store:
+        progress = Progress(place, store, workers)
+        while not (first := progress.look()):
+            time.sleep(0.02)
+        begin = time.perf_counter()
+        progress.wait(records)
+        seconds = time.perf_counter() - begin
+    return (records - first) / records * events / seconds if first < records else 0.0
 
 
 def _cpu_us(pid: int) -> float:

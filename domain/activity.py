@@ -52,9 +52,12 @@ class Activity(NamedTuple):
     """The sum over `windows`."""
 
 
-def requests_of(usage: Quantities, final: bool) -> int:
-    """Return the requests that a charge counts as: one, unless it says how many."""
-    return usage.get("requests", 1 if final else 0)
+def requests_of(usage: Quantities, inference: bool) -> int:
+    """Return the requests that a charge counts as: one, unless it says how many.
+
+    A part of an inference is none by itself.
+    """
+    return usage.get("requests", 1 if inference else 0)
 
 
 def fine_from(newest: int) -> int:

@@ -11,6 +11,9 @@ from tollbook.errors import Invalid
 FIELD_PART_MAX = 128
 """A name of a field that the caller made up is told no further than this."""
 
+SHOWN_MAX = 100
+"""A value that is not accepted is told no further than this."""
+
 CONFIG = ConfigDict(strict=True, extra="forbid")
 
 
@@ -57,7 +60,8 @@ def invalid_from(error: ValidationError) -> Invalid:
         return Invalid.because(field, None, "given: it is required")
     rule = str(first["msg"]).removeprefix("Value error, ")
     value = first.get("input")
-    shown = repr(value)[:100]
+    # A text is cut first: a hostile one has millions of characters.
+    shown = repr(value[:SHOWN_MAX] if isinstance(value, str) else value)[:SHOWN_MAX]
     return Invalid(f"{field}: {shown} is not accepted: {rule}", field=field, value=shown, rule=rule)
 
 

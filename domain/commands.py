@@ -15,7 +15,7 @@ from domain.cap import Caps
 from domain.command import CONFIG, Command, in_key_order, read
 from domain.facts import FactsBody
 from domain.fraud_commands import FRAUD_COMMANDS
-from domain.holds import TTL_MAX_SECONDS
+from domain.holds import INFERENCES_MAX, INFERENCES_MIN, TTL_MAX_SECONDS
 from domain.license_commands import LICENSE_COMMANDS
 from domain.license_events import KeyHash
 from domain.pipeline_commands import PIPELINE_COMMANDS
@@ -26,7 +26,8 @@ from domain.registry_commands import (
     ReleaseModelVersion,
     YankModelVersion,
 )
-from domain.units import Usage
+from domain.reservation import of_all
+from domain.units import QUANTITY_MAX, Usage
 from domain.values import (
     Amount,
     Currency,
@@ -99,7 +100,7 @@ class PublishPrices(Command):
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class Reserve(Command):
-    """Hold the money for one inference; the reservation takes the command's id."""
+    """Hold the money for an inference, or for several; the reservation takes the command's id."""
 
     KIND: ClassVar[str] = "reserve"
     id: Id
@@ -111,6 +112,17 @@ class Reserve(Command):
     license_key: KeyHash | None = None
     facts: FactsBody | None = None
     request_hash: Digest | None = None
+    inferences: int | None = Field(default=None, ge=INFERENCES_MIN, le=INFERENCES_MAX)
+    """For how many inferences, each of which the estimate bounds; absent: for one."""
+
+    def __post_init__(self) -> None:
+        """Refuse more inferences than can be counted."""
+        if self.inferences is None:
+            return
+        for unit, units in of_all(self.estimate, self.inferences).items():
+            if units > QUANTITY_MAX:
+                rule = f"so few that {unit} is {QUANTITY_MAX} base units in all at most"
+                raise Invalid.because("inferences", self.inferences, rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)

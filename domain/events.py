@@ -19,8 +19,18 @@ from domain.units import Usage
 from domain.values import Currency, Digest, GrantAmounts, Id, Instant, KeyText, Money, Name, Text
 
 
+class _OfCustomer(Event):
+    """A fact in the customer's own stream."""
+
+    __slots__ = ()
+
+    def stream(self) -> str:
+        """Return the customer's stream."""
+        return f"customer-{self.customer}"
+
+
 @event("customer_created", kind="create_customer")
-class CustomerCreated(Event):
+class CustomerCreated(_OfCustomer):
     """A customer exists; the name is stored sealed under the customer's own key."""
 
     credit_limit: Money
@@ -31,13 +41,9 @@ class CustomerCreated(Event):
     price_book: Id
     time_zone: str
 
-    def stream(self) -> str:
-        """Return the customer's stream."""
-        return f"customer-{self.customer}"
-
 
 @event("customer_changed", kind="change_customer")
-class CustomerChanged(Event):
+class CustomerChanged(_OfCustomer):
     """Terms of a customer changed; absent fields stay as they were."""
 
     credit_limit: Money | None = None
@@ -46,10 +52,6 @@ class CustomerChanged(Event):
     plan: Id | None = None
     price_book: Id | None = None
     time_zone: str | None = None
-
-    def stream(self) -> str:
-        """Return the customer's stream."""
-        return f"customer-{self.customer}"
 
 
 @event("grant_issued", kind="issue_grant")
@@ -71,43 +73,48 @@ class GrantIssued(Event):
 
 
 @event("grants_expired")
-class GrantsExpired(Event):
+class GrantsExpired(_OfCustomer):
     """What was left free in these grants is breakage."""
 
     customer: Id
     grants: GrantAmounts
 
-    def stream(self) -> str:
-        """Return the customer's stream."""
-        return f"customer-{self.customer}"
-
 
 @event("holds_expired")
-class HoldsExpired(Event):
+class HoldsExpired(_OfCustomer):
     """These holds ran out and their money went back to where it came from."""
 
     customer: Id
     holds: GrantAmounts
     """(reservation, amount) pairs in order of reservation id."""
 
+
+class _OfReservation(Event):
+    """A fact in the stream of a reservation."""
+
+    __slots__ = ()
+    reservation: str
+
     def stream(self) -> str:
-        """Return the customer's stream."""
-        return f"customer-{self.customer}"
+        """Return the reservation's stream."""
+        return f"reservation-{self.reservation}"
 
 
 @event("reservation_held", kind="reserve")
-class ReservationHeld(Event):
-    """Money was set aside for one inference."""
+class ReservationHeld(_OfReservation):
+    """Money was set aside for an inference, or for several."""
 
     credit: Money
     customer: Id
     decision: dict[str, Any] | None = None
     """What the licence said: the policy's version, and what its limits leave."""
     estimate: Usage
+    """What one inference may use."""
     expires_at: Instant
     facts: FactsBody | None = None
     grants: GrantAmounts
     held: Money
+    inferences: int | None = None
     license: Id | None = None
     license_key: KeyHash | None = None
     model: Name
@@ -115,13 +122,9 @@ class ReservationHeld(Event):
     reservation: Id
     ttl_seconds: int | None = None
 
-    def stream(self) -> str:
-        """Return the reservation's stream."""
-        return f"reservation-{self.reservation}"
-
 
 @event("reservation_extended", kind="extend")
-class ReservationExtended(Event):
+class ReservationExtended(_OfReservation):
     """A hold got more money, more time, or both; `credit` and `grants` are what was added."""
 
     credit: Money
@@ -134,13 +137,9 @@ class ReservationExtended(Event):
     reservation: Id
     ttl_seconds: int | None = None
 
-    def stream(self) -> str:
-        """Return the reservation's stream."""
-        return f"reservation-{self.reservation}"
-
 
 @event("reservation_settled", kind="settle")
-class ReservationSettled(Event):
+class ReservationSettled(_OfReservation):
     """Usage was charged against a reservation: charged = from_balance + receivable."""
 
     charged: Money
@@ -149,6 +148,8 @@ class ReservationSettled(Event):
     final: bool
     from_balance: Money
     grants: GrantAmounts
+    inference: Literal[True] | None = None
+    """Given, this part is an inference of its own: its reservation is for several."""
     license: Id | None = None
     licensed: Id | None = None
     """The reservation's licence, when the hold had run out and had given its units back."""
@@ -169,10 +170,6 @@ class ReservationSettled(Event):
     volume: int
     """Tokens of this model in this period before this usage."""
 
-    def stream(self) -> str:
-        """Return the reservation's stream."""
-        return f"reservation-{self.reservation}"
-
     def command_scope(self) -> str:
         """Return the source of the usage record, or the customer for a plain settle."""
         return self.customer if self.source is None else self.source
@@ -183,9 +180,14 @@ class ReservationSettled(Event):
             return ""
         return "settle" if self.source is None else "usage"
 
+    @property
+    def is_inference(self) -> bool:
+        """Say whether this is an inference of its own, and not a part of one."""
+        return self.final or self.inference is True
+
 
 @event("reservation_released", kind="release")
-class ReservationReleased(Event):
+class ReservationReleased(_OfReservation):
     """A hold was given back without usage."""
 
     customer: Id
@@ -193,13 +195,9 @@ class ReservationReleased(Event):
     released: Money
     reservation: Id
 
-    def stream(self) -> str:
-        """Return the reservation's stream."""
-        return f"reservation-{self.reservation}"
-
 
 @event("usage_charged", kind="usage")
-class UsageCharged(Event):
+class UsageCharged(_OfCustomer):
     """Usage without a reservation was charged."""
 
     charged: Money
@@ -222,10 +220,6 @@ class UsageCharged(Event):
     usage: Usage
     volume: int
 
-    def stream(self) -> str:
-        """Return the customer's stream."""
-        return f"customer-{self.customer}"
-
     def command_scope(self) -> str:
         """Return the source of the usage record."""
         return self.source
@@ -233,6 +227,11 @@ class UsageCharged(Event):
     def command_kind(self) -> str:
         """Return `usage`, and nothing for a record that was parked before."""
         return "" if self.record is not None else "usage"
+
+    @property
+    def is_inference(self) -> bool:
+        """Say whether this is an inference of its own, as it is without a reservation."""
+        return True
 
 
 @event("prices_published", kind="publish_prices")
@@ -271,7 +270,7 @@ class MinReaderRaised(Event):
 
 
 @event("command_refused")
-class CommandRefused(Event):
+class CommandRefused(_OfCustomer):
     """A rule said no; the id stays refused for ever."""
 
     body: dict[str, Any]
@@ -282,10 +281,6 @@ class CommandRefused(Event):
     facts: dict[str, Any]
     kind: str
     scope: str
-
-    def stream(self) -> str:
-        """Return the customer's stream."""
-        return f"customer-{self.customer}"
 
     def command_scope(self) -> str:
         """Return the scope of the refused command."""

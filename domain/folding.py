@@ -28,7 +28,7 @@ from domain.license_folding import OF_KNOWN_USE, OF_USE, uses_after
 from domain.metering import Used, reheld, rezoned, set_up
 from domain.metering import counted as metered
 from domain.pricing import token_volume
-from domain.reservation import expected, remaining
+from domain.reservation import expected, of_all, remaining
 
 Changes = dict[str, Any]
 """Fields of a balance and their new values."""
@@ -77,9 +77,10 @@ def _held(balance: Balance, event: ReservationHeld, at: int) -> Changes:
         event.grants,
         event.credit,
         event.model,
-        event.estimate,
+        of_all(event.estimate, event.inferences),
         event.license,
         at if event.license is not None else 0,
+        None if event.inferences is None else of_all(event.estimate, 1),
     )
     return {
         "grants": _set_aside(balance.grants, event.grants),
@@ -145,7 +146,8 @@ def _partly_used(balance: Balance, event: ReservationSettled, hold: Hold) -> Cha
     kept = tuple((name, left) for name, part in hold.parts if (left := part - used.get(name, 0)))
     credit = min(event.credit, hold.credit)
     amount = hold.amount - sum(used.values()) - credit
-    estimate = remaining(hold.estimate, event.usage)
+    # Of several inferences, one that used less than it might have leaves the rest as they were.
+    estimate = remaining(hold.estimate, hold.each or event.usage)
     credit_left = hold.credit - credit
     smaller = hold._replace(amount=amount, parts=kept, credit=credit_left, estimate=estimate)
     return {
@@ -245,12 +247,11 @@ _FOLDS: dict[type[Event], Callable[[Balance, Any], Changes]] = {
 def _used(balance: Balance, event: ReservationSettled | UsageCharged, at: int) -> Changes:
     """Count a charge for the fraud rule and for the caps."""
     occurred_at = at if event.occurred_at is None else event.occurred_at
-    final = event.final if isinstance(event, ReservationSettled) else True
-    requests = requests_of(event.usage, final)
+    requests = requests_of(event.usage, event.is_inference)
     sequence = balance.sequence + 1
     changes: Changes = {"activity": counted(balance.activity, occurred_at, requests, sequence)}
     if balance.meters:
-        used = Used(event.model, event.usage, final, occurred_at)
+        used = Used(event.model, event.usage, event.is_inference, occurred_at)
         changes["meters"] = metered(balance.meters, used, at, _zone(balance))
     return changes
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from tollbook import canonical
 
+from domain.activity import requests_of
 from domain.event import Event
 from domain.events import CommandRefused, ReservationHeld, ReservationSettled, UsageCharged
 from domain.facts import Facts, facts_to_wire
@@ -58,11 +59,13 @@ def sighting(event: Event, at: int) -> Sighting | None:
 
 
 def _used(event: ReservationSettled | UsageCharged, at: int) -> Sighting:
-    final = event.final if isinstance(event, ReservationSettled) else True
     usage: Quantities = event.usage
+    # Who sets much aside has asked once; what runs of it is asked for as it runs.
+    is_one_of_several = isinstance(event, ReservationSettled) and event.inference is True
     return Sighting(
         at,
-        requests=usage.get("requests", 1 if final else 0),
+        asks=int(is_one_of_several),
+        requests=requests_of(usage, event.is_inference),
         tokens_in=usage.get("input_tokens", 0) + usage.get("cached_input_tokens", 0),
         tokens_out=usage.get("output_tokens", 0),
     )

@@ -9,6 +9,10 @@ TTL_DEFAULT_SECONDS = 300
 TTL_MAX_SECONDS = 86_400
 """How long a hold counts where nobody says, and at most."""
 
+INFERENCES_MIN = 2
+INFERENCES_MAX = 10_000
+"""For how many inferences one reservation may hold, where it is not for one alone."""
+
 
 class Hold(NamedTuple):
     """Money set aside by one reservation."""
@@ -23,11 +27,16 @@ class Hold(NamedTuple):
     """The share that rests on the credit limit instead of a grant."""
     model: str
     estimate: Quantities
-    """What may still be used: the estimate, less what parts have used, never below zero."""
+    """What may still be used: the estimate, less what parts have used, never below zero.
+
+    For several inferences it is the estimates of those that are still to come.
+    """
     license: str | None = None
     """The licence that counts it, if one does."""
     opened_at: int = 0
     """When a licensed hold was admitted; 0 without a licence, which nobody asks about."""
+    each: Quantities | None = None
+    """What one inference takes of the estimate, where it is held for several."""
 
 
 Holds = Buckets[Hold]

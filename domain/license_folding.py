@@ -28,6 +28,7 @@ from domain.license_events import (
 )
 from domain.license_use import Lease, Use, Used, Uses, admit, live, rezoned, set_up, settle
 from domain.licensing import ONE_REQUEST
+from domain.reservation import of_all, remaining
 
 Fold = Callable[[Balance, Any, int, Holds], Uses | None]
 
@@ -45,7 +46,8 @@ def _held(balance: Balance, event: ReservationHeld, at: int, _holds: Holds) -> U
     use = None if event.license is None else balance.uses.get(event.license)
     if use is None or event.license is None or not use.counts:
         return None
-    counted = admit(use, event.model, event.estimate, at, _zone(balance), new=True)
+    units = of_all(event.estimate, event.inferences)
+    counted = admit(use, event.model, units, at, _zone(balance), new=True)
     return balance.uses.put(event.license, counted)
 
 
@@ -64,7 +66,15 @@ def _settled(balance: Balance, event: ReservationSettled, at: int, holds: Holds)
     hold = balance.holds.get(event.reservation)
     name = event.licensed if hold is None else hold.license
     after = holds.get(event.reservation)
-    return _ended(balance, name, event.model, hold, after, Used(event.usage, event.final), at)
+    used = Used(event.usage, event.is_inference)
+    if hold is None or hold.each is None or after is not None:
+        return _ended(balance, name, event.model, hold, after, used, at)
+    # The last of several: it takes the place of one, and then the others are given back.
+    others = hold._replace(estimate=remaining(hold.estimate, hold.each))
+    uses = _ended(balance, name, event.model, hold, others, used, at)
+    if uses is None:
+        return None
+    return _ended(balance._replace(uses=uses), name, event.model, others, None, None, at)
 
 
 def _released(balance: Balance, event: ReservationReleased, at: int, _holds: Holds) -> Uses | None:

@@ -138,7 +138,8 @@ class Used(NamedTuple):
     """What a charge says was used."""
 
     usage: Quantities
-    final: bool
+    inference: bool
+    """Whether it is one of its own, and not a part of one."""
 
 
 def settle(
@@ -152,7 +153,7 @@ def settle(
         limit = count.limit
         net = 0
         if used is not None:
-            net = asked(limit, used.usage, new=used.final)
+            net = asked(limit, used.usage, new=used.inference)
         if before is not None:
             net -= asked(limit, before.estimate, new=True)
         if after is not None:

@@ -67,7 +67,8 @@ class Used(NamedTuple):
 
     model: str
     usage: Quantities
-    final: bool
+    inference: bool
+    """Whether it is one of its own, and not a part of one."""
     occurred_at: int
 
 
@@ -82,7 +83,7 @@ def _counted(meter: Meter, used: Used, now: int, time_zone: str) -> Meter:
         return meter
     units = used.usage.get(cap.unit, 0)
     if cap.unit == "requests":
-        units = requests_of(used.usage, used.final)
+        units = requests_of(used.usage, used.inference)
     if not units:
         return meter
     if cap.calendar is not None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from tollbook.amounts import parse_micro
 from tollbook.errors import Invalid
 
-from domain.meters_format import BEFORE, Meter, Source
+from domain.meters_format import BEFORE, Meter, Metered, Source
 from domain.tensors import Tensors, extent, size_in_bytes, texts, total
 from domain.units import MEASURED, QUANTITY_MAX, Quantities
 
@@ -42,16 +42,16 @@ NOTHING = Produced({})
 
 def wanted_outputs(meter: Meter) -> tuple[str, ...]:
     """Return the outputs without which an answer cannot be metered, in a fixed order."""
-    named = [source.output or source.output_shape for source in meter.usage.values()]
+    named = [source.output or source.output_shape for source in meter.used]
     return tuple(dict.fromkeys(name for name in (*named, meter.request_id_output) if name))
 
 
 def waits_for_traces(meter: Meter) -> bool:
     """Say whether a part of the usage is known only from the server's traces."""
-    return any(source.traces for source in meter.usage.values())
+    return any(source.traces for source in meter.used)
 
 
-def estimate(meter: Meter, request: Request) -> Quantities:
+def estimate(meter: Metered, request: Request) -> Quantities:
     """Return what to hold; raises Invalid where the request does not tell what it must."""
     found: Quantities = {}
     for unit, source in {**meter.usage, **meter.estimate}.items():
@@ -106,7 +106,7 @@ def _parameter(value: Any, default: int | None) -> int | None:
 
 
 def added(
-    meter: Meter, before: Produced, outputs: Tensors, parameters: Mapping[str, Any], own_id: str
+    meter: Metered, before: Produced, outputs: Tensors, parameters: Mapping[str, Any], own_id: str
 ) -> Produced:
     """Return what is produced after one more message; raises UnmeteredError where it does not tell.
 
@@ -147,7 +147,7 @@ def _told(source: Source, outputs: Tensors, parameters: Mapping[str, Any]) -> in
     return told
 
 
-def _is_cached(meter: Meter, outputs: Tensors, own_id: str) -> bool:
+def _is_cached(meter: Metered, outputs: Tensors, own_id: str) -> bool:
     tensor = outputs.get(meter.request_id_output or "")
     if tensor is None:
         return False
@@ -159,7 +159,7 @@ def _is_cached(meter: Meter, outputs: Tensors, own_id: str) -> bool:
 
 
 def usage(
-    meter: Meter, request: Request, produced: Produced, device_time: int | None = None
+    meter: Metered, request: Request, produced: Produced, device_time: int | None = None
 ) -> Quantities:
     """Return what is charged for an answer; `device_time` in millionths of a second.
 
@@ -180,7 +180,7 @@ def usage(
     return _with_formulas(meter, found)
 
 
-def known_before(meter: Meter, request: Request) -> Quantities:
+def known_before(meter: Metered, request: Request) -> Quantities:
     """Return the part of the usage that a request tells by itself, its answer apart."""
     told: Quantities = {}
     for unit, source in sorted(meter.usage.items()):
@@ -197,7 +197,7 @@ def _told_by_request(unit: str, source: Source, request: Request) -> int | None:
         raise UnmeteredError(f"what the request says of {unit} {error}") from None
 
 
-def without_answer(meter: Meter, known: Quantities, device_time: int) -> Quantities | None:
+def without_answer(meter: Metered, known: Quantities, device_time: int) -> Quantities | None:
     """Return the usage of an inference whose answer is lost; None where only that could tell."""
     found: Quantities = {}
     for unit, source in meter.usage.items():
@@ -210,7 +210,7 @@ def without_answer(meter: Meter, known: Quantities, device_time: int) -> Quantit
     return _with_formulas(meter, found)
 
 
-def with_device_time(meter: Meter, found: Quantities, device_time: int) -> Quantities:
+def with_device_time(meter: Metered, found: Quantities, device_time: int) -> Quantities:
     """Return a usage again, now that its device time is known."""
     kept = {
         unit: quantity
@@ -229,7 +229,7 @@ def _device_time(known: int | None, *, cached: bool) -> int:
     return known
 
 
-def _with_formulas(meter: Meter, found: Quantities) -> Quantities:
+def _with_formulas(meter: Metered, found: Quantities) -> Quantities:
     """Add what formulas give, and order the units; rounded half up to millionths."""
     for unit, source in meter.usage.items():
         if source.formula is not None and unit not in found:

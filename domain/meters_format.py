@@ -3,14 +3,16 @@
 docs/gateway.md shows the file; this is its schema.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from domain.command import CONFIG
+from domain.stages import STAGES_MAX, StageName
 from domain.units import COUNTED, MEASURED, QUANTITY_MAX, UNITS
-from domain.values import Name
+from domain.values import Id, Name
 
 BEFORE = ("input", "parameter", "input_bytes", "input_shape", "constant")
 """Sources that are known before the inference, so that an estimate may name them."""
@@ -71,18 +73,53 @@ class Source:
         return self
 
 
+_Sources = Annotated[dict[str, Source], Field(max_length=len(UNITS))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class StageMeter:
+    """How one stage of a pipeline is metered, by the request and the answer of the whole."""
+
+    price_model: Name | None = None
+    """As the published pipeline calls its model, where this file is to insist on that."""
+    step: Name | None = None
+    """The step of the ensemble, by its model's name there: whose device time the traces tell."""
+    usage: Annotated[_Sources, Field(min_length=1)]
+    """What is charged, by unit."""
+    estimate: _Sources = Field(default_factory=dict)
+    """What is held, by unit; without any, what the request tells, or the pipeline declares."""
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether what is held for it is known from the request, and nobody else has to say."""
+        return bool(self.estimate) or not _only_answers_tell(self.usage, self.estimate)
+
+    @model_validator(mode="after")
+    def _sources_fit(self) -> "StageMeter":
+        _check_sources(self.usage, self.estimate)
+        if self.step is None and any(source.traces for source in self.usage.values()):
+            raise ValueError("step must be given: usage.gpu_seconds is its share of the traces")
+        if self.estimate and (unit := _only_answers_tell(self.usage, self.estimate)):
+            raise ValueError(f"estimate.{unit} must be given: only the answer tells its usage")
+        return self
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class Meter:
-    """How one model is metered."""
+    """How one model is metered: as one, or each stage of the pipeline that it is."""
 
     name: Name
     """As clients and the server call the model."""
     price_model: Name | None = None
     """As price books and licences call it; the same where absent."""
-    usage: dict[str, Source] = Field(min_length=1, max_length=len(UNITS))
+    usage: _Sources = Field(default_factory=dict)
     """What is charged, by unit."""
-    estimate: dict[str, Source] = Field(default_factory=dict, max_length=len(UNITS))
+    estimate: _Sources = Field(default_factory=dict)
     """What is held, by unit; what stands here for no unit is held as its usage says."""
+    pipeline: Id | None = None
+    """The pipeline whose stages this ensemble runs, each of which is held and charged."""
+    stage: dict[StageName, StageMeter] = Field(default_factory=dict, max_length=STAGES_MAX)
+    """How each stage of it is metered."""
     request_id_output: _Tensor | None = None
     """An output in which the model repeats its request's id: another one means a cached answer."""
     cache_hit: Literal["full", "as_cached_input", "free"] = "full"
@@ -97,20 +134,75 @@ class Meter:
         """The model's name in price books and licences."""
         return self.price_model or self.name
 
+    @property
+    def used(self) -> tuple[Source, ...]:
+        """Every source of what is charged, those of all stages."""
+        all_usage = (self.usage, *(part.usage for part in self.stage.values()))
+        return tuple(source for usage in all_usage for source in usage.values())
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Every source, of what is charged and of what is held."""
+        all_held = (self.estimate, *(part.estimate for part in self.stage.values()))
+        return (*self.used, *(source for held in all_held for source in held.values()))
+
     @model_validator(mode="after")
     def _sources_fit(self) -> "Meter":
-        for unit, source in self.usage.items():
-            _check_unit(unit, source)
-            if source.default is not None or source.most is not None:
-                raise ValueError(f"usage.{unit} must be without default and most")
-        for unit, source in self.estimate.items():
-            _check_unit(unit, source)
-            if source.kind not in BEFORE:
-                raise ValueError(f"estimate.{unit} must be one of {', '.join(BEFORE)}")
-        for unit, source in self.usage.items():
-            if unit not in self.estimate and source.kind not in (*BEFORE, "formula"):
-                raise ValueError(f"estimate.{unit} must be given: only the answer tells its usage")
+        _check_sources(self.usage, self.estimate)
+        if unit := _only_answers_tell(self.usage, self.estimate):
+            raise ValueError(f"estimate.{unit} must be given: only the answer tells its usage")
+        if self.pipeline is None:
+            if self.stage or not self.usage:
+                raise ValueError("must have its usage, or a pipeline and meters of its stages")
+        elif not self.stage or self.usage or self.estimate or self.price_model:
+            rule = "each with its own usage, and the pipeline names their models"
+            raise ValueError(f"must have, with a pipeline, only meters of its stages: {rule}")
+        steps = [part.step for part in self.stage.values() if part.step is not None]
+        if len(set(steps)) < len(steps):
+            raise ValueError("must name each step of one stage: traces do not tell two apart")
         return self
+
+    def of_stage(self, name: str) -> "Part":
+        """Return how one stage is metered."""
+        part = self.stage[name]
+        return Part(part.usage, part.estimate, self.request_id_output, self.cache_hit, part.step)
+
+
+class Part(NamedTuple):
+    """How a stage is metered, with what its meter has in common with those beside it."""
+
+    usage: Mapping[str, Source]
+    estimate: Mapping[str, Source]
+    request_id_output: str | None
+    cache_hit: str
+    step: str | None
+
+    @property
+    def waits_for_traces(self) -> bool:
+        """Whether its device time is known only from the server's traces."""
+        return any(source.traces for source in self.usage.values())
+
+
+Metered = Meter | Part
+"""What has quantities of its own: a model, or a stage."""
+
+
+def _check_sources(usage: Mapping[str, Source], estimate: Mapping[str, Source]) -> None:
+    for unit, source in usage.items():
+        _check_unit(unit, source)
+        if source.default is not None or source.most is not None:
+            raise ValueError(f"usage.{unit} must be without default and most")
+    for unit, source in estimate.items():
+        _check_unit(unit, source)
+        if source.kind not in BEFORE:
+            raise ValueError(f"estimate.{unit} must be one of {', '.join(BEFORE)}")
+
+
+def _only_answers_tell(usage: Mapping[str, Source], estimate: Mapping[str, Source]) -> str | None:
+    """Return the first unit of which nothing can be known before the answer."""
+    known = (*BEFORE, "formula")
+    unknown = (unit for unit, source in usage.items() if source.kind not in known)
+    return next((unit for unit in unknown if unit not in estimate), None)
 
 
 def _check_unit(unit: str, source: Source) -> None:

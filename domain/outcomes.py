@@ -40,6 +40,7 @@ REFUSALS = {
     "already_yanked": "the version of the model was yanked before",
     "volume_exceeded": "a billing period counts at most 2^53 - 1 tokens of a model",
     "unknown_license": "the customer has no licence by the id that a usage record names",
+    "told_before": "the record was told before, otherwise: that one is charged or released",
     **DENIALS,
     **LIFE_REFUSALS,
 }

@@ -5,6 +5,7 @@ often it is sent again and however often it is released.
 """
 
 import hashlib
+import re
 from typing import Any, NamedTuple
 
 from tollbook.amounts import format_pico
@@ -22,6 +23,9 @@ from domain.usage_events import UsageParked, UsageReleased
 
 BY_HAND = "parked_by_hand"
 """The code of a record that no rule stopped, but somebody who runs the ledger."""
+
+_ASIDE = re.compile(r"(.*)~[0-9a-f]{16}", re.DOTALL)
+"""The id of a record that was told under another's id: that one's, and a hash of what it says."""
 
 _KEY = ("customer", "reason", "source")
 """Fields of a record that a parking names by themselves, beside the rest of its body."""
@@ -48,6 +52,11 @@ class ParkedUsage(NamedTuple):
 def parked_id(source: str, record: str) -> str:
     """Return the id under which a record (source, id) is parked: 32 hex digits."""
     return hashlib.sha256(f"{source}\0{record}".encode()).hexdigest()[:32]
+
+
+def parked_stream(source: str, record: str) -> str:
+    """Return the stream that a record (source, id) has once it is parked."""
+    return f"usage-{parked_id(source, record)}"
 
 
 def evolve(
@@ -152,6 +161,10 @@ def decide_release_usage(
     )
     if isinstance(decision, Refusal):
         return decision
+    first = _ASIDE.fullmatch(command.id)
+    if first is not None and not _charges_once(command, reservation):
+        detail = f"{first[1]} was told otherwise before: charge or release that"
+        return Refusal("told_before", detail, {"parked": parked.id, "record": command.id})
     charge = decision[0]
     release = UsageReleased(
         charged=charge.charged,
@@ -167,3 +180,8 @@ def decide_release_usage(
         source=parked.source,
     )
     return (*decision, release)
+
+
+def _charges_once(record: ChargeUsage, reservation: Reservation | None) -> bool:
+    """Say whether its reservation sees to it that of two tellings one is charged."""
+    return reservation is not None and reservation.inferences is None and record.final is None

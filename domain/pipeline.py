@@ -32,6 +32,7 @@ from domain.pipeline_events import (
 )
 from domain.reservation import Reservation
 from domain.reserving import closed
+from domain.settling import TOLERANCE
 from domain.stages import CostLine, Stage, StageAsked, StageUsed, stage_id
 from domain.units import quantities_to_wire
 
@@ -193,6 +194,18 @@ def of_stage(stage: str, refusal: Refusal) -> Refusal:
     """Return the refusal of a whole, which is that of one of its stages."""
     facts = {**refusal.facts, "stage": stage}
     return Refusal(refusal.code, f"stage {stage}: {refusal.detail}", facts)
+
+
+def out_of_range(stage: str, reservation: Reservation, occurred_at: int) -> Refusal:
+    """Return the refusal of a run that says that it occurred when this stage cannot have been used.
+
+    It does not name the moment of the decision: whoever is told of it twice reads the same.
+    """
+    earliest = format_instant(max(0, reservation.opened_at - TOLERANCE))
+    facts = {"earliest": earliest, "occurred_at": format_instant(occurred_at)}
+    rule = f"from {earliest} to 5 s after its receipt"
+    detail = f"occurred_at is {facts['occurred_at']}: must be {rule}"
+    return of_stage(stage, Refusal("occurred_at_out_of_range", detail, facts))
 
 
 def bound(command: Command, version: int, decided: Sequence[tuple[str, Event]]) -> Event:

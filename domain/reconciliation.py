@@ -47,7 +47,7 @@ class Ended(NamedTuple):
     """Some inferences that ended alike, as the ledger has them."""
 
     model: str
-    """As the price book calls it."""
+    """As the price book calls it; of a run through a pipeline, that."""
     when: str
     how: Literal["charged", "released", "parked", "open"]
     """`open` is a hold without any outcome, expired or not."""

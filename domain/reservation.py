@@ -1,4 +1,4 @@
-"""Reservation: the permission to run one inference, from its hold to its final outcome.
+"""Reservation: the permission to run one inference or several, from its hold to its final outcome.
 
 Each decision takes the customer's balance (with everything due already booked), the reservation
 and the prices, and returns the facts or a refusal. The same facts change both aggregates.
@@ -36,6 +36,19 @@ class Reservation(NamedTuple):
     """What closed it, as later refusals name it."""
     version: int
     license: str | None = None
+    inferences: int | None = None
+    """For how many inferences it is, if not for one alone; `estimate` is for all of them."""
+
+
+def of_all(estimate: Quantities, inferences: int | None) -> Quantities:
+    """Return what a reservation counts on in all: so many times the estimate of one inference.
+
+    Each of several is one request unless its estimate says more.
+    """
+    if inferences is None:
+        return estimate
+    one = {"requests": 1, **estimate}
+    return {unit: inferences * one[unit] for unit in sorted(one)}
 
 
 def remaining(estimate: Quantities, used: Quantities) -> Quantities:
@@ -68,7 +81,7 @@ def evolve(
             event.reservation,
             event.customer,
             event.model,
-            event.estimate,
+            of_all(event.estimate, event.inferences),
             {},
             at,
             event.expires_at,
@@ -77,6 +90,7 @@ def evolve(
             None,
             1,
             event.license,
+            event.inferences,
         )
     if reservation is None:
         return None
@@ -115,4 +129,5 @@ def _settled(reservation: Reservation, event: ReservationSettled, command: str) 
         outcome,
         reservation.version + 1,
         reservation.license,
+        reservation.inferences,
     )

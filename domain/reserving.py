@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tollbook.errors import Invalid
 from tollbook.times import format_instant
 
 from domain.allocation import draw
@@ -11,13 +12,13 @@ from domain.commands import Extend, Release, Reserve
 from domain.customer import Customer
 from domain.events import ReservationExtended, ReservationHeld, ReservationReleased
 from domain.fraud import stopped
-from domain.holds import TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS
+from domain.holds import TTL_DEFAULT_SECONDS, TTL_MAX_SECONDS, Hold
 from domain.licensing import Ask, Licensed, admitted, extended
 from domain.outcomes import Decision, Refusal, money
 from domain.periods import billing_period
 from domain.pricebook import PriceBook
 from domain.pricing import ModelPrices, capped, unpriced_unit, worst
-from domain.reservation import Reservation, added, remaining
+from domain.reservation import Reservation, added, of_all, remaining
 from domain.units import Quantities
 from domain.values import SECOND
 
@@ -125,14 +126,15 @@ def decide_reserve(
     blocked = stopped(balance)
     if blocked is not None:
         return blocked
-    admission = None if licensed is None else _admission(licensed, command, now)
+    in_all = of_all(command.estimate, command.inferences)
+    admission = None if licensed is None else _admission(licensed, command, in_all, now)
     if isinstance(admission, Refusal):
         return admission
     expires_at = now + (command.ttl_seconds or TTL_DEFAULT_SECONDS) * SECOND
-    held = required(balance, book, command.model, command.estimate, now, expires_at)
+    held = _worst_of_all(balance, book, command, now, expires_at)
     if isinstance(held, Refusal):
         return held
-    capped_out = over_cap(balance, command.model, command.estimate, now, new=True)
+    capped_out = over_cap(balance, command.model, in_all, now, new=True)
     if capped_out is not None:
         return capped_out
     drawn = funded(balance, customer, command.model, now, held)
@@ -148,6 +150,7 @@ def decide_reserve(
             facts=command.facts,
             grants=drawn[0],
             held=held,
+            inferences=command.inferences,
             license=command.license,
             license_key=command.license_key,
             model=command.model,
@@ -158,8 +161,18 @@ def decide_reserve(
     )
 
 
-def _admission(licensed: Licensed, command: Reserve, now: int) -> dict[str, Any] | Refusal:
-    ask = Ask(command.model, command.estimate, command.facts, command.license_key)
+def _worst_of_all(
+    balance: Balance, book: PriceBook, command: Reserve, now: int, end: int
+) -> int | Refusal:
+    """Return the worst price of every inference; output is bounded in each, not in their sum."""
+    each = required(balance, book, command.model, command.estimate, now, end)
+    return each if isinstance(each, Refusal) else each * (command.inferences or 1)
+
+
+def _admission(
+    licensed: Licensed, command: Reserve, in_all: Quantities, now: int
+) -> dict[str, Any] | Refusal:
+    ask = Ask(command.model, in_all, command.facts, command.license_key)
     return admitted(licensed, ask, now, channel="api")
 
 
@@ -174,15 +187,9 @@ def decide_extend(
     """Add units or time to an open hold; it never shrinks and never ends earlier."""
     customer = balance.customer
     assert customer is not None
-    refusal = closed(reservation)
-    if refusal is not None:
-        return refusal
-    hold = balance.holds.get(reservation.id)
-    if hold is None or now >= reservation.expires_at:
-        return expired(reservation)
-    blocked = stopped(balance)
-    if blocked is not None:
-        return blocked
+    hold = _extendable(balance, reservation, now)
+    if isinstance(hold, Refusal):
+        return hold
     more_units = command.estimate or {}
     admission = None if licensed is None else extended(licensed, reservation.model, more_units, now)
     if isinstance(admission, Refusal):
@@ -213,6 +220,22 @@ def decide_extend(
             ttl_seconds=command.ttl_seconds,
         ),
     )
+
+
+def _extendable(balance: Balance, reservation: Reservation, now: int) -> Hold | Refusal:
+    """Return an open hold, or why there is none to extend.
+
+    One for several inferences is made anew instead: what each of them may use was said before.
+    """
+    refusal = closed(reservation)
+    if refusal is not None:
+        return refusal
+    if reservation.inferences is not None:
+        raise Invalid.because("reservation", reservation.id, "one for a single inference")
+    hold = balance.holds.get(reservation.id)
+    if hold is None or now >= reservation.expires_at:
+        return expired(reservation)
+    return stopped(balance) or hold
 
 
 def _later_end(reservation: Reservation, ttl_seconds: int | None, now: int) -> int:

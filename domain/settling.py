@@ -173,6 +173,7 @@ def settled(
             final=final,
             from_balance=price.amount - who.receivable,
             grants=who.grants,
+            inference=True if reservation.inferences is not None and not final else None,
             licensed=reservation.license if hold is None else None,
             model=reservation.model,
             occurred_at=occurred_at,

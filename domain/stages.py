@@ -24,6 +24,9 @@ looked up twice, where an id turns out to be taken."""
 STAGE_PATTERN = r"^[A-Za-z0-9_-]{1,32}$"
 WHOLE_PATTERN = r"^[A-Za-z0-9._:-]{1,95}$"
 
+OF_PIPELINE = "pipeline "
+"""Stands before a pipeline's name where a model of the price book could stand; none has a space."""
+
 StageName = Annotated[str, StringConstraints(pattern=STAGE_PATTERN)]
 """Without a dot, so that what stands before the last dot of a reservation's id is the whole's."""
 

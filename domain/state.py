@@ -1,6 +1,6 @@
 """The state format: how a balance is written for snapshots and for the state hash.
 
-Format `tollbook/state/4` is documented in docs/formats/state.md. It holds stored facts only,
+Format `tollbook/state/5` is documented in docs/formats/state.md. It holds stored facts only,
 never anything that depends on when it is read.
 """
 
@@ -20,7 +20,7 @@ from domain.reservation import Reservation
 from domain.units import Quantities
 from domain.use_state import uses_from_wire, uses_to_wire
 
-STATE_VERSION = 4
+STATE_VERSION = 5
 """Raised when the format or the meaning of a stored state changes; old snapshots are dropped."""
 
 _TOTALS = ("held", "credit_held", "overdraft", "granted", "breakage", "spent", "receivable")
@@ -53,6 +53,7 @@ def _hold_to_wire(hold: Hold) -> dict[str, Any]:
         "expires_at": format_instant(hold.expires_at),
         "model": hold.model,
         "parts": [[part, format_pico(amount)] for part, amount in hold.parts],
+        **({} if hold.each is None else {"each": _quantities_to_wire(hold.each)}),
         **licensed,
     }
 
@@ -104,9 +105,10 @@ def _hold_from_wire(wire: dict[str, Any]) -> Hold:
         tuple((part, parse_pico(amount)) for part, amount in wire["parts"]),
         parse_pico(wire["credit"]),
         wire["model"],
-        {unit: int(units) for unit, units in wire["estimate"].items()},
+        _quantities_from_wire(wire["estimate"]),
         wire.get("license"),
         parse_instant(wire["opened_at"]) if "opened_at" in wire else 0,
+        _quantities_from_wire(wire["each"]) if "each" in wire else None,
     )
 
 
@@ -124,7 +126,9 @@ def _grant_from_wire(wire: dict[str, Any]) -> Grant:
 
 def reservation_to_wire(reservation: Reservation) -> dict[str, Any]:
     """Write an open reservation as JSON data."""
+    many = reservation.inferences
     return {
+        **({} if many is None else {"inferences": many}),
         "charged": format_pico(reservation.charged),
         "customer": reservation.customer,
         "estimate": _quantities_to_wire(reservation.estimate),
@@ -140,6 +144,10 @@ def reservation_to_wire(reservation: Reservation) -> dict[str, Any]:
 def _quantities_to_wire(quantities: Quantities) -> dict[str, str]:
     """Write sums of quantities in base units; they may be larger than any one quantity."""
     return {unit: str(quantities[unit]) for unit in sorted(quantities)}
+
+
+def _quantities_from_wire(wire: dict[str, str]) -> Quantities:
+    return {unit: int(units) for unit, units in wire.items()}
 
 
 def book_to_wire(book: PriceBook) -> dict[str, Any]:

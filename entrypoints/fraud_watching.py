@@ -7,8 +7,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from functools import partial
 from pathlib import Path
 
 from tollbook.errors import Invalid, TollbookError, Unavailable, Unknown
@@ -21,7 +22,7 @@ from adapters.webhooks import Webhook, read_secret
 from application.following import TooNew
 from application.fraud_watching import Watcher
 from application.jobs import Item
-from application.notices import send_next
+from application.notices import NotDeliveredError, send_next
 from application.tollbook import Tollbook
 from domain.fraud_commands import FlagCustomer
 from entrypoints.bootstrap import Database
@@ -34,9 +35,12 @@ IDLE_SECONDS = 0.5
 STANDBY_SECONDS = 2.0
 FLAG_SECONDS = 60.0
 LEAVE_SECONDS = 2.0
-"""So long a delivery that is under way is waited for; it is made again under the same id."""
+"""So long what is under way is waited for: another does it again, under the same id."""
 RESTS = 3
 """So many times as long as the work took is the rest after it: whoever serves comes first."""
+
+Opened = Callable[[], AbstractContextManager[Tollbook]]
+"""Opens the ledger for commands; whoever stands by needs no more than one connection."""
 
 _log = logging.getLogger("tollbook.fraud")
 
@@ -78,9 +82,6 @@ def security_webhook(environment: Mapping[str, str] = os.environ) -> Webhook | N
 class _Thread:
     """A thread that does something again and again until it is stopped."""
 
-    _patience: float | None = None
-    """How long `stop` waits, if not until what is under way is done."""
-
     def __init__(self, database: Database, name: str) -> None:
         """Begin at once; `stop` ends it."""
         self._database = database
@@ -91,7 +92,7 @@ class _Thread:
     def stop(self) -> None:
         """Stop after what is under way, or without it when that takes too long."""
         self._stop.set()
-        self._thread.join(self._patience)
+        self._thread.join(LEAVE_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -114,25 +115,22 @@ class _Thread:
 class Scoring(_Thread):
     """Scores the log as it grows, and flags who is odd."""
 
-    def __init__(self, tollbook: Tollbook, database: Database) -> None:
-        """Flag through the ledger's own commands."""
-        self._tollbook = tollbook
+    def __init__(self, database: Database, opened: Opened) -> None:
+        """Flag through the ledger's own commands, once this process is the one that scores."""
+        self._opened = opened
         super().__init__(database, "fraud-scoring")
 
     def _work(self, connection: Connection) -> None:
         store = FraudHabits(connection)
         if not store.lead():
             return
-        with closing(connect(self._database.app_url)) as reading:
-            watcher = Watcher(LogReader(reading), store, self._flag)
+        with self._opened() as tollbook, closing(connect(self._database.app_url)) as reading:
+            watcher = Watcher(LogReader(reading), store, partial(flag, tollbook))
             while not self._stop.is_set():
                 begin = time.monotonic()
                 seen = watcher.step()
                 rest = RESTS * (time.monotonic() - begin)
                 self._stop.wait(rest if seen else max(rest, IDLE_SECONDS))
-
-    def _flag(self, commands: Sequence[FlagCustomer]) -> None:
-        flag(self._tollbook, commands)
 
 
 def flag(tollbook: Tollbook, commands: Sequence[FlagCustomer]) -> None:
@@ -150,8 +148,6 @@ def flag(tollbook: Tollbook, commands: Sequence[FlagCustomer]) -> None:
 class Notifying(_Thread):
     """Delivers a signed notice of each flag and verdict, in order."""
 
-    _patience = LEAVE_SECONDS
-
     def __init__(self, database: Database, webhook: Webhook) -> None:
         """Deliver to one receiver what happens from its first start on."""
         self._webhook = webhook
@@ -164,6 +160,14 @@ class Notifying(_Thread):
         if not outbox.lead():
             return
         while not self._stop.is_set():
-            more = send_next(outbox, self._webhook.deliver, outbox.now())
+            more = send_next(outbox, self._deliver, outbox.now())
             if not more:
                 self._stop.wait(IDLE_SECONDS)
+
+    def _deliver(self, name: str, timestamp: int, body: bytes) -> None:
+        try:
+            self._webhook.deliver(name, timestamp, body)
+        except NotDeliveredError:
+            # What the receiver answers is no matter for a log; the cursor keeps it.
+            _log.warning("security has not taken %s; it is tried again", name)
+            raise

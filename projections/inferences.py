@@ -1,12 +1,14 @@
 """Inferences: what became of those that a gateway had run, over a stretch of the ledger.
 
 There is no table of its own: the log says who admitted them, the other read models how they ended.
+A run through a pipeline counts once, as an inference of the ensemble that ran all of its stages.
 """
 
 from collections.abc import Sequence
 
 from domain.reconciliation import BOUNDS, INSIDE, UNSEEN, Ended
 from domain.server_counters import Sample, Stretch
+from domain.stages import OF_PIPELINE
 from domain.values import SECOND
 from projections.model import Run
 
@@ -74,10 +76,21 @@ SELECT id, model, position, position, NULL, detail, 'parked' FROM aside
 WHERE position > {begin} AND position <= {finish} AND released_position IS NULL
     AND NOT EXISTS (SELECT FROM views.reservations AS held WHERE held.reservation = aside.id)
 """
+# Each stage of a run has a hold of its own, named by the run, a dot and the stage. All of one run
+# end alike, unless somebody did something to one of them by hand: then the dearest end counts.
+_WHOLE = f"""
+SELECT * FROM each WHERE strpos(id, '.') = 0 UNION ALL (
+SELECT DISTINCT ON (run) run, '{OF_PIPELINE}' || (
+        SELECT bound.data::json ->> 'pipeline' FROM events AS bound
+        WHERE bound.stream = 'stages-' || run AND bound.stream_version = 1),
+    begun, ended, 0, reason, how
+FROM each, split_part(id, '.', 1) AS run WHERE strpos(id, '.') > 0
+ORDER BY run, array_position(ARRAY['charged', 'parked', 'released', 'open'], how), begun)
+"""  # noqa: S608 - our own names
 _QUERY = f"""
 WITH asked AS ({_ASKED}), aside AS MATERIALIZED (
     SELECT parked_usage.* FROM asked, views.parked_usage WHERE source = ANY(sources)
-), touched AS ({_TOUCHED}), found AS ({_HELD} UNION ALL {_UNHELD})
+), touched AS ({_TOUCHED}), each AS ({_HELD} UNION ALL {_UNHELD}), found AS ({_WHOLE})
 SELECT model,
     CASE WHEN ended IS NULL THEN '{INSIDE}'
         WHEN begun <= {{began}} OR ended > {{ending}} THEN '{BOUNDS}'

@@ -5,7 +5,8 @@ the same origin.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -19,13 +20,16 @@ VALUE_MAX = 500_000
 """So many bytes of a value are kept: a broker takes more of what is packed well."""
 SUFFIX = ".dead-letters"
 
+Options = Callable[[], Mapping[str, Any]]
+"""Returns what aiokafka is told besides: secrets, which no document of settings then shows."""
+
 
 class DeadLetters:
     """Sends to the dead letters of one topic; made while the loop runs, called from any thread."""
 
-    def __init__(self, address: str, topic: str) -> None:
-        """Connect when the first comes."""
-        self._address, self._topic = address, topic
+    def __init__(self, address: str, topic: str, options: Options = dict) -> None:
+        """Connect when the first comes, as the options for aiokafka say."""
+        self._address, self._topic, self._options = address, topic, options
         self._loop = asyncio.get_running_loop()
         self._producer: AIOKafkaProducer | None = None
 
@@ -48,7 +52,10 @@ class DeadLetters:
         async with asyncio.timeout(SECONDS):
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    bootstrap_servers=self._address, acks="all", max_request_size=4_194_304
+                    bootstrap_servers=self._address,
+                    acks="all",
+                    max_request_size=4_194_304,
+                    **self._options(),
                 )
                 await producer.start()
                 self._producer = producer

@@ -2,30 +2,40 @@
 
 The ledger owns the offsets (house rule 8): they move in the transaction that settles, so that a
 record is settled once whatever Kafka repeats, and a worker that another has replaced is fenced.
+While one transaction is decided and commits, the records of the next are read and handed over too;
+should the first fail, the second is fenced by its own offsets, unless another worker has settled
+just what precedes it.
 Nothing here knows Faust: the worker feeds it, and so do tests.
 """
 
-import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from tollbook.errors import TollbookError, Unavailable, Unknown
 
+from application.answers import Answer
 from application.executor import Executor
-from application.jobs import Item
+from application.jobs import Item, Job
 from application.ports import Rider
-from domain.command import Command
-from domain.commands import ChargeUsage, ParkUsage, wire_body
 from streams import wire
 
 logger = logging.getLogger("tollbook.stream")
 
 ACTOR = "stream"
 ITEMS_MAX = 1_000
-"""So many events are settled in one transaction, or those of one record."""
+"""So many events are settled in one transaction, or those of one record; one of a run through a
+pipeline counts as often as it may have stages to look up."""
 
-_ID_BYTES = 400
+ITEMS_LEAST = 50
+SECONDS = 0.125
+"""So long a transaction is to take: a busy machine gets smaller ones, of so many events at least.
+The ledger refuses a decision whose time is 250 ms off when it is written."""
+AHEAD_MAX = 2
+"""So many transactions are handed over at most: one that the ledger has, and one that waits."""
 
 
 class Record(NamedTuple):
@@ -65,15 +75,26 @@ class Settlement:
     """Settles one topic of one cluster, as far as this process was given it."""
 
     def __init__(
-        self, executor: Executor, cluster: str, topic: str, offsets: Offsets, bury: Bury
+        self,
+        executor: Executor,
+        cluster: str,
+        topic: str,
+        offsets: Offsets,
+        bury: Bury,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Know nothing yet: `begin` says where each partition stands."""
         self._executor = executor
         self._cluster, self._topic = cluster, topic
         self._offsets, self._bury = offsets, bury
         self._next: dict[int, int] = {}
+        self._ahead: deque[_Flight] = deque()
+        """What the ledger was given and has not answered yet, in order."""
+        self._pace = _Pace(monotonic)
+        self._kept: set[int] = set()
+        """The partitions of which the ledger is known to have an offset."""
         self._buried: set[Dead] = set()
-        """What is kept already of a batch that is not settled yet."""
+        """What is kept already of records that are not all settled yet."""
         self._ended = False
         self.settled = self.repeated = self.dead = 0
         """Events told to the ledger, records seen again, and dead letters."""
@@ -90,17 +111,15 @@ class Settlement:
         """
         if self._ended:
             raise OutOfStepError("this worker is stopping")
-        batch = _Batch()
-        for record in records:
-            if not self._is_new(record, batch):
-                continue
-            found = wire.read(record.value)
-            if batch.items and len(batch.items) + len(found.commands) > ITEMS_MAX:
-                self._settle(batch)
-                batch = _Batch()
-            batch.add(record, found, self._next[record.partition])
-        if batch.moves:
-            self._settle(batch)
+        try:
+            for batch in self._read(records):
+                while self._ahead and not self._may_follow(batch):
+                    self._land()
+                self._send(batch)
+        finally:
+            while self._ahead:
+                self._land()
+        self._buried.clear()
 
     @property
     def positions(self) -> Mapping[int, int]:
@@ -116,19 +135,41 @@ class Settlement:
         known = self._offsets()
         self._next.update({each: known[each] for each in self._next.keys() & known.keys()})
 
-    def _is_new(self, record: Record, batch: "_Batch") -> bool:
+    def _read(self, records: Sequence[Record]) -> Iterator["_Batch"]:
+        """Yield what is new of these records, as much at a time as one transaction settles."""
+        due = dict(self._next)
+        batch = _Batch()
+        for record in records:
+            if not self._is_new(record, due):
+                continue
+            found = wire.read(record.value)
+            if batch.items and batch.weight + found.weight > self._pace.most:
+                yield batch
+                batch = _Batch()
+            batch.add(record, found)
+            due[record.partition] = record.offset + 1
+        if batch.moves:
+            yield batch
+
+    def _is_new(self, record: Record, due: Mapping[int, int]) -> bool:
         """Say whether a record comes next; one that was settled before is passed over."""
-        begun = self._next.get(record.partition)
-        if begun is None:
+        following = due.get(record.partition)
+        if following is None:
             raise OutOfStepError(f"partition {record.partition} is not this worker's")
-        following = batch.moves.get(record.partition, (begun, begun))[1]
         if record.offset > following:
             told = f"partition {record.partition}: {record.offset} came where {following} was due"
             raise OutOfStepError(told)
         self.repeated += record.offset < following
         return record.offset == following
 
-    def _settle(self, batch: "_Batch") -> None:
+    def _may_follow(self, batch: "_Batch") -> bool:
+        """Say whether a batch may be sent before the one ahead of it is known to be settled.
+
+        A partition's first offset is taken by the ledger as it comes, so nothing would fence it.
+        """
+        return len(self._ahead) < AHEAD_MAX and batch.moves.keys() <= self._kept
+
+    def _send(self, batch: "_Batch") -> None:
         if dead := [each for each in batch.dead if each not in self._buried]:
             self._bury(dead)
             self._buried.update(dead)
@@ -136,7 +177,23 @@ class Settlement:
             Rider(self._cluster, self._topic, partition, *move)
             for partition, move in batch.moves.items()
         ]
-        answers = self._executor.execute(batch.items, riders=riders)
+        begun = self._pace.now()
+        self._ahead.append(_Flight(batch, self._executor.begin(batch.items, riders=riders), begun))
+
+    def _land(self) -> None:
+        """Wait for what was sent first; where it failed, for all that was sent, and then raise."""
+        flight = self._ahead.popleft()
+        try:
+            self._settled(flight.batch, self._executor.answers(flight.job))
+        except BaseException:
+            self._pace.failed()
+            while self._ahead:
+                with suppress(TollbookError):
+                    self._executor.answers(self._ahead.popleft().job)
+            raise
+        self._pace.took(flight.batch.weight, flight.begun)
+
+    def _settled(self, batch: "_Batch", answers: Sequence[Answer]) -> None:
         for answer in answers:
             if answer.recorded is None and answer.error is not None:
                 self._look_at(answer.id, answer.error)
@@ -146,7 +203,7 @@ class Settlement:
             if {**known, **moved} != known:
                 raise OutOfStepError("the offsets have not moved as they were to")
         self._next.update(moved)
-        self._buried.difference_update(batch.dead)
+        self._kept.update(moved)
         self.settled += len(answers)
         self.dead += len(batch.dead)
 
@@ -160,37 +217,53 @@ class Settlement:
         logger.error("the ledger does not take the end of %s: %s", id, error)
 
 
+class _Flight(NamedTuple):
+    """A batch that the ledger was given."""
+
+    batch: "_Batch"
+    job: Job
+    begun: float
+
+
+class _Pace:
+    """How large a transaction may be, by how long those before have taken."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self.now = monotonic
+        self.most = min(ITEMS_MAX, ITEMS_LEAST)
+        self._ended = 0.0
+
+    def took(self, weight: int, begun: float) -> None:
+        """Tell how much was settled since then, or since the one before it was."""
+        since, self._ended = max(begun, self._ended), self.now()
+        seconds = max(self._ended - since, 1e-6)
+        fitting = int(weight * SECONDS / seconds)
+        if seconds > SECONDS:
+            self._set(fitting)
+        elif fitting > self.most:  # a small one says little about larger ones
+            self._set(min(fitting, 2 * self.most))
+
+    def failed(self) -> None:
+        """Tell that one was not settled: it may have been too large for a busy machine."""
+        self._set(self.most // 4)
+
+    def _set(self, most: int) -> None:
+        self.most = min(ITEMS_MAX, max(ITEMS_LEAST, most))
+
+
 class _Batch:
     """What one transaction settles."""
 
     def __init__(self) -> None:
         self.items: list[Item] = []
+        self.weight = 0
         self.moves: dict[int, tuple[int, int]] = {}
         """By partition, the offset that is next now, and the one that is next then."""
         self.dead: list[Dead] = []
 
-    def add(self, record: Record, found: wire.Read, begun: int) -> None:
-        self.items += [Item(each, ACTOR, otherwise=_instead(each)) for each in found.commands]
+    def add(self, record: Record, found: wire.Read) -> None:
+        self.items += [each.item(ACTOR) for each in found.told]
+        self.weight += found.weight
         self.dead += [Dead(*record[:3], bad) for bad in found.bad]
-        self.moves[record.partition] = (
-            self.moves.get(record.partition, (begun,))[0],
-            record.offset + 1,
-        )
-
-
-def _instead(command: Command) -> Callable[[TollbookError], Command] | None:
-    """Return how a record is kept that the ledger would refuse without a trace: parked."""
-    if not isinstance(command, ChargeUsage):
-        return None
-
-    def parking(error: TollbookError) -> Command:
-        reason = f"{error.code}: {error}"
-        if isinstance(command, ParkUsage) or error.code == "id_reused":
-            # Another record has its id already, so it is kept under one of its content.
-            content = wire.packed([{**wire_body(command), "id": command.id}])
-            digest = hashlib.sha256(content).hexdigest()[:16]
-            head = command.id.encode()[:_ID_BYTES].decode(errors="ignore")
-            return wire.parked(command, reason, f"{head}~{digest}")
-        return wire.parked(command, reason)
-
-    return parking
+        begun = self.moves.get(record.partition, (record.offset,))[0]
+        self.moves[record.partition] = (begun, record.offset + 1)

@@ -7,7 +7,7 @@ when the topic is missing from what a broker says that has just come back.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -58,10 +58,10 @@ class Watch:
 
 async def watch(
     look: Callable[[], Awaitable[Seen]],
-    end: Callable[[], None],
+    end: Callable[[Sequence[int]], None],
     stuck_seconds: float = STUCK_SECONDS,
 ) -> None:
-    """Look every few seconds until cancelled; `end` is called where somebody is stuck."""
+    """Look every few seconds until cancelled; `end` is told who is stuck, and then anew."""
     watched = Watch(stuck_seconds)
     while True:
         await asyncio.sleep(min(LOOK_SECONDS, stuck_seconds))
@@ -72,5 +72,5 @@ async def watch(
             continue
         stuck = watched.stuck(seen, time.monotonic())
         if stuck:
-            logger.critical("partitions %s do not get on: this worker ends", stuck)
-            end()
+            end(stuck)
+            watched = Watch(stuck_seconds)

@@ -10,9 +10,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.types import TP
 from tollbook.errors import TollbookError
 
+from streams.dead_letters import Options
 from streams.resuming import SCHEME, ResumingApp
 from streams.settlement import Offsets, OutOfStepError, Record, Settlement
 from streams.watching import STUCK_SECONDS
@@ -37,6 +39,8 @@ class Source(NamedTuple):
     topic: str
     stuck_seconds: float = STUCK_SECONDS
     """So long a partition may stand still with records before it; longer ends this worker."""
+    options: Options = dict
+    """Says how brokers are reached, in aiokafka's words."""
 
 
 def make_app(source: Source, settlement: Settlement, offsets: Offsets) -> ResumingApp:
@@ -45,6 +49,7 @@ def make_app(source: Source, settlement: Settlement, offsets: Offsets) -> Resumi
     app = ResumingApp(
         GROUP,
         broker=brokers,
+        broker_credentials=credentials(source.options()),
         store="memory://",
         autodiscover=False,
         web_enabled=False,
@@ -74,6 +79,19 @@ def make_app(source: Source, settlement: Settlement, offsets: Offsets) -> Resumi
 
     app.agent(topic, name="settle")(settle)
     return app
+
+
+def credentials(options: Mapping[str, Any]) -> Credentials | None:
+    """Return what Faust is told of the options that aiokafka's own clients are given."""
+    tls = options.get("ssl_context")
+    if "sasl_mechanism" in options:
+        return SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            ssl_context=tls,
+            mechanism=options["sasl_mechanism"],
+        )
+    return None if tls is None else SSLCredentials(tls)
 
 
 async def steadily(settlement: Settlement, records: Sequence[Record]) -> None:

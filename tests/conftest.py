@@ -1,14 +1,18 @@
 """One seed for a whole run: printed in the header, and enough to repeat every random choice."""
 
 import atexit
+import gc
 import os
 import secrets
+import shutil
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from entrypoints.tuning import tune_grpc
 from tests.support.missing import missing_servers
+from tests.support.room import take_room
 
 SEED = int(os.environ.setdefault("TOLLBOOK_SEED", str(secrets.randbelow(2**32))))
 """Every worker process of one run inherits it."""
@@ -16,12 +20,17 @@ SEED = int(os.environ.setdefault("TOLLBOOK_SEED", str(secrets.randbelow(2**32)))
 # Else gRPC's own handlers run in each process that a test forks while it has connections open,
 # and crash some before they become another program.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
+tune_grpc()  # as in the gateway's own process
 
 # No test asks a public server. Else each new HTTP client reads every authority that the machine
 # knows; an empty name is no file, and a folder is read when it is needed.
 os.environ["SSL_CERT_FILE"], os.environ["SSL_CERT_DIR"] = "", os.devnull
 
+# What is collected stays to the end: looking for garbage in it is a fifth of the time it takes.
+gc.disable()
+
 LONGEST = (
+    *("faults/test_stream_outages.py", "faults/test_stream_failing_batches.py"),
     *("model/test_ledger_model.py", "model/test_licensed_model.py"),
     *("e2e/test_licensing_page.py", "http/test_schemathesis.py"),
     *("faults/test_gateway_kills.py", "gateway/test_gateway_memory.py", "e2e/test_serve.py"),
@@ -47,10 +56,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Look for garbage again once the tests run, but not in what was collected."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Give Hypothesis the seed of the run, before its own plug-in reads the option."""
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(SEED)
+    made = None if config.option.basetemp else take_room()
+    if made is not None:
+        config.option.basetemp = str(made / "pytest")
+        # Among the first to be added, and so among the last to be done.
+        config.add_cleanup(lambda: _leave_room(config, made))
+
+
+def _leave_room(config: pytest.Config, made: Path) -> None:
+    """Remove what this run wrote; after a failure the next run does it."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not reporter or not {"failed", "error"} & reporter.stats.keys():
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def pytest_report_header() -> list[str]:

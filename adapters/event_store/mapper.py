@@ -21,20 +21,17 @@ from domain import events as _all_events  # noqa: F401 - defining the events reg
 from domain.event import EVENT_TYPES, Event, Recorded
 from domain.upcasting import upcast
 
-_ADAPTERS: dict[type[Event], TypeAdapter[Event]] = {
-    cls: TypeAdapter(cls) for cls in EVENT_TYPES.values()
-}
-_ENCODERS: dict[type[Event], Callable[..., bytes]] = {
-    cls: adapter.serializer.to_json for cls, adapter in _ADAPTERS.items()
-}
-_DECODERS: dict[tuple[str, int], Callable[..., Any]] = {
-    key: _ADAPTERS[cls].validator.validate_json for key, cls in EVENT_TYPES.items()
-}
+# Each is made when it is first needed: all of them would take every process 50 ms at its start.
+_ENCODERS: dict[type[Event], Callable[..., bytes]] = {}
+_DECODERS: dict[tuple[str, int], Callable[..., Any]] = {}
 
 
 def encode(event: Event) -> bytes:
     """Return the canonical JSON of a payload; fields stand sorted in the class already."""
-    return _ENCODERS[type(event)](event, exclude_none=True)
+    encoder = _ENCODERS.get(type(event))
+    if encoder is None:
+        encoder = _ENCODERS[type(event)] = TypeAdapter(type(event)).serializer.to_json
+    return encoder(event, exclude_none=True)
 
 
 def decode(name: str, version: int, data: str | bytes) -> Event:
@@ -43,7 +40,7 @@ def decode(name: str, version: int, data: str | bytes) -> Event:
     Raises Unavailable for an event that newer code wrote (this process must stop deciding), and
     Tampered for a payload that does not have the form of its version.
     """
-    decoder = _DECODERS.get((name, version))
+    decoder = _DECODERS.get((name, version)) or _new_decoder(name, version)
     try:
         if decoder is not None:
             event: Event = decoder(data, strict=True)
@@ -56,10 +53,18 @@ def decode(name: str, version: int, data: str | bytes) -> Event:
                 version=version,
             )
         newest, payload = raised
-        event = _DECODERS[name, newest](canonical.dumps(payload), strict=True)
+        event = decode(name, newest, canonical.dumps(payload))
     except ValidationError as error:
         raise Tampered(f"event {name} version {version} has another form: {error}") from None
     return event
+
+
+def _new_decoder(name: str, version: int) -> Callable[..., Any] | None:
+    cls = EVENT_TYPES.get((name, version))
+    if cls is None:
+        return None
+    decoder = _DECODERS[name, version] = TypeAdapter(cls).validator.validate_json
+    return decoder
 
 
 def _bytes(data: str | bytes) -> bytes:

@@ -12,6 +12,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from tollbook.errors import Unavailable
 
+from adapters.kafka.access import PLAIN_TEXT, Access
+
 RECORD_BYTES_MAX = 1_048_576
 SECONDS = 20.0
 
@@ -19,9 +21,9 @@ SECONDS = 20.0
 class Producer:
     """Sends to one topic; made while the loop runs."""
 
-    def __init__(self, address: str, topic: str) -> None:
+    def __init__(self, address: str, topic: str, access: Access = PLAIN_TEXT) -> None:
         """Connect when the first record comes."""
-        self._address, self._topic = address, topic
+        self._address, self._topic, self._access = address, topic, access
         self._producer: Any = None
         self._connecting = asyncio.Lock()
 
@@ -49,6 +51,7 @@ class Producer:
                     enable_idempotence=True,
                     max_request_size=RECORD_BYTES_MAX,
                     request_timeout_ms=int(SECONDS * 1_000),
+                    **self._access.options(),
                 )
                 try:
                     await producer.start()

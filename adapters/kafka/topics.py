@@ -11,6 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 from tollbook.errors import Invalid, Unavailable
 
+from adapters.kafka.access import PLAIN_TEXT, Access
+
 SECONDS = 15.0
 ALREADY_EXISTS = 36
 """The code of Kafka's protocol for a topic that there is."""
@@ -28,7 +30,11 @@ def checked_name(name: str) -> str:
 
 
 async def make_topics(
-    address: str, partitions: Mapping[str, int], replication: int, retention_days: int
+    address: str,
+    partitions: Mapping[str, int],
+    replication: int,
+    retention_days: int,
+    access: Access = PLAIN_TEXT,
 ) -> dict[str, bool]:
     """Make topics; return of each whether it is new. Raises Unavailable or Invalid.
 
@@ -43,7 +49,7 @@ async def make_topics(
         NewTopic(name, count, replication, topic_configs=settings)
         for name, count in partitions.items()
     ]
-    async with _admin(address) as client:
+    async with _admin(address, access) as client:
         answer: Any = await client.create_topics(wanted)
     made = {}
     for name, code, *told in answer.topic_errors:
@@ -53,9 +59,9 @@ async def make_topics(
     return made
 
 
-async def cluster_id(address: str) -> str:
+async def cluster_id(address: str, access: Access = PLAIN_TEXT) -> str:
     """Return the name that a cluster bears for ever; raises Unavailable."""
-    async with _admin(address) as client:
+    async with _admin(address, access) as client:
         described = await client.describe_cluster()
     return str(described["cluster_id"])
 
@@ -69,14 +75,14 @@ class Bounds(NamedTuple):
     """The offset after the last."""
 
 
-async def bounds(address: str, topic: str) -> dict[int, Bounds]:
+async def bounds(address: str, topic: str, access: Access = PLAIN_TEXT) -> dict[int, Bounds]:
     """Return the bounds of each partition of a topic; raises Unavailable or Invalid."""
-    async with _admin(address) as client:
+    async with _admin(address, access) as client:
         (described,) = await client.describe_topics([topic])
     numbers = [int(each["partition"]) for each in described["partitions"]]
     if described["error_code"] or not numbers:
         raise Invalid.because("topic", topic, "a topic of this cluster")
-    consumer = AIOKafkaConsumer(bootstrap_servers=address)
+    consumer = AIOKafkaConsumer(bootstrap_servers=address, **access.options())
     try:
         async with asyncio.timeout(SECONDS):
             await consumer.start()
@@ -92,8 +98,8 @@ async def bounds(address: str, topic: str) -> dict[int, Bounds]:
 
 
 @asynccontextmanager
-async def _admin(address: str) -> AsyncIterator[Any]:
-    client = AIOKafkaAdminClient(bootstrap_servers=address)
+async def _admin(address: str, access: Access) -> AsyncIterator[Any]:
+    client = AIOKafkaAdminClient(bootstrap_servers=address, **access.options())
     try:
         async with asyncio.timeout(SECONDS):
             await client.start()

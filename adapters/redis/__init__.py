@@ -1,1 +1,1 @@
-"""A real Redis for one folder: found or installed by a wheel, started and stopped by us."""
+"""Redis: allowances that it hands out, and a server of our own: found, started and stopped."""

@@ -2,4 +2,4 @@
 
 
 class RedisUnavailable(Exception):
-    """Redis cannot be found or started on this machine; the message says why."""
+    """Redis cannot be found, started or used; the message says why."""

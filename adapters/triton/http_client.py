@@ -1,20 +1,28 @@
-"""A pool's server over HTTP: one session of kept connections, and answers of bounded size."""
+"""A pool's server over HTTP: answers of bounded size that come whole, and others in pieces."""
 
 import asyncio
 import io
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import NamedTuple, Self
+from typing import Self
 
 import aiohttp
 from tollbook.errors import Unavailable, Unknown
 from yarl import URL
 
+from adapters.triton.http_connections import (
+    CONNECT_SECONDS,
+    KEPT_SECONDS,
+    BrokenError,
+    Connections,
+    HttpAnswer,
+    NotConnectedError,
+)
+
 DOWN_SECONDS = 1.0
 """So long after a failed connection a pool counts as down, unless a later one is made."""
 
-_CONNECT_SECONDS = 5.0
 _LARGE_BYTES = 1_000_000
 """The client writes larger bodies piece by piece, so that the loop goes on meanwhile."""
 
@@ -25,20 +33,6 @@ class NotReached(Unavailable):
 
 class AnswerLost(Unknown):
     """The request went out, and no whole answer came back: nobody knows what was done."""
-
-
-class HttpAnswer(NamedTuple):
-    """What the server answered."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names in any case find their values."""
-    body: bytes
-
-    @property
-    def media_type(self) -> str:
-        """The content type, as the server wrote it."""
-        return self.headers.get("Content-Type", "application/json")
 
 
 class HttpStream:
@@ -65,7 +59,7 @@ class HttpClient:
         """Know where the pool is; connections are made when they are needed."""
         self.address = address
         self._root = f"http://{address}"
-        self._bytes = message_bytes
+        self._kept = Connections(address, message_bytes)
         self._session: aiohttp.ClientSession | None = None
         self._down_until = 0.0
 
@@ -92,15 +86,17 @@ class HttpClient:
     ) -> HttpAnswer:
         """Send a request and return the whole answer; raises NotReached or AnswerLost."""
         try:
-            async with (
-                asyncio.timeout(seconds),
-                self._asked(method, path, body, headers) as response,
-            ):
-                return HttpAnswer(response.status, response.headers, await self._read(response))
+            async with asyncio.timeout(seconds):
+                answer = await self._kept.ask(method, path, body, headers or {})
         except TimeoutError:
             raise AnswerLost(f"the server did not answer within {seconds} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise AnswerLost(f"the server's answer broke off: {_said(error)}") from None
+        except NotConnectedError as error:
+            self._down_until = time.monotonic() + DOWN_SECONDS
+            raise NotReached(f"the server does not answer: {_said(error)}") from None
+        except BrokenError as error:
+            raise AnswerLost(f"no whole answer of the server came: {_said(error)}") from None
+        self._down_until = 0.0
+        return answer
 
     @asynccontextmanager
     async def stream(
@@ -112,6 +108,7 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close all connections."""
+        self._kept.close()
         if self._session is not None:
             await self._session.close()
 
@@ -149,25 +146,11 @@ class HttpClient:
         self._down_until = 0.0
         return response
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        length = response.content_length
-        if length is not None and length > self._bytes:
-            raise AnswerLost(f"the server's answer is larger than {self._bytes} bytes")
-        if length is not None:
-            return await response.read()
-        pieces, size = [], 0
-        while piece := await response.content.readany():
-            pieces.append(piece)
-            size += len(piece)
-            if size > self._bytes:
-                raise AnswerLost(f"the server's answer is larger than {self._bytes} bytes")
-        return b"".join(pieces)
-
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # Triton compresses for whoever lets it, and the answer has to be read here.
                 headers={"Accept-Encoding": "identity"},

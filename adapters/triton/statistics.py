@@ -1,7 +1,7 @@
 """Triton's own counters, read over gRPC: what each model was asked, and how long it computed."""
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from tritonclient.grpc import service_pb2 as pb
 
@@ -33,15 +33,23 @@ class StatisticsReader:
         counters = {key: found for key, found in counters.items() if any(found)}
         for name in sorted({name for name, _ in counters}):
             if name not in self._stages:
-                self._stages[name] = await self._steps(name)
+                self._stages[name] = await steps_at(self._client, name)
         stages = {name: self._stages[name] for name, _ in counters if self._stages[name]}
         return Counts(counters, stages)
 
-    async def _steps(self, model: str) -> dict[str, int]:
-        """Return how often an ensemble asks each of its models; nothing for other models."""
-        request = pb.ModelConfigRequest(name=model).SerializeToString()
-        answer = await self._client.look("ModelConfig", request)
-        return steps_of(pb.ModelConfigResponse.FromString(answer).config.ensemble_scheduling.step)
+
+class Looking(Protocol):
+    """Asks one server what runs no inference."""
+
+    async def look(self, method: str, request: bytes) -> bytes:
+        """Return the answer; raises ServerError or ServerLost."""
+
+
+async def steps_at(client: Looking, model: str) -> dict[str, int]:
+    """Return how often an ensemble asks each of its models; nothing for other models."""
+    request = pb.ModelConfigRequest(name=model).SerializeToString()
+    answer = await client.look("ModelConfig", request)
+    return steps_of(pb.ModelConfigResponse.FromString(answer).config.ensemble_scheduling.step)
 
 
 def counters_of(model: Any) -> Counters:

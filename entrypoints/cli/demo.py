@@ -6,14 +6,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from tollbook.cli_support import Subparsers, add_command, print_json
 from tollbook.errors import EXIT_DIFFERENCES, EXIT_DONE, Invalid
 
 if TYPE_CHECKING:
+    from application.tollbook import Tollbook
     from entrypoints.bootstrap import Database
     from entrypoints.cli.options import Bars
+    from entrypoints.demo.cluster import Cluster
+    from entrypoints.demo.job import Outcome
     from entrypoints.demo.summary import Result
     from entrypoints.demo.through_triton import Ran
     from entrypoints.demo.trace import Row
@@ -59,8 +62,10 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--cluster",
         action="store_true",
-        help="the same with Kafka in between (`make kafka`) and two workers that settle from it, "
-        "reconciled with Triton's own counters at the end",
+        help="the same with Kafka in between (`make kafka`), two workers that settle from it and a "
+        "projector; then inferences of mixed kinds, with Redis beside their gateway (`make "
+        "redis`), counted by their models' own logs; all of it reconciled with Triton's own "
+        "counters",
     )
 
 
@@ -94,9 +99,9 @@ def run(args: argparse.Namespace) -> int:
 def _check_installed(way: "Way") -> None:
     """Raise Unavailable where a server is missing, before anything is made."""
     if way != "trace":
-        from entrypoints.demo import through_triton
+        from entrypoints.demo import serving
 
-        through_triton.installed()
+        serving.installed()
     if way == "cluster":
         from entrypoints.demo import cluster
 
@@ -138,18 +143,37 @@ def _demo(folder: Path, rows: "list[Row]", customers: int, way: "Way") -> "Resul
     from entrypoints.cli.options import progress
     from entrypoints.settings import Settings
 
-    with open_database(Settings(data=folder)) as database, progress() as bars:
+    with (
+        open_database(Settings(data=folder)) as database,
+        progress() as bars,
+        _cluster(folder, way, bars) as cluster,
+    ):
         label = "Reserve and settle" if way == "trace" else "Ask through Triton"
         advance = bars.start(label, len(rows))
-        found, config = _main_job(database, rows, customers, advance, folder, way)
-        if way == "cluster":
-            from entrypoints.cli.demo_reconciling import reconciled_document
-            from entrypoints.demo.through_triton import home_of
+        found, config = _main_job(database, rows, customers, advance, folder, way, cluster)
+        if cluster is None:
+            return _audited(database, found, bars)
+        from entrypoints.cli.demo_cluster import mixed_on, reconciled_document
+        from entrypoints.demo.through_triton import home_of
 
-            assert config is not None
-            told = reconciled_document(database, config, home_of(folder), bars)
-            found = found._replace(reconciled=told)
-        return _audited(database, found, bars)
+        assert config is not None
+        told = reconciled_document(database, config, home_of(folder), bars)
+        found = _audited(database, found._replace(reconciled=told), bars)
+        return found._replace(mixed=mixed_on(database, cluster, bars))
+
+
+@contextmanager
+def _cluster(folder: Path, way: "Way", bars: "Bars") -> "Iterator[Cluster | None]":
+    """Run the servers beside the ledger, where the demo is to have any."""
+    if way != "cluster":
+        yield None
+        return
+    from entrypoints.demo import cluster, kinds, through_triton
+
+    advance = bars.start("Start the cluster", cluster.STEPS)
+    log = through_triton.model_log_of(folder)
+    with cluster.running(folder, kinds.MODELS, log, advance) as running:
+        yield running
 
 
 def _main_job(
@@ -159,6 +183,7 @@ def _main_job(
     advance: Callable[[int], None],
     folder: Path,
     way: "Way",
+    cluster: "Cluster | None",
 ) -> "tuple[Result, GatewayConfig | None]":
     """Run the job in the trace's time, or in real time through Triton and its gateway."""
     from entrypoints.bootstrap import license_desk, tollbook_on
@@ -167,18 +192,18 @@ def _main_job(
     from entrypoints.demo.summary import Result
     from entrypoints.demo.trace import duration_seconds
 
-    counted = config = None
     begin, end = (rows[0].at, rows[-1].at) if way == "trace" else (None, None)
     with tollbook_on(database, "trace" if way == "trace" else "database") as tollbook:
         desk = license_desk(database, reading(tollbook))
         keys = job.set_up(tollbook, desk, customers, begin)
         if way == "trace":
-            started = time.monotonic()
-            outcome = job.run(tollbook, rows, customers, advance)
-            seconds = time.monotonic() - started
+            ran: Ran | tuple[Outcome, None, float, None]
+            ran = _in_its_time(tollbook, rows, customers, advance)
         else:
-            known = (database, tollbook, rows, keys, folder, advance)
-            outcome, counted, seconds, config = _on(way, folder, known)
+            from entrypoints.demo.through_triton import run as run_through
+
+            ran = run_through(database, tollbook, rows, keys, folder, advance, cluster)
+        outcome, counted, seconds, config = ran
         first = job.customer_id(0)
         revoked = licenses.revoke_one(tollbook, desk, first, job.MODEL, end)
         balances = {name: tollbook.balance(name) for name in outcome.customers}
@@ -203,15 +228,15 @@ def _main_job(
     return found, config
 
 
-def _on(way: "Way", folder: Path, known: tuple[Any, ...]) -> "Ran":
-    """Run the job through Triton alone, or with a cluster beside it."""
-    from entrypoints.demo import cluster, through_triton
+def _in_its_time(
+    tollbook: "Tollbook", rows: "list[Row]", customers: int, advance: Callable[[int], None]
+) -> "tuple[Outcome, None, float, None]":
+    """Run the job in the trace's time; no model counts anything, and there is no gateway."""
+    from entrypoints.demo import job
 
-    run: Callable[..., Ran] = through_triton.run
-    if way == "triton":
-        return run(*known)
-    with cluster.running(folder) as running:
-        return run(*known, running)
+    started = time.monotonic()
+    outcome = job.run(tollbook, rows, customers, advance)
+    return outcome, None, time.monotonic() - started, None
 
 
 def _audited(database: "Database", found: "Result", bars: "Bars") -> "Result":

@@ -1,6 +1,7 @@
 """`tollbook gateway`: the metering gateway in front of Triton, as a process of its own."""
 
 import argparse
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,9 +11,11 @@ from tollbook.cli_support import Subparsers, add_command, print_json, print_text
 from tollbook.errors import EXIT_DONE, Invalid
 
 from entrypoints.cli.options import add_kafka_options, add_ledger_options, kafka_of, settings_of
+from entrypoints.tuning import tune_grpc
 
 GRPC_PORT, HTTP_PORT = 8501, 8500
 PORT_MAX = 65_535
+REDIS = "TOLLBOOK_REDIS"
 
 
 def register(subparsers: Subparsers) -> None:
@@ -49,16 +52,24 @@ def register(subparsers: Subparsers) -> None:
         "./tollbook-gateway); its name is added",
     )
     add_kafka_options(parser, "publish usage there, for `tollbook stream run` to settle")
+    parser.add_argument(
+        "--redis",
+        metavar="URL",
+        help=f"have it hand out allowances, so that few admissions wait for the ledger; a URL with "
+        f"a password belongs in ${REDIS} (default: that)",
+    )
     add_ledger_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop; the start is one line, or one JSON document."""
+    tune_grpc()
     from entrypoints.bootstrap import open_database, tollbook_on
     from entrypoints.gateway.assembling import Kafka
     from entrypoints.gateway.config import read_config
-    from entrypoints.gateway.server import Ports, check, serve
+    from entrypoints.gateway.server import Ports, check, check_published, serve
     from entrypoints.http.logs import Logging
+    from entrypoints.kafka_access import kafka_access
     from entrypoints.settings import serve_settings_from
 
     ports = Ports(args.host, args.grpc_port, args.http_port, args.monitor_port)
@@ -69,6 +80,9 @@ def run(args: argparse.Namespace) -> int:
     settings, limits = settings_of(args), serve_settings_from()
     if args.check:
         checked = check(config)
+        if any(meter.pipeline is not None for meter in config.model):
+            with open_database(settings, create=False) as database:
+                check_published(database, config)
         _say(args, {"checked": checked}, f"Every meter fits its model ({checked} checked).")
         return EXIT_DONE
     home = intents_of(args, settings.data) / config.name
@@ -77,8 +91,13 @@ def run(args: argparse.Namespace) -> int:
         database = stack.enter_context(open_database(settings, create=False))
         tollbook = stack.enter_context(tollbook_on(database))
         address = kafka_of(args)
-        kafka = None if address is None else Kafka(address, args.topic)
-        serve(database, tollbook, config, home, ports, lambda found: _say_ports(args, found), kafka)
+        kafka = None if address is None else Kafka(address, args.topic, kafka_access())
+        redis = args.redis or os.environ.get(REDIS) or None
+
+        def ready(found: dict[str, Any]) -> None:
+            _say_ports(args, found)
+
+        serve(database, tollbook, config, home, ports, ready, kafka, redis)
     return EXIT_DONE
 
 

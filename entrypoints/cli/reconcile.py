@@ -1,7 +1,7 @@
 """`tollbook reconcile`: what was charged, against what others have counted of it."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from entrypoints.cli.gateway import intents_of
 from entrypoints.cli.options import add_ledger_options, progress, settings_of
 
 if TYPE_CHECKING:
-    from domain.reconciliation import Sold
+    from domain.reconciliation import Ended, Sold
     from domain.server_counters import Sample
     from entrypoints.gateway.config import GatewayConfig
 
@@ -103,7 +103,8 @@ def reconcile_triton(args: argparse.Namespace) -> int:
     from projections.inferences import ended
 
     config = read_config(Path(args.config))
-    folder = counters_of(intents_of(args, settings_of(args).data) / config.name)
+    intents = intents_of(args, settings_of(args).data)
+    folder = counters_of(intents / config.name)
     asked = _instant(args.from_time, "from"), _instant(args.to_time, "to")
     chosen = between(sample_log.read(folder, *asked), *asked, folder)
     counts = counted(chosen)
@@ -113,12 +114,25 @@ def reconcile_triton(args: argparse.Namespace) -> int:
             rule = f"the ledger of these samples: they go on to position {last.after}"
             raise Invalid.because("ledger", f"at position {views.position}", rule)
         advance = bars.start("Compare", None)
-        found = ended(views.run, (config.name, *args.gateway), first, last, counts.unseen)
+        names = (config.name, *args.gateway)
+        found = ended(views.run, names, first, last, counts.unseen)
+        found += noted(intents, names, first, last)
         advance(len(found))
         lines = reconciled(counts, found, sold(config))
     document = document_of(lines, chosen, counts, views.position)
     emit(args, document, reconciliation_text(document))
     return EXIT_DONE if document["explained"] else EXIT_DIFFERENCES
+
+
+def noted(intents: Path, names: "Iterable[str]", first: "Sample", last: "Sample") -> "list[Ended]":
+    """Return what ran for nothing between two samples, as some gateways have noted it here."""
+    from adapters import sample_log
+    from domain.free_inferences import ended_free
+    from entrypoints.gateway.sampling import counters_of
+
+    folders = [counters_of(intents / name) for name in names]
+    notes = (sample_log.notes(folder, first.at, last.at) for folder in folders)
+    return ended_free((each for found in notes for each in found), first, last)
 
 
 def between(
@@ -158,9 +172,12 @@ def sold(config: "GatewayConfig") -> "Sold":
     """Return what a gateway offers, by the names of the price book."""
     from domain.meters import waits_for_traces
     from domain.reconciliation import Sold
+    from domain.stages import OF_PIPELINE
 
     models: dict[str, Any] = {}
     for meter in config.model:
-        models[meter.priced_as] = (*models.get(meter.priced_as, ()), meter.name)
-    timed = (meter.priced_as for meter in config.model if waits_for_traces(meter))
+        name = meter.priced_as if meter.pipeline is None else f"{OF_PIPELINE}{meter.pipeline}"
+        models[name] = (*models.get(name, ()), meter.name)
+    alone = (meter for meter in config.model if meter.pipeline is None)
+    timed = (meter.priced_as for meter in alone if waits_for_traces(meter))
     return Sold(models, frozenset(timed))

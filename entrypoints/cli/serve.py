@@ -4,7 +4,7 @@ import argparse
 import ipaddress
 import os
 import sys
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from tollbook.cli_support import Subparsers, add_command, print_json, print_text
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         tollbook = stack.enter_context(tollbook_on(database))
         stack.callback(Housekeeping(tollbook, database).stop)
         if scoring:
-            stack.callback(Scoring(tollbook, database).stop)
+            stack.callback(Scoring(database, lambda: nullcontext(tollbook)).stop)
         if webhook is not None:
             stack.callback(Notifying(database, webhook).stop)
         following = None

@@ -1,12 +1,11 @@
 """`tollbook stream`: settle usage from Kafka, make its topics, and look at how far it is."""
 
 import argparse
-import asyncio
-import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from typing import Any
 
 from tollbook.cli_support import Subparsers, add_command, add_group, emit, print_json, print_text
 from tollbook.errors import EXIT_DONE, Invalid
@@ -61,7 +60,7 @@ def register(subparsers: Subparsers) -> None:
     look = add_command(
         group,
         "status",
-        "Show how many records the ledger has not settled yet.",
+        "Show how many records are not settled yet, and how many events not scored.",
         status,
         examples=("tollbook stream status --kafka 127.0.0.1:9092 --data ./ledger --json",),
     )
@@ -73,11 +72,17 @@ def register(subparsers: Subparsers) -> None:
 
 def work(args: argparse.Namespace) -> int:
     """Settle until told to stop; the start is one line, or one JSON document."""
+    import asyncio
+    import logging
+
     import uvloop
 
     from adapters.kafka.topics import checked_name
     from entrypoints.bootstrap import open_database, tollbook_on
+    from entrypoints.fraud_process import FraudProcess
+    from entrypoints.fraud_watching import scores, security_webhook
     from entrypoints.http.logs import Logging
+    from entrypoints.kafka_access import kafka_access
     from entrypoints.settings import serve_settings_from
     from entrypoints.streaming import run
     from entrypoints.tuning import tune
@@ -86,7 +91,11 @@ def work(args: argparse.Namespace) -> int:
     if not 1 <= args.stuck_seconds <= STUCK_SECONDS_MAX:
         value = args.stuck_seconds
         raise Invalid.because("stuck-seconds", value, f"from 1 to {STUCK_SECONDS_MAX}")
-    source = Source(_address(args), checked_name(args.topic), args.stuck_seconds)
+    access = kafka_access()
+    address, topic = _address(args), checked_name(args.topic)
+    source = Source(address, topic, args.stuck_seconds, access.options)
+    scoring, fraud = scores(), None
+    watched = scoring or security_webhook() is not None
 
     def told(document: Mapping[str, object]) -> None:
         if args.json:
@@ -103,15 +112,22 @@ def work(args: argparse.Namespace) -> int:
         stack.enter_context(Logging(serve_settings_from().log_level))
         database = stack.enter_context(open_database(settings_of(args), create=False))
         tollbook = stack.enter_context(tollbook_on(database))
+        if watched:
+            fraud = FraudProcess(database)
+            stack.callback(fraud.stop)
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-        runner.run(run(database, tollbook, source, told))
+        watching = fraud if scoring else None
+        runner.run(run(database, tollbook, source, told, access=access, fraud=watching))
     # The ledger is closed; closing the loop would wait for what is left of Faust, for ever maybe.
     os._exit(EXIT_DONE)
 
 
 def topics(args: argparse.Namespace) -> int:
     """Make the topics that are not there, and say which are new."""
+    import asyncio
+
     from adapters.kafka.topics import checked_name, make_topics
+    from entrypoints.kafka_access import kafka_access
     from streams.dead_letters import SUFFIX
 
     for name in ("partitions", "replication", "retention_days"):
@@ -120,7 +136,8 @@ def topics(args: argparse.Namespace) -> int:
             raise Invalid.because(name.replace("_", "-"), value, f"from 1 to {PARTITIONS_MAX}")
     topic = checked_name(args.topic)
     wanted = {topic: args.partitions, topic + SUFFIX: 1}
-    made = asyncio.run(make_topics(_address(args), wanted, args.replication, args.retention_days))
+    numbers = args.replication, args.retention_days
+    made = asyncio.run(make_topics(_address(args), wanted, *numbers, kafka_access()))
     lines = [f"{name}: {'made' if is_new else 'there already'}" for name, is_new in made.items()]
     emit(args, {"topics": made}, "\n".join(lines))
     return EXIT_DONE
@@ -128,14 +145,28 @@ def topics(args: argparse.Namespace) -> int:
 
 def status(args: argparse.Namespace) -> int:
     """Say how far the ledger is behind the topic."""
+    import asyncio
+
     from entrypoints.bootstrap import open_database
+    from entrypoints.kafka_access import kafka_access
     from entrypoints.streaming import standing
 
+    access = kafka_access()
     with open_database(settings_of(args), create=False) as database:
-        found = asyncio.run(standing(database, _address(args), args.topic))
-    text = f"{found['behind']:,} records of {found['topic']} are not settled yet."
-    emit(args, found, text)
+        found = asyncio.run(standing(database, _address(args), args.topic, access))
+    emit(args, found, "\n".join(_told(found)))
     return EXIT_DONE
+
+
+def _told(found: dict[str, Any]) -> Iterator[str]:
+    fraud = found["fraud"]
+    yield f"{found['behind']:,} records of {found['topic']} are not settled yet."
+    yield f"{fraud['behind']:,} events of the ledger are not scored yet."
+    if not fraud["scoring"]:
+        yield "Nobody scores now."
+    if (notices := fraud["notices"]) is not None and notices["tries"]:
+        tries, error = notices["tries"], notices["error"]
+        yield f"Security has not taken the next notice in {tries} tries: {error}"
 
 
 def _address(args: argparse.Namespace) -> str:

@@ -10,8 +10,6 @@ from tollbook.amounts import format_pico, parse_pico
 from tollbook.cli_support import printable
 from tollbook.times import SECOND, format_instant, parse_instant
 
-from domain.money import display
-
 WIDTH_WITHOUT_TERMINAL = 10_000
 """Text that another program reads is never folded."""
 
@@ -71,6 +69,8 @@ def amount(money: dict[str, str] | None) -> str:
     """Show an amount as people write it; a part of the minor unit is shown where it is all."""
     if money is None:
         return ""
+    from domain.money import display
+
     pico, currency = parse_pico(money["amount"]), money["currency"]
     shown = display(pico, currency)
     if pico and not any(digit in shown for digit in "123456789"):

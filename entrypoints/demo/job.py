@@ -74,7 +74,7 @@ def set_up(tollbook: Tollbook, desk: LicenseDesk, customers: int, at: int | None
     """
     book = PriceBookBody.model_validate(BOOK)
     name = publication_id(book.id, book.effective_from)
-    _carry_out(tollbook, [PublishPrices(id=name, book=book)], at)
+    carry_out(tollbook, [PublishPrices(id=name, book=book)], at)
     commands: list[Command] = []
     for number in range(customers):
         customer = customer_id(number)
@@ -86,11 +86,12 @@ def set_up(tollbook: Tollbook, desk: LicenseDesk, customers: int, at: int | None
     names = [customer_id(number) for number in range(customers)]
     issues = list(licenses.issues(tollbook, desk, names))
     commands.extend(command for command, _ in issues)
-    _carry_out(tollbook, commands, at)
+    carry_out(tollbook, commands, at)
     return [key for _, key in issues]
 
 
-def _carry_out(tollbook: Tollbook, commands: Sequence[Command], at: int | None) -> None:
+def carry_out(tollbook: Tollbook, commands: Sequence[Command], at: int | None) -> None:
+    """Carry commands out at an instant of the trace, or now; raises what refuses one of them."""
     for start in range(0, len(commands), ROWS_PER_BATCH):
         batch = [Item(each, ACTOR, at=at) for each in commands[start : start + ROWS_PER_BATCH]]
         for answer in tollbook.executor.execute(batch, timeout=120):

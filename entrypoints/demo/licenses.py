@@ -38,10 +38,10 @@ def issues(
 ) -> Iterator[tuple[Command, str]]:
     """Yield for each customer the command that issues a licence, and the licence's key."""
     for number, customer in enumerate(customers):
-        yield _issue(tollbook, desk, license_id(number), customer)
+        yield issue(tollbook, desk, license_id(number), customer)
 
 
-def _issue(tollbook: Tollbook, desk: LicenseDesk, name: str, customer: str) -> tuple[Command, str]:
+def issue(tollbook: Tollbook, desk: LicenseDesk, name: str, customer: str) -> tuple[Command, str]:
     """Return the command that issues a licence, and the key that the desk has made for it."""
     body = {"id": name, "customer": customer, "template": TEMPLATE, "overrides": OVERRIDES}
     prepared = desk.prepare("issue_license", body, tollbook.store)
@@ -55,7 +55,7 @@ def revoke_one(
     """Issue one more licence, use it, revoke it, and ask it again at the same instant."""
     name = "lic-revoked"
     steps: tuple[Command, ...] = (
-        _issue(tollbook, desk, name, customer)[0],
+        issue(tollbook, desk, name, customer)[0],
         ValidateLicense(id="before-revocation", license=name, model=model),
         RevokeLicense(id="revocation", license=name, reason="shown by the demo"),
         ValidateLicense(id="after-revocation", license=name, model=model),

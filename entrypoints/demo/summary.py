@@ -1,5 +1,6 @@
 """What a demo reports: the JSON document of contract.md, and a page that a person likes to read."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -8,9 +9,11 @@ from rich.table import Table
 from domain.balance import BalanceView
 from domain.money import display
 from domain.outcomes import money
+from entrypoints.demo import mixed_summary
 from entrypoints.demo.counting import Counted
 from entrypoints.demo.job import CURRENCY, Outcome
 from entrypoints.demo.licenses import Revoked
+from entrypoints.demo.mixed_summary import Mixed
 
 
 class Result(NamedTuple):
@@ -36,13 +39,16 @@ class Result(NamedTuple):
     """What the model counted, where the inferences went through Triton."""
     reconciled: dict[str, Any] | None = None
     """The charges against Triton's own counters, where a cluster settled them."""
+    mixed: Mixed | None = None
+    """What ran after the trace, where there was a cluster."""
 
     @property
     def is_clean(self) -> bool:
-        """Whether the audit, and the model's own count, agree with every charge."""
+        """Whether the audit, and whoever else has counted, agree with every charge."""
         counted = self.counted is None or self.counted.equal
         explained = self.reconciled is None or bool(self.reconciled["explained"])
-        return bool(self.audit["ok"]) and counted and explained
+        mixed = self.mixed is None or self.mixed.is_clean
+        return bool(self.audit["ok"]) and counted and explained and mixed
 
 
 def document(result: Result) -> dict[str, Any]:
@@ -82,8 +88,15 @@ def _through_triton(result: Result) -> dict[str, Any]:
     if result.counted is None:
         return {}
     answered = result.inferences - result.outcome.refused
-    found = {"through_triton": answered, "counted_by_model": result.counted._asdict()}
-    return found if result.reconciled is None else {**found, "reconciled": result.reconciled}
+    found: dict[str, Any] = {
+        "through_triton": answered,
+        "counted_by_model": result.counted._asdict(),
+    }
+    if result.reconciled is not None:
+        found["reconciled"] = result.reconciled
+    if result.mixed is not None:
+        found["mixed"] = mixed_summary.document(result.mixed)
+    return found
 
 
 def show(result: Result, console: Console) -> None:
@@ -116,6 +129,8 @@ def show(result: Result, console: Console) -> None:
     )
     for name, text in lines:
         console.print(f"[bold]{name:<11}[/bold] {text}", highlight=False, soft_wrap=True)
+    if result.mixed is not None:
+        mixed_summary.show(result.mixed, console)
     console.print()
     console.print(_next_steps(result), highlight=False, soft_wrap=True)
 
@@ -184,8 +199,12 @@ def _audit_line(audit: dict[str, Any]) -> str:
 def _next_steps(result: Result) -> str:
     if result.data is None:
         return "The ledger was temporary. Keep one with: tollbook demo --data DIR"
-    return (
+    steps = (
         f"The ledger stays in {result.data}. Go on with:\n"
         f"  tollbook audit verify --data {result.data} --expect {result.position}:{result.root}\n"
         f"  tollbook audit replay --data {result.data} --to {result.position // 2}"
     )
+    if result.mixed is None:
+        return steps
+    config = Path(result.data) / "gateway.toml"
+    return f"{steps}\n  tollbook reconcile triton --config {config} --data {result.data}"

@@ -5,28 +5,26 @@ A row becomes a text of as many words, and the model makes as many; to our model
 
 import asyncio
 import json
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
 import uvloop
 from tollbook.errors import Unavailable
-from tritonclient.grpc import service_pb2 as pb
 
-from adapters.triton.errors import TritonUnavailable
 from adapters.triton.grpc_client import SERVICE
-from adapters.triton.installation import Installation, find
 from adapters.triton.server import TritonServer
 from application.tollbook import Tollbook
 from entrypoints.bootstrap import Database
 from entrypoints.demo.cluster import Cluster
 from entrypoints.demo.counting import Counted, charged, counted
 from entrypoints.demo.job import MODEL, Outcome, Tally, customer_id
+from entrypoints.demo.requests import text_request
+from entrypoints.demo.serving import serving
 from entrypoints.demo.trace import TOKENS_MAX, Row
 from entrypoints.gateway.asking import KEY_HEADER, PROBLEM_HEADER
 from entrypoints.gateway.config import GatewayConfig, config_from
@@ -52,14 +50,6 @@ class Ran(NamedTuple):
     config: GatewayConfig
 
 
-def installed() -> Installation:
-    """Return the Triton of this machine; raises Unavailable with what to do about it."""
-    try:
-        return find()
-    except TritonUnavailable as error:
-        raise Unavailable(f"the demo cannot run through Triton: {error}") from None
-
-
 def run(
     database: Database,
     tollbook: Tollbook,
@@ -69,15 +59,16 @@ def run(
     advance: Callable[[int], None],
     cluster: Cluster | None = None,
 ) -> Ran:
-    """Run every inference of a trace; with a cluster, its workers settle them.
+    """Run every inference of a trace; with a cluster, its Triton runs and its workers settle them.
 
     `keys` are those of the customers' licences; the folder is the ledger's, and takes what the
     model and the gateway write beside it.
     """
     outcome = Outcome(customers={customer_id(each): Tally() for each in range(len(keys))})
-    log, home = folder / "model-log", home_of(folder)
+    log, home = model_log_of(folder), home_of(folder)
     kafka = None if cluster is None else cluster.kafka
-    with _serving(log) as triton, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    server = serving(log, (_SERVED,)) if cluster is None else nullcontext(cluster.triton)
+    with server as triton, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         config = _configuration(triton)
 
         async def asking() -> float:
@@ -95,25 +86,14 @@ def run(
     return Ran(outcome, counted(log / f"{_SERVED}.jsonl", charges), seconds, config)
 
 
+def model_log_of(folder: Path) -> Path:
+    """Return where the demo's models write down what they did, below its ledger."""
+    return folder / "model-log"
+
+
 def home_of(folder: Path) -> Path:
     """Return where the demo's gateway writes down what it does, below its ledger."""
     return folder / "gateway" / "demo"
-
-
-@contextmanager
-def _serving(log: Path) -> Iterator[TritonServer]:
-    with tempfile.TemporaryDirectory(prefix="tollbook-demo-triton-") as name:
-        server = TritonServer(
-            Path(name), models=(_SERVED,), model_log=log, installation=installed()
-        )
-        try:
-            server.start()
-        except TritonUnavailable as error:
-            raise Unavailable(f"the demo cannot run through Triton: {error}") from None
-        try:
-            yield server
-        finally:
-            server.kill()  # nothing is under way any more, and an orderly stop takes seconds
 
 
 def _configuration(triton: TritonServer) -> GatewayConfig:
@@ -156,24 +136,15 @@ async def _ask_all(
             for number, mine in waiting:
                 shown = ((KEY_HEADER, keys[number]),)
                 for row in mine:
-                    refusal = await _ask(call, _request(row), shown)
+                    text = _WORD * row.input_tokens
+                    request = text_request(_SERVED, text, row.output_tokens)
+                    refusal = await _ask(call, request, shown)
                     if refusal is not None:
                         outcome.refused += 1
                         outcome.refusals[refusal] = outcome.refusals.get(refusal, 0) + 1
                     advance(1)
 
         await asyncio.gather(*(one_after_another() for _ in range(AT_ONCE)))
-
-
-def _request(row: Row) -> bytes:
-    """Write down what a client of the model would send for a row."""
-    request = pb.ModelInferRequest(model_name=_SERVED)
-    request.inputs.add(name="TEXT", datatype="BYTES", shape=[1, 1])
-    request.inputs.add(name="MAX_TOKENS", datatype="INT32", shape=[1, 1])
-    text = (_WORD * row.input_tokens).encode()
-    request.raw_input_contents.append(len(text).to_bytes(4, "little") + text)
-    request.raw_input_contents.append(row.output_tokens.to_bytes(4, "little"))
-    return bytes(request.SerializeToString())
 
 
 async def _ask(call: Any, request: bytes, shown: tuple[tuple[str, str], ...]) -> str | None:

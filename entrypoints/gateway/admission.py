@@ -18,6 +18,7 @@ from domain.commands import parse
 from domain.meters_format import Meter
 from domain.units import Quantities, quantities_to_wire
 from entrypoints.gateway.config import GatewayConfig, Pool
+from entrypoints.gateway.pipelines import Fitted, Pipelines
 from entrypoints.http.readers import Reader, Readers
 from entrypoints.http.submitting import Submitter
 
@@ -59,7 +60,11 @@ class Admitted(NamedTuple):
     template: str = ""
     """The template of the policy that admitted it."""
     slice: str | None = None
-    """The emergency slice that pays for it, where the ledger was away."""
+    """The reservation for several inferences that pays for it, if none of its own does."""
+    is_emergency: bool = False
+    """Whether the ledger was away: then that is an emergency slice."""
+    stages: Fitted | None = None
+    """The stages that are held, where it is a run through a pipeline."""
 
 
 class Opened(NamedTuple):
@@ -89,13 +94,15 @@ class Admission:
         self._desk = desk
         self._submitter = submitter
         self._readers = readers
-        self._pools = {name: pool for pool in config.pool for name in (pool.name, *pool.also)}
+        self.pools = {name: pool for pool in config.pool for name in (pool.name, *pool.also)}
         self._meters = {meter.name: meter for meter in config.model}
         self._opened: dict[str, Opened] = {}
         """By the key's text, which is in memory anyway while a request is."""
         self._asks: dict[str, frozenset[str]] = {}
         """By licence, the facts without which it admits nothing."""
         self.actor = f"gateway:{config.name}"
+        self.readers, self.submitter = readers, submitter
+        self.pipelines = Pipelines(config, readers)
 
     def meter(self, model: str) -> Meter:
         """Return the meter of a model; raises NotFound for one that is not offered here."""
@@ -111,7 +118,7 @@ class Admission:
         opened = self._opened.get(asked.license_key)
         if opened is None or opened.license not in self._asks:
             return None
-        facts = self._facts(opened.license, asked)
+        facts = self.facts(opened.license, asked)
         return Question(opened, json.dumps(facts, sort_keys=True))
 
     async def ledger_answers(self) -> None:
@@ -122,23 +129,19 @@ class Admission:
         """Decide and hold; raises the refusal, or whatever else stands in the way."""
         meter = self.meter(asked.model)
         held = meters.estimate(meter, asked.request)
-        opened = await self._open(asked.license_key)
+        opened = await self.opened(asked.license_key)
         answer = await self._reserved(opened, meter, held, asked)
         problem = answer.problem()
-        if problem is not None and problem.facts.get("absent") is True:
-            # What the licence asks for may have changed since this gateway looked.
-            before = self._asks.pop(opened.license, None)
-            await self._learn(opened.license)
-            if self._asks.get(opened.license) != before:
-                answer = await self._reserved(opened, meter, held, asked)
-                problem = answer.problem()
+        if problem is not None and await self.asks_anew(opened, problem):
+            answer = await self._reserved(opened, meter, held, asked)
+            problem = answer.problem()
         if problem is not None:
             raise problem
         return await self._admitted(answer, opened, meter)
 
     async def _admitted(self, answer: Answer, opened: Opened, meter: Meter) -> Admitted:
         """Return the inference that was admitted, with what the policy says of it."""
-        terms = await self._terms(answer)
+        terms = await self.terms(answer)
         recorded = answer.recorded
         assert recorded is not None
         held: Any = recorded.event
@@ -158,28 +161,28 @@ class Admission:
     async def allowed(self, model: str, license_key: str) -> Meter:
         """Return the meter of a model that a licence may use; nothing is recorded or counted."""
         meter = self.meter(model)
-        opened = await self._open(license_key)
+        opened = await self.opened(license_key)
         asked = Asked(model, license_key, meters.Request({}, {}), "")
         body = {
             "id": new_id(PREFIX),
             "license": opened.license,
-            "model": meter.priced_as,
             "license_key": opened.key_hash,
-            "facts": self._facts(opened.license, asked),
+            "facts": self.facts(opened.license, asked),
         }
-        command = parse("validate_license", body)
+        models = self.pipelines.licensed_models(meter)
+        commands = [parse("validate_license", {**body, "model": each}) for each in models]
 
-        def look(reader: Reader) -> Answer:
-            return tried(reader.store, command, reader.ledger.now())
+        def look(reader: Reader) -> list[Answer]:
+            return [tried(reader.store, each, reader.ledger.now()) for each in commands]
 
-        problem = (await self._readers.read(look)).problem()
-        if problem is not None:
-            raise problem
+        for answer in await self._readers.read(look):
+            if (problem := answer.problem()) is not None:
+                raise problem
         return meter
 
     async def known(self, license_key: str) -> None:
         """Raise the refusal of a key that opens no licence: its bodies need not be read."""
-        await self._open(license_key)
+        await self.opened(license_key)
 
     async def ready(self) -> bool:
         """Say whether the ledger answers."""
@@ -189,7 +192,7 @@ class Admission:
             return False
         return True
 
-    async def _open(self, key: str) -> Opened:
+    async def opened(self, key: str) -> Opened:
         """Return what a key opens, and learn what that licence asks for; raises the refusal."""
         opened = self._opened.get(key)
         if opened is None:
@@ -215,7 +218,15 @@ class Admission:
             self._asks.clear()
         self._asks[license] = await self._readers.read(look)
 
-    def _facts(self, license: str, asked: Asked) -> dict[str, Any]:
+    async def asks_anew(self, opened: Opened, problem: TollbookError) -> bool:
+        """Say whether a licence that misses a fact asks for more than when this gateway looked."""
+        if problem.facts.get("absent") is not True:
+            return False
+        before = self._asks.pop(opened.license, None)
+        await self._learn(opened.license)
+        return self._asks.get(opened.license) != before
+
+    def facts(self, license: str, asked: Asked) -> dict[str, Any]:
         """Return what a licence asks for and is known: what nobody asks for is not written down.
 
         What the operator says goes before what the client declares.
@@ -247,13 +258,13 @@ class Admission:
             "license_key": opened.key_hash,
             "request_hash": asked.request_hash,
         }
-        facts = self._facts(opened.license, asked)
+        facts = self.facts(opened.license, asked)
         if facts:
             body["facts"] = facts
         (answer,) = await self._submitter.submit((Item(parse("reserve", body), self.actor),))
         return answer
 
-    async def _terms(self, answer: Answer) -> dict[str, Any]:
+    async def terms(self, answer: Answer) -> dict[str, Any]:
         """Return the terms of the policy that admitted a request."""
         try:
             return self._desk.complete(_RESERVED, answer, None)
@@ -264,7 +275,7 @@ class Admission:
 
     async def _pool(self, answer: Answer, name: str) -> Pool:
         """Return the pool that the policy names; without it the hold is given back."""
-        pool = self._pools.get(name)
+        pool = self.pools.get(name)
         if pool is None:
             body = {"id": answer.id, "reservation": answer.id, "reason": f"no pool {name} here"}
             await self._submitter.submit((Item(parse("release", body), self.actor),))

@@ -11,7 +11,7 @@ from tollbook.client.ids import new_id
 
 from adapters.event_store.store import PostgresEventStore
 from adapters.intent_log import IntentLog
-from adapters.kafka.producer import Producer
+from adapters.kafka.access import PLAIN_TEXT, Access
 from adapters.license_secrets import LicenseSecrets
 from application.license_desk import LicenseDesk
 from application.ports import Key
@@ -19,9 +19,11 @@ from application.tollbook import Tollbook
 from entrypoints.bootstrap import Database, license_secrets
 from entrypoints.gateway.admission import Admission
 from entrypoints.gateway.config import GatewayConfig
-from entrypoints.gateway.core import SOURCE_PREFIX, Gateway
+from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.emergency import Emergency
+from entrypoints.gateway.noting import Noting
 from entrypoints.gateway.publishing import Publisher
+from entrypoints.gateway.sampling import counters_of
 from entrypoints.gateway.settling import Log, Settler, Teller, Tellers
 from entrypoints.gateway.slices import Slices
 from entrypoints.gateway.tracing import NoTraces, Traces
@@ -37,6 +39,7 @@ class Kafka(NamedTuple):
 
     address: str
     topic: str
+    access: Access = PLAIN_TEXT
 
 
 @asynccontextmanager
@@ -47,6 +50,7 @@ async def gateway_on(
     home: Path,
     traces: Traces | None = None,
     kafka: Kafka | None = None,
+    redis: str | None = None,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway's core on the running loop; `home` keeps the intent logs of its processes."""
     async with AsyncExitStack() as stack:
@@ -58,10 +62,19 @@ async def gateway_on(
         secrets: LicenseSecrets = license_secrets(database, store)
         desk, submitter = LicenseDesk(secrets), Submitter(tollbook.executor)
         admission = Admission(config, desk, submitter, readers)
-        tellers = _tellers(config, submitter, admission, readers, kafka, stack)
+        await admission.pipelines.learn()
+        notes = counters_of(home)
+        tellers = _tellers(config, submitter, admission, readers, kafka, stack, notes)
         teller = tellers(log)
         slices = Slices(config, submitter, readers, log, admission.actor)
-        emergency = Emergency(config, admission, slices, teller)
+        allowing = None
+        if redis is not None:
+            # The clients of Redis and Kafka are slow to import, and most gateways need neither.
+            from entrypoints.gateway.allowance_assembling import allowing_on
+
+            made_on = allowing_on(database, tollbook, config, admission, log, redis)
+            allowing = await stack.enter_async_context(made_on)
+        emergency = Emergency(config, admission, slices, teller, allowing)
         made = traces or NoTraces()
         gateway = Gateway(
             config, emergency, submitter, teller, log, made, secrets.signing_key, tellers
@@ -73,6 +86,8 @@ async def gateway_on(
         finally:
             await teller.drain(DRAIN_SECONDS)
             await emergency.close()
+            if allowing is not None:
+                await allowing.close()
             for task in tasks:
                 task.cancel()
             for task in tasks:
@@ -87,17 +102,20 @@ def _tellers(
     readers: Readers,
     kafka: Kafka | None,
     stack: AsyncExitStack,
+    notes: Path,
 ) -> Tellers:
     """Return what makes a teller for a log: with Kafka only the stream settles."""
     if kafka is None:
-        return lambda log: Settler(submitter, log, admission.actor)
-    producer = Producer(kafka.address, kafka.topic)
+        return lambda log: Noting(Settler(submitter, log, admission.actor), notes)
+    from adapters.kafka.producer import Producer
+
+    producer = Producer(kafka.address, kafka.topic, kafka.access)
     stack.push_async_callback(producer.close)
 
     async def known(keys: Sequence[Key]) -> Collection[Key]:
         return await readers.read(lambda reader: reader.store.taken(keys))
 
     def publisher(log: Log) -> Teller:
-        return Publisher(producer, log, f"{SOURCE_PREFIX}{config.name}", known)
+        return Noting(Publisher(producer, log, config.source, known), notes)
 
     return publisher

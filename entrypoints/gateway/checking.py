@@ -9,15 +9,16 @@ from typing import Any, Protocol
 import grpc
 from tollbook.errors import Invalid, Unavailable
 
+from adapters.triton import statistics
 from adapters.triton.grpc_client import ServerError, ServerLost
-from domain.meters_format import Meter, Source
+from domain.meters_format import Meter, Source, StageMeter
 from domain.tensors import WHOLE
 from entrypoints.gateway.config import GatewayConfig, Pool
 
 _TEXT = frozenset({"BYTES"})
 
 
-class Looking(Protocol):
+class Looking(statistics.Looking, Protocol):
     """Asks one server about its models."""
 
     async def metadata(self, model: str) -> Any:
@@ -34,12 +35,18 @@ async def check_models(config: GatewayConfig, clients: Mapping[str, Looking]) ->
 async def _check(pool: Pool, client: Looking, meter: Meter) -> None:
     try:
         metadata = await client.metadata(meter.name)
+        traced = [part.step for part in meter.stage.values() if part.step is not None]
+        steps = await statistics.steps_at(client, meter.name) if traced else {}
     except ServerLost as error:
         where = f"the pool {pool.name} ({pool.grpc})"
         raise Unavailable(f"{where} does not answer: {error}", pool=pool.name) from None
     except ServerError as error:
         raise _not_served(pool, meter, error) from None
     check_meter(meter, metadata, pool.name)
+    for name, part in meter.stage.items():
+        if part.step is not None and steps.get(part.step) != 1:
+            rule = f"asked once by the ensemble on the pool {pool.name}: {', '.join(steps)}"
+            raise Invalid.because(f"{meter.name}.stage.{name}.step", part.step, rule)
 
 
 def _not_served(pool: Pool, meter: Meter, error: ServerError) -> Invalid | Unavailable:
@@ -62,9 +69,12 @@ def check_meter(meter: Meter, metadata: Any, pool: str) -> None:
         "input": {each.name: each for each in metadata.inputs},
         "output": {each.name: each for each in metadata.outputs},
     }
-    for part, sources in (("usage", meter.usage), ("estimate", meter.estimate)):
-        for unit, source in sources.items():
-            _check_source(f"{meter.name}.{part}.{unit}", source, tensors, pool)
+    parts: dict[str, Meter | StageMeter] = {meter.name: meter}
+    parts |= {f"{meter.name}.stage.{name}": each for name, each in meter.stage.items()}
+    for where, each in parts.items():
+        for part, sources in (("usage", each.usage), ("estimate", each.estimate)):
+            for unit, source in sources.items():
+                _check_source(f"{where}.{part}.{unit}", source, tensors, pool)
     if meter.request_id_output is not None:
         where = f"{meter.name}.request_id_output"
         _check_tensor(where, tensors, "output", meter.request_id_output, _TEXT, None, pool)

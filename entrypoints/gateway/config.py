@@ -13,7 +13,7 @@ from tollbook.errors import Invalid
 
 from domain.command import CONFIG, read
 from domain.facts import FactsBody
-from domain.holds import TTL_MAX_SECONDS
+from domain.holds import INFERENCES_MAX, INFERENCES_MIN, TTL_MAX_SECONDS
 from domain.meters_format import Meter
 from domain.toml_lines import Path as TomlPath
 from domain.toml_lines import line_of, lines_of
@@ -21,6 +21,7 @@ from domain.values import AMOUNT_MAX, Amount, Id
 
 FILE_BYTES_MAX = 1_048_576
 OUTAGE_SECONDS_MAX = 3_600
+ALLOWANCE_SECONDS_MAX = 300
 
 _Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9._\[\]:-]{1,255}:[0-9]{1,5}$")]
 
@@ -55,6 +56,16 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
+class Allowances:
+    """How much is set aside for inferences to come, where Redis hands it out."""
+
+    inferences: Annotated[int, Field(ge=INFERENCES_MIN, le=INFERENCES_MAX)] = 5_000
+    """For so many at once at most."""
+    seconds: Annotated[int, Field(ge=1, le=ALLOWANCE_SECONDS_MAX)] = 30
+    """So long places of one slice are drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class GatewayConfig:
     """Everything about a gateway that is no secret and no address of its own."""
 
@@ -82,6 +93,8 @@ class GatewayConfig:
     """How many days these are kept."""
     outage: tuple[Outage, ...] = Field(default=(), max_length=1000)
     """The templates whose licences may go on without the ledger, and how far."""
+    allowances: Allowances = Field(default_factory=Allowances)
+    """How much is set aside at once, where there is a Redis."""
 
     @model_validator(mode="after")
     def _names_are_given_once(self) -> "GatewayConfig":
@@ -93,6 +106,11 @@ class GatewayConfig:
             if len(set(names)) < len(names):
                 raise ValueError(f"must name its {what} once each")
         return self
+
+    @property
+    def source(self) -> str:
+        """The source of its usage records."""
+        return f"gateway/{self.name}"
 
     def meter(self, model: str) -> Meter | None:
         """Return the meter of a model as clients call it, or None for one not offered."""

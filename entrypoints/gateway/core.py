@@ -17,12 +17,12 @@ from tollbook.tokens import SigningKey
 from adapters.intent_log import IntentLog
 from application.jobs import Item
 from domain import meters
-from domain.commands import parse
-from domain.units import Quantities, quantities_to_wire
 from domain.values import SECOND
 from entrypoints.gateway.admission import Admitted, Asked
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.emergency import Emergency
+from entrypoints.gateway.pipeline_admission import PipelineAdmission
+from entrypoints.gateway.pipeline_running import running_of
 from entrypoints.gateway.running import Running, cleaned
 from entrypoints.gateway.settling import Outcome, Teller, Tellers
 from entrypoints.gateway.tracing import Traces
@@ -30,10 +30,13 @@ from entrypoints.http.submitting import Submitter
 
 logger = logging.getLogger("tollbook.gateway")
 
-SOURCE_PREFIX = "gateway/"
 REQUEST_ID, USAGE = "tollbook-request-id", "tollbook-usage"
 REMAINING, RECEIPT = "tollbook-remaining", "tollbook-receipt"
 EMERGENCY = "tollbook-emergency"
+
+LATE_SHARE = 3 / 4
+"""Of `hold_seconds`, what a slice stands for after the longest inference: somebody may take its
+last message slowly, and its outcome waits to be told. The rest is for waiting for its turn."""
 
 Headers = dict[str, str]
 
@@ -56,6 +59,7 @@ class Gateway:
         self.config = config
         self.admission = emergency.admission
         self.emergency = emergency
+        self._pipelines = PipelineAdmission(config, emergency.admission)
         self.running: dict[str, Running] = {}
         self._submitter = submitter
         self._settler = settler
@@ -63,7 +67,7 @@ class Gateway:
         self._log = log
         self._traces = traces
         self._key = key
-        self._source = f"{SOURCE_PREFIX}{config.name}"
+        self._source = config.source
         self.refused: Counter[str] = Counter()
         """By code, how many inferences were refused."""
         self.ended: Counter[str] = Counter()
@@ -72,7 +76,7 @@ class Gateway:
     async def admit(self, asked: Asked) -> Running:
         """Hold the money for an inference; raises the refusal, before any server has work."""
         try:
-            running = Running(await self._admitted(asked), asked)
+            running = running_of(await self._admitted(asked), asked)
         except TollbookError as error:
             self.refused[error.code] += 1
             raise
@@ -85,8 +89,10 @@ class Gateway:
         late = self._settler.waits_seconds() > self.config.hold_seconds / 2
         if late or self._settler.backlog >= self.config.unsettled:
             raise Unavailable("too many settlements wait: try later", code="overloaded")
+        is_pipeline = self.admission.meter(asked.model).pipeline is not None
+        admission = self._pipelines if is_pipeline else self.emergency
         try:
-            return await self.emergency.admit(asked)
+            return await admission.admit(asked)
         except Unknown as error:
             # A hold that stands after all gives its money back when its time is over.
             told = "the ledger did not answer in time: nothing was run, try later"
@@ -104,25 +110,15 @@ class Gateway:
 
     def begin(self, running: Running) -> None:
         """Write down that an inference goes to its server now; raises Unavailable, and releases."""
-        admitted = running.admitted
-        intent = {
-            "at": running.now(),
-            "customer": admitted.customer,
-            "known": quantities_to_wire(meters.known_before(admitted.meter, running.request)),
-            "license": admitted.license,
-            "meter": admitted.meter.name,
-            "model": admitted.meter.priced_as,
-            "pool": admitted.pool.name,
-            "request_hash": running.request_hash,
-        }
-        if admitted.slice is not None:
-            intent["slice"] = admitted.slice
+        if running.outlives_slice(self.config.hold_seconds * LATE_SHARE):
+            self.give_up(running, "the gateway could not begin it in time")
+            raise Unavailable("it waited too long for its turn: nothing was run, try later")
         try:
-            self._log.begin(running.id, intent)
+            self._log.begin(running.id, running.intent())
         except Unavailable:
             self.give_up(running, "the gateway could not write down what it was about to do")
             raise
-        self._traces.expect(running.id, admitted.pool.name)
+        self._traces.expect(running.id, running.admitted.pool.name)
 
     def give_up(self, running: Running, reason: str) -> None:
         """Release the hold of an inference that never went to its server."""
@@ -145,17 +141,16 @@ class Gateway:
             return {}
         waits = meters.waits_for_traces(running.admitted.meter) and not running.produced.cached
         try:
-            usage = running.usage(0 if waits else None)
+            event = running.charge(self._source, 0 if waits else None)
         except meters.UnmeteredError as error:
             self._park(running, f"the answer cannot be metered: {error}")
             return {REQUEST_ID: running.id}
-        event = running.event(usage, self._source)
         if waits:
             self._end(running, {"event": event, "traces": True}, tell=False)
             self._traces.when_known(running.id, lambda time: self._traced(running, event, time))
         else:
             self._end(running, {"event": event})
-        return self._headers(running, usage, waits=waits)
+        return self._headers(running, running.shown(event), waits=waits)
 
     def failed(self, running: Running, reason: str) -> None:
         """Release the hold of an inference that its server refused or failed.
@@ -191,18 +186,11 @@ class Gateway:
                 await self._extend(running)
 
     async def _extend(self, running: Running) -> None:
-        running.extensions += 1
-        body = {
-            "id": f"{running.id}.{running.extensions}",
-            "reservation": running.id,
-            "ttl_seconds": self.config.hold_seconds,
-        }
         seconds = self.config.hold_seconds
+        wanted = [Item(each, self.admission.actor) for each in running.extending(seconds)]
         try:
-            (answer,) = await self._submitter.submit(
-                (Item(parse("extend", body), self.admission.actor),)
-            )
-            answer.result()
+            for answer in await self._submitter.submit(wanted):
+                answer.result()
         except TollbookError as error:
             # It goes on: what it uses is charged all the same, late where it must be (A10).
             logger.warning("the hold of %s is not extended: %s", running.id, error)
@@ -212,12 +200,11 @@ class Gateway:
     def _traced(self, running: Running, event: dict[str, Any], time: int | None) -> None:
         """Complete a record by its device time, or park it without."""
         try:
-            usage = running.usage(time)
+            timed = running.timed(event, time, self._traces.shares(running.id))
         except meters.UnmeteredError as error:
             self._end(running, {"event": event, "park": cleaned(str(error))})
             return
-        data = {**event["data"], "usage": quantities_to_wire(usage)}
-        self._end(running, {"event": {**event, "data": data}})
+        self._end(running, {"event": timed})
 
     def _resolved(self, running: Running, reason: str, ran: bool | None) -> None:
         """End an inference by what the traces tell of it: it never ran, it did, or nobody knows."""
@@ -232,9 +219,7 @@ class Gateway:
         self._park_now(running, reason)
 
     def _park_now(self, running: Running, reason: str) -> None:
-        known: Quantities = dict.fromkeys(running.admitted.meter.usage, 0)
-        known = {**known, **running.produced.counts}
-        event = running.event(known, self._source)
+        event = running.charge_of_known(self._source)
         self._end(running, {"event": event, "park": cleaned(reason)})
 
     def _over(self, running: Running) -> bool:
@@ -257,19 +242,17 @@ class Gateway:
             self._settler.tell(running.id, outcome)
             self._traces.forget(running.id)
 
-    def _headers(self, running: Running, usage: Quantities, *, waits: bool) -> Headers:
+    def _headers(self, running: Running, usage: dict[str, Any], *, waits: bool) -> Headers:
         """Return what an answer says about itself beside itself."""
-        told = dict(usage)
-        pending = ("gpu_seconds",) if waits else ()
-        for unit in pending:
-            told.pop(unit, None)
-        admitted, wire = running.admitted, quantities_to_wire(told)
+        pending = running.pending if waits else ()
+        told = {unit: quantity for unit, quantity in usage.items() if unit not in pending}
+        admitted = running.admitted
         made = receipt.Receipt(
             request=running.id,
             customer=admitted.customer,
             license=admitted.license,
-            model=admitted.meter.priced_as,
-            usage=wire,
+            model=running.sold_as,
+            usage=told,
             pending=pending,
             request_hash=running.request_hash,
             response_hash=running.response_hash,
@@ -278,15 +261,17 @@ class Gateway:
         )
         return {
             **self.first_headers(running),
-            USAGE: json.dumps(wire, separators=(",", ":")),
+            USAGE: json.dumps(told, separators=(",", ":")),
             RECEIPT: receipt.sign(made, self._key),
         }
 
     def first_headers(self, running: Running) -> Headers:
         """Return what is known before the answer: the inference's id, and what limits leave."""
-        left, paid_by = running.admitted.remaining, running.admitted.slice
-        known = {REQUEST_ID: running.id, REMAINING: json.dumps(left, separators=(",", ":"))}
-        return known if paid_by is None else {**known, EMERGENCY: paid_by}
+        admitted = running.admitted
+        left = json.dumps(admitted.remaining, separators=(",", ":"))
+        known = {REQUEST_ID: running.id, REMAINING: left}
+        is_emergency = admitted.is_emergency and admitted.slice is not None
+        return {**known, EMERGENCY: str(admitted.slice)} if is_emergency else known
 
 
 def _how(outcome: Outcome) -> str:

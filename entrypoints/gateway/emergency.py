@@ -19,6 +19,7 @@ from domain.outcomes import Refusal, money
 from domain.units import quantities_from_wire
 from domain.values import SECOND
 from entrypoints.gateway.admission import PREFIX, Admission, Admitted, Asked, Question
+from entrypoints.gateway.allowing import Allowing
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.hearing import Hearing
 from entrypoints.gateway.running import Running
@@ -38,10 +39,20 @@ class Emergency:
     """Admits by the ledger, and from slices while it is away."""
 
     def __init__(
-        self, config: GatewayConfig, admission: Admission, slices: Slices, teller: Teller
+        self,
+        config: GatewayConfig,
+        admission: Admission,
+        slices: Slices,
+        teller: Teller,
+        allowing: Allowing | None = None,
     ) -> None:
-        """Begin without slices; where no template has a policy there never will be one."""
+        """Begin without slices; where no template has a policy there never will be one.
+
+        While the ledger answers, `allowing` admits, where there is one.
+        """
         self.admission = admission
+        self.allowing = allowing
+        self._admit = (allowing or admission).admit
         self.slices = slices
         self._teller = teller
         self._outages = {each.template: each for each in config.outage}
@@ -58,7 +69,7 @@ class Emergency:
     async def admit(self, asked: Asked) -> Admitted:
         """Decide and hold, or draw; raises the refusal, or whatever else stands in the way."""
         if not self._outages:
-            return await self.admission.admit(asked)
+            return await self._admit(asked)
         if self._hearing.away:
             return self._drawn(asked)
         began = time.monotonic_ns()
@@ -74,7 +85,8 @@ class Emergency:
         except Refused as error:
             self._refused(asked, error)
             raise
-        self._heard(asked, Heard(admitted, began))
+        at = began if self.allowing is None else self.allowing.heard_at(admitted, began)
+        self._heard(asked, Heard(admitted, at))
         return admitted
 
     async def keep(self) -> None:
@@ -100,7 +112,10 @@ class Emergency:
 
     def ended(self, running: Running, outcome: Outcome) -> None:
         """Tally an inference that a slice paid for, once its outcome is written down."""
-        own = self.slices.open.get(running.admitted.slice or "")
+        paid_by = running.admitted.slice
+        if paid_by is not None and self.allowing is not None:
+            self.allowing.ended(running.id, paid_by, parked="park" in outcome)
+        own = self.slices.open.get(paid_by or "")
         drawn = None if own is None else own.draws.pop(running.id, None)
         if own is None or drawn is None:
             return
@@ -118,8 +133,8 @@ class Emergency:
         """Ask the ledger; with a slice at hand it is not waited for long."""
         standing = self._standing(asked)
         if standing is None or standing.slice is None:
-            return await self.admission.admit(asked)
-        task = asyncio.create_task(self.admission.admit(asked))
+            return await self._admit(asked)
+        task = asyncio.create_task(self._admit(asked))
         try:
             done, _ = await asyncio.wait((task,), timeout=PATIENCE_SECONDS)
         except asyncio.CancelledError:
@@ -142,7 +157,11 @@ class Emergency:
         error = task.exception()
         if error is None:
             late = task.result()
-            self._teller.tell(late.id, {"release": _LATE, "customer": late.customer})
+            known = {"customer": late.customer}
+            if late.slice is not None and self.allowing is not None:
+                self.allowing.ended(late.id, late.slice, parked=False)
+                known["slice"] = late.slice
+            self._teller.tell(late.id, {"release": _LATE, **known})
         elif isinstance(error, Refused):
             self._refused(asked, error)
 
@@ -194,6 +213,7 @@ class Emergency:
             expires_at=drawn.expires_at,
             remaining=[],
             slice=drawn.reservation,
+            is_emergency=True,
         )
 
     def _cost(self, own: Slice, heard: Heard, asked: Asked, start: int, end: int) -> int:

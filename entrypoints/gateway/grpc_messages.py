@@ -84,8 +84,7 @@ def _check_tensor(where: str, tensor: Any) -> None:
 
 def metered(request: Any, meter: Meter) -> meters.Request:
     """Return what of a request its meter reads; only those contents are kept that it counts."""
-    sources = (*meter.usage.values(), *meter.estimate.values())
-    read = {source.input or source.input_bytes for source in sources}
+    read = {source.input or source.input_bytes for source in meter.sources}
     found: Tensors = {}
     for index, tensor in enumerate(request.inputs):
         shape = checked_shape(tensor.name, list(tensor.shape))

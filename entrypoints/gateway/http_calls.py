@@ -11,7 +11,8 @@ from urllib.parse import quote
 from aiohttp import web
 from tollbook.errors import TollbookError, Unavailable
 
-from adapters.triton.http_client import HttpAnswer, HttpClient
+from adapters.triton.http_client import HttpClient
+from adapters.triton.http_connections import HttpAnswer
 from domain import meters
 from entrypoints.gateway.admission import Asked
 from entrypoints.gateway.asking import AUTHORIZATION, FACTS_HEADER, KEY_HEADER, Shown

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from tollbook.errors import Invalid, NotFound, TollbookError, Unavailable
 
-from adapters.triton.http_client import HttpAnswer, HttpClient
+from adapters.triton.http_client import HttpClient
+from adapters.triton.http_connections import HttpAnswer
 from domain.meters_format import Meter
 from domain.tensors import Tensor
 from entrypoints.gateway.http_calls import model_path
@@ -34,7 +35,7 @@ class Description(NamedTuple):
 
     def check_axes(self, meter: Meter) -> None:
         """Refuse what cannot be metered here: lists say how many elements, not which shape."""
-        for source in (*meter.usage.values(), *meter.estimate.values()):
+        for source in meter.sources:
             name = source.input_shape or source.output_shape
             _, shape = (self.inputs | self.outputs).get(name or "", ("", ()))
             if source.axis is not None and shape.count(-1) > 1:

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 from tollbook.errors import Unknown
 
-from adapters.triton.http_client import AnswerLost, HttpAnswer, HttpClient, HttpStream, NotReached
+from adapters.triton.http_client import AnswerLost, HttpClient, HttpStream, NotReached
+from adapters.triton.http_connections import HttpAnswer
 from entrypoints.gateway import http_calls as calls
 from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.http_bodies import ClientGoneError

@@ -5,7 +5,8 @@ import asyncio
 from aiohttp import web
 from tollbook.errors import TollbookError, Unknown
 
-from adapters.triton.http_client import AnswerLost, HttpAnswer, HttpClient, NotReached
+from adapters.triton.http_client import AnswerLost, HttpClient, NotReached
+from adapters.triton.http_connections import HttpAnswer
 from domain import meters
 from entrypoints.gateway import http_calls as calls
 from entrypoints.gateway import http_infer as infers

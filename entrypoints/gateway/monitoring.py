@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from entrypoints.gateway.allowance_monitoring import AllowanceCounts, allowance_state
 from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.trace_batches import Totals
 
@@ -63,8 +64,11 @@ class Monitor:
     def __init__(self, gateway: Gateway, missing: Readiness, traced: Totals) -> None:
         """Ask `missing` whenever somebody asks whether the gateway is ready."""
         self._missing = missing
+        self._gateway = gateway
         self._registry = CollectorRegistry()
         self._registry.register(_Counts(gateway, traced))
+        if gateway.emergency.allowing is not None:
+            self._registry.register(AllowanceCounts(gateway.emergency.allowing))
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
         app = web.Application()
@@ -92,9 +96,11 @@ class Monitor:
             missing = await asyncio.wait_for(self._missing(), READY_SECONDS)
         except TimeoutError:
             missing = "no answer in time"
+        state = allowance_state(self._gateway)
         if missing is None:
-            return web.json_response({"status": "ready"})
-        return web.json_response({"status": "not ready", "missing": missing}, status=503)
+            return web.json_response({"status": "ready", "allowances": state})
+        told = {"status": "not ready", "missing": missing, "allowances": state}
+        return web.json_response(told, status=503)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         body = generate_latest(self._registry)

@@ -49,8 +49,8 @@ class Publisher:
         self._sender, self._log, self._source, self._known = sender, log, source, known
         self._open: dict[str, float] = {}
         """Since when each outcome waits that the ledger does not have, the oldest first."""
-        self._sent_keys: dict[str, Key] = {}
-        """Under which key the ledger will have what Kafka has."""
+        self._sent_keys: dict[str, Collection[Key]] = {}
+        """Under which keys, under one of them at least, the ledger will have what Kafka has."""
         self._queues: dict[str, deque[tuple[str, dict[str, Any]]]] = {}
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._count = 0
@@ -126,7 +126,7 @@ class Publisher:
             tries = 0
             for id, event in some:
                 queue.popleft()
-                self._sent_keys[id] = wire.command_of(event).key(customer)
+                self._sent_keys[id] = wire.keys_of(event, customer)
             self._count -= len(some)
         if not self._count:
             self._idle.set()
@@ -136,12 +136,13 @@ class Publisher:
         while True:
             await asyncio.sleep(CONFIRM_SECONDS)
             asked = dict(islice(self._sent_keys.items(), CONFIRMED_AT_ONCE))
+            keys = [key for each in asked.values() for key in each]
             try:
-                known = set(await self._known(list(asked.values()))) if asked else set()
+                known = set(await self._known(keys)) if keys else set()
             except TollbookError as error:
                 logger.warning("the ledger does not say what it has: %s", error)
                 continue
-            for id in [id for id, key in asked.items() if key in known]:
+            for id in [id for id, each in asked.items() if not known.isdisjoint(each)]:
                 del self._sent_keys[id], self._open[id]
                 self._log.told(id)
                 self.told += 1
@@ -159,10 +160,12 @@ class Publisher:
 def _first(queue: deque[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
     """Return as many from the front as one record carries; they stay in the queue."""
     some: list[tuple[str, dict[str, Any]]] = []
-    size = 0
+    size = weight = 0
     for each in queue:
         size += len(wire.packed([each[1]]))
-        if len(some) == wire.EVENTS_MAX or (some and size > BYTES_MAX):
+        weight += wire.weight_of(each[1])
+        is_full = len(some) == wire.EVENTS_MAX or weight > wire.WEIGHT_MAX
+        if is_full or (some and size > BYTES_MAX):
             break
         some.append(each)
     return some

@@ -10,7 +10,7 @@ is decided here is written down before it is told, so that whoever comes next te
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,8 @@ from domain import meters
 from domain.meters_format import Meter
 from domain.units import Quantities, quantities_from_wire, quantities_to_wire
 from entrypoints.gateway.config import GatewayConfig
-from entrypoints.gateway.core import SOURCE_PREFIX, Gateway
+from entrypoints.gateway.core import Gateway
+from entrypoints.gateway.pipeline_running import lost_run, timed_run
 from entrypoints.gateway.running import usage_event
 from entrypoints.gateway.settling import Outcome, Teller
 from entrypoints.gateway.trace_collector import TraceCollector
@@ -40,6 +41,8 @@ class Traced(NamedTuple):
     ran: bool | None = None
     device_time: int | None = None
     """In microseconds."""
+    shares: Mapping[str, int] = {}
+    """The same by model, for the stages of a pipeline."""
 
 
 class Recovered(NamedTuple):
@@ -163,12 +166,15 @@ async def traced(collector: TraceCollector, id: str) -> Traced:
     outcome: asyncio.Future[bool | None] = loop.create_future()
     collector.outcome(id, outcome.set_result)
     ran = await outcome
-    share: asyncio.Future[int | None] = loop.create_future()
+    told: asyncio.Future[Traced] = loop.create_future()
     if ran:
-        collector.when_known(id, share.set_result)
+        # All of it at once: right after that it may be forgotten for another.
+        collector.when_known(
+            id, lambda time: told.set_result(Traced(ran, time, collector.shares(id)))
+        )
     else:
-        share.set_result(None)
-    found = Traced(ran, await share)
+        told.set_result(Traced(ran))
+    found = await told
     collector.forget(id)
     return found
 
@@ -177,32 +183,41 @@ def decided(each: Open, config: GatewayConfig, found: Traced) -> Outcome:
     """Return what the ledger is to be told of an inference whose end was not known."""
     meter = config.meter(each.intent["meter"])
     if each.outcome is not None:
-        return _timed(each.outcome["event"], meter, found.device_time)
+        return _timed(each.outcome["event"], meter, found)
     if found.ran is False:
         paid_by = each.intent.get("slice")
         known = {} if paid_by is None else {"slice": paid_by}
-        known["customer"] = each.intent["customer"]
+        known |= {
+            name: each.intent[name] for name in ("customer", "pipeline") if name in each.intent
+        }
         return {"release": f"the server never ran it: {DIED}", **known}
     known = quantities_from_wire(each.intent.get("known", {}))
-    if meter is not None and found.device_time:
+    # A run's stages have meters of their own: what it used is known before it ran, or not at all.
+    if meter is not None and found.device_time and "pipeline" not in each.intent:
         usage = meters.without_answer(meter, known, found.device_time)
         if usage is not None:
             # A trace looks the same for an answer and for an error, which costs nothing: somebody
             # has to look, and to release the record as it stands if it was an answer.
             return {"event": _event(each, config, usage), "park": f"{_RAN_SOMEHOW}: {DIED}"}
     told = "the server ran it" if found.ran else "nobody knows whether the server ran it"
+    if "pipeline" in each.intent:
+        event = lost_run(config.source, each.intent)
+        return {"event": event, "park": f"{told}: {DIED}"}
     counted = {"requests": 0} if meter is None else dict.fromkeys(meter.usage, 0)
     return {"event": _event(each, config, {**counted, **known}), "park": f"{told}: {DIED}"}
 
 
-def _timed(event: dict[str, Any], meter: Meter | None, device_time: int | None) -> Outcome:
+def _timed(event: dict[str, Any], meter: Meter | None, found: Traced) -> Outcome:
     """Complete a record by its device time, or park it without."""
-    if meter is None:
+    stages = [each["stage"] for each in event["data"].get("stages", ())]
+    if meter is None or not meter.stage.keys() >= set(stages):
         return {"event": event, "park": "its meter is no longer configured"}
-    if device_time is None:
+    if found.device_time is None:
         return {"event": event, "park": "the server's traces do not tell its device time"}
+    if stages:
+        return {"event": timed_run(event, meter, found.shares)}
     before = quantities_from_wire(event["data"]["usage"])
-    usage = meters.with_device_time(meter, before, device_time)
+    usage = meters.with_device_time(meter, before, found.device_time)
     return {"event": {**event, "data": {**event["data"], "usage": quantities_to_wire(usage)}}}
 
 
@@ -215,5 +230,5 @@ def _event(each: Open, config: GatewayConfig, usage: Quantities) -> dict[str, An
         "occurred_at": format_instant(intent["at"]),
         "request_hash": intent["request_hash"],
     }
-    source = f"{SOURCE_PREFIX}{config.name}"
+    source = config.source
     return usage_event(source, intent["intent"], data, intent.get("slice"))

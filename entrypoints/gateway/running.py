@@ -9,8 +9,11 @@ from tollbook.times import format_instant
 
 from application.usage_intake import SPEC_VERSION, TYPE
 from domain import meters
+from domain.command import Command
+from domain.commands import parse
 from domain.tensors import Tensors
 from domain.units import Quantities, quantities_to_wire
+from domain.values import SECOND
 from entrypoints.gateway.admission import Admitted, Asked
 
 REASON_MAX = 500
@@ -56,6 +59,14 @@ class Running:
         """Return the ledger's time, as far as a clock that only runs forward can tell."""
         return self.admitted.decided_at + (time.monotonic_ns() - self._began) // 1000
 
+    def outlives_slice(self, late: float) -> bool:
+        """Say whether what pays for it may be gone when it ends, so many seconds late.
+
+        Its own hold is extended while it runs; a slice is not.
+        """
+        ends = self.now() + int((self.admitted.meter.seconds + late) * SECOND)
+        return self.admitted.slice is not None and ends > self.expires_at
+
     def message(self, outputs: Tensors, parameters: Mapping[str, Any]) -> None:
         """Count one message of the answer; whatever it does not tell is remembered."""
         try:
@@ -74,9 +85,41 @@ class Running:
         """The SHA-256, in hex, of what has left so far."""
         return self._hash.hexdigest()
 
+    @property
+    def sold_as(self) -> str:
+        """The name under which it is charged."""
+        return self.admitted.meter.priced_as
+
+    def intent(self) -> dict[str, Any]:
+        """Return what is written down before it goes to its server."""
+        admitted = self.admitted
+        paid_by = {} if admitted.slice is None else {"slice": admitted.slice}
+        return {
+            "at": self.now(),
+            "customer": admitted.customer,
+            "license": admitted.license,
+            "meter": admitted.meter.name,
+            "pool": admitted.pool.name,
+            "request_hash": self.request_hash,
+            **self.known(),
+            **paid_by,
+        }
+
+    def known(self) -> dict[str, Any]:
+        """Return what is known of its usage before its answer, for whoever may have to tell it."""
+        meter = self.admitted.meter
+        known = quantities_to_wire(meters.known_before(meter, self.request))
+        return {"known": known, "model": meter.priced_as}
+
     def extend_at(self) -> int:
         """Return when the hold has to be extended: when two thirds of its time are over."""
         return self.expires_at - (self.expires_at - self.admitted.decided_at) // 3
+
+    def extending(self, seconds: int) -> list[Command]:
+        """Return what extends its hold once more."""
+        self.extensions += 1
+        body = {"reservation": self.id, "ttl_seconds": seconds}
+        return [parse("extend", {"id": f"{self.id}.{self.extensions}", **body})]
 
     def usage(self, device_time: int | None = None) -> Quantities:
         """Return what is charged; raises UnmeteredError where that cannot be told."""
@@ -86,11 +129,43 @@ class Running:
 
     def release(self, reason: str) -> dict[str, Any]:
         """Return the outcome of an inference that costs nothing."""
-        paid_by = self.admitted.slice
-        known = {} if paid_by is None else {"slice": paid_by}
-        return {"release": cleaned(reason), "customer": self.admitted.customer, **known}
+        known: dict[str, Any] = {"release": cleaned(reason), "customer": self.admitted.customer}
+        if self.admitted.slice is not None:
+            lasted = (time.monotonic_ns() - self._began) // 1000
+            began = time.time_ns() // 1000 - lasted
+            known |= {"slice": self.admitted.slice, "model": self.sold_as, "began": began}
+        return known
 
-    def event(self, usage: Quantities, source: str) -> dict[str, Any]:
+    def charge(self, source: str, device_time: int | None = None) -> dict[str, Any]:
+        """Return the event that charges it; raises UnmeteredError where its usage is not told."""
+        return self._event(self.usage(device_time), source)
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The units that are counted later, where its usage waits for traces."""
+        return ("gpu_seconds",)
+
+    def timed(
+        self,
+        event: dict[str, Any],
+        device_time: int | None,
+        shares: Mapping[str, int],  # noqa: ARG002 - of an ensemble's steps, where these are stages
+    ) -> dict[str, Any]:
+        """Return its event with its device time; raises UnmeteredError where that is not told."""
+        usage = quantities_to_wire(self.usage(device_time))
+        return {**event, "data": {**event["data"], "usage": usage}}
+
+    def charge_of_known(self, source: str) -> dict[str, Any]:
+        """Return the event with as much as was counted, for an answer that does not tell all."""
+        known: Quantities = dict.fromkeys(self.admitted.meter.usage, 0)
+        return self._event({**known, **self.produced.counts}, source)
+
+    def shown(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Return the usage in its event as its client is told it."""
+        usage: dict[str, Any] = event["data"]["usage"]
+        return usage
+
+    def _event(self, usage: Quantities, source: str) -> dict[str, Any]:
         """Return the CloudEvent of the usage record."""
         data = {
             "customer": self.admitted.customer,
@@ -111,7 +186,7 @@ def cleaned(reason: str) -> str:
 def usage_event(
     source: str, id: str, data: dict[str, Any], paid_by: str | None = None
 ) -> dict[str, Any]:
-    """Return the CloudEvent of the usage record of an inference, in part of an emergency slice."""
+    """Return the CloudEvent of the usage record of an inference, in part of a slice if one pays."""
     if paid_by is not None:
         data = {**data, "final": False}
     return {

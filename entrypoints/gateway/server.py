@@ -3,13 +3,14 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvloop
 from tollbook.errors import TollbookError
 
+from adapters.event_store.store import PostgresEventStore
 from adapters.triton.grpc_client import TritonGrpc
 from adapters.triton.http_client import HttpClient
 from application.tollbook import Tollbook
@@ -21,6 +22,7 @@ from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.grpc_front import GrpcFront
 from entrypoints.gateway.http_front import HttpFront
 from entrypoints.gateway.monitoring import Monitor
+from entrypoints.gateway.pipelines import check as check_pipelines
 from entrypoints.gateway.recovery import recovering
 from entrypoints.gateway.sampling import sampling
 from entrypoints.gateway.trace_collector import TraceCollector
@@ -50,6 +52,12 @@ def check(config: GatewayConfig) -> int:
     return len(config.model)
 
 
+def check_published(database: Database, config: GatewayConfig) -> None:
+    """Compare the meters of pipelines with what is published; raises Invalid."""
+    with closing(PostgresEventStore(database.app_url)) as store:
+        check_pipelines(config.model, store)
+
+
 def serve(
     database: Database,
     tollbook: Tollbook,
@@ -58,6 +66,7 @@ def serve(
     ports: Ports,
     ready: Callable[[dict[str, Any]], None],
     kafka: Kafka | None = None,
+    redis: str | None = None,
 ) -> None:
     """Serve until told to stop by SIGTERM or SIGINT; `ready` is told where it listens."""
     allow_many_files()
@@ -66,7 +75,7 @@ def serve(
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with fronts_on(database, tollbook, config, home, ports, kafka) as found:
+        async with fronts_on(database, tollbook, config, home, ports, kafka, redis) as found:
             ready(found)
             await stop.wait()
 
@@ -82,6 +91,7 @@ async def fronts_on(
     home: Path,
     ports: Ports,
     kafka: Kafka | None = None,
+    redis: str | None = None,
 ) -> AsyncIterator[dict[str, Any]]:
     """Serve on the running loop; yields the addresses, and stops in order after the block."""
     async with AsyncExitStack() as stack:
@@ -94,7 +104,7 @@ async def fronts_on(
         await stack.enter_async_context(sampling(database, config, home))
         traces = await stack.enter_async_context(TraceCollector(config))
         gateway = await stack.enter_async_context(
-            gateway_on(database, tollbook, config, home, traces, kafka)
+            gateway_on(database, tollbook, config, home, traces, kafka, redis)
         )
         await stack.enter_async_context(recovering(home, gateway))
         grpc, http = (

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 from tollbook.errors import TollbookError, Unavailable, Unknown
 
 from application.answers import Answer
-from application.jobs import Item
 from domain.command import Command
 from domain.commands import parse
 from entrypoints.http.submitting import Submitter
+from streams import wire
+from streams.runs import TYPES, Told
 
 logger = logging.getLogger("tollbook.gateway")
 
@@ -30,11 +31,20 @@ _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
 
 Outcome = dict[str, Any]
 """`{"event": CloudEvent}`, with `"park": reason` where it is not to be charged; or
-`{"release": reason, "customer": whose}`, with `"slice"` where no hold of its own is given back."""
+`{"release": reason, "customer": whose}`, with `"slice"` where no hold of its own is given back, and
+then with its `"model"` and when it `"began"` by the gateway's clock, if it had begun; and with
+`"pipeline"` where those of a run through one are."""
+
+
+def told_of(id: str, outcome: Outcome) -> list[Told]:
+    """Return what the ledger is told of an outcome, all of it at once."""
+    if "pipeline" in outcome or outcome.get("event", {}).get("type") in TYPES:
+        return wire.told_by(wire.event_of(id, outcome, "gateway"))
+    return [Told(command_of(id, outcome))]
 
 
 def command_of(id: str, outcome: Outcome) -> Command:
-    """Return the command that tells the ledger an outcome."""
+    """Return the command that tells the ledger an outcome of a model."""
     if "release" in outcome:
         return parse("release", {"id": id, "reservation": id, "reason": outcome["release"][:500]})
     event = outcome["event"]
@@ -52,10 +62,13 @@ def command_of(id: str, outcome: Outcome) -> Command:
 class Teller(Protocol):
     """Tells what became of inferences: the ledger itself, or Kafka."""
 
-    told: int
-    """How many outcomes were taken."""
-    stuck: int
-    """How many never will be: they stay in the intent log."""
+    @property
+    def told(self) -> int:
+        """How many outcomes were taken."""
+
+    @property
+    def stuck(self) -> int:
+        """How many never will be: they stay in the intent log."""
 
     @property
     def backlog(self) -> int:
@@ -95,7 +108,7 @@ class Settler:
         self._submitter = submitter
         self._log = log
         self._actor = actor
-        self._waiting: deque[tuple[str, Command]] = deque()
+        self._waiting: deque[tuple[str, list[Told]]] = deque()
         self._under_way = 0
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
@@ -111,7 +124,10 @@ class Settler:
         return len(self._waiting) + self._under_way
 
     def waits_seconds(self) -> float:
-        """Say nothing: while the ledger does not answer it admits nothing either."""
+        """Say nothing: while the ledger takes nothing it admits nothing either.
+
+        What was set aside before is held for longer than it serves.
+        """
         return 0.0
 
     def tell(self, id: str, outcome: Outcome) -> None:
@@ -121,11 +137,11 @@ class Settler:
             self._log.told(id)
             return
         try:
-            command = command_of(id, outcome)
+            told = told_of(id, outcome)
         except TollbookError as error:
             self._keep(id, error)
             return
-        self._waiting.append((id, command))
+        self._waiting.append((id, told))
         self._idle.clear()
         self._more.set()
 
@@ -145,28 +161,40 @@ class Settler:
             await asyncio.wait_for(self._idle.wait(), seconds)
 
     async def _tell_some(self) -> None:
-        some = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        some = self._next()
         self._under_way = len(some)
         tries = 0
         while some:
-            items = [Item(command, self._actor) for _, command in some]
+            items = [each.item(self._actor) for _, told in some for each in told]
             try:
                 answers = await self._submitter.submit(items)
             except (Unavailable, Unknown) as error:
                 answers = [Answer(item.command.id, None, error=error.kept()) for item in items]
-            pairs = zip(some, answers, strict=True)
-            some = [each for each, answer in pairs if not self._is_told(each[0], answer)]
+            given = iter(answers)
+            some = [
+                each for each in some if not self._is_told(each[0], [next(given) for _ in each[1]])
+            ]
             self._under_way = len(some)
             if some:
                 await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
 
-    def _is_told(self, id: str, answer: Answer) -> bool:
-        """Take an answer; False where the ledger has to be told again."""
-        if answer.recorded is None and isinstance(answer.error, Unavailable | Unknown):
+    def _next(self) -> list[tuple[str, list[Told]]]:
+        """Take what is told in one transaction: a run through a pipeline counts as its stages."""
+        some: list[tuple[str, list[Told]]] = []
+        weight = 0
+        while self._waiting and weight < BATCH:
+            some.append(self._waiting.popleft())
+            weight += sum(each.command.WEIGHT for each in some[-1][1])
+        return some
+
+    def _is_told(self, id: str, answers: list[Answer]) -> bool:
+        """Take the answers to one outcome; False where the ledger has to be told again."""
+        errors = [each.error for each in answers if each.recorded is None and each.error]
+        if any(isinstance(each, Unavailable | Unknown) for each in errors):
             return False
-        if answer.recorded is None and answer.error is not None:
-            self._keep(id, answer.error)
+        if errors:
+            self._keep(id, errors[0])
             return True
         # A release that is refused found the hold over: that is as good.
         self.told += 1

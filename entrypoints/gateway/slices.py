@@ -27,6 +27,7 @@ from domain.units import Quantities, quantities_to_wire
 from domain.values import SECOND
 from entrypoints.gateway.admission import Admitted, Question
 from entrypoints.gateway.config import GatewayConfig, Outage
+from entrypoints.gateway.parkings import any_parked
 from entrypoints.http.readers import Reader, Readers
 from entrypoints.http.submitting import Submitter
 
@@ -272,6 +273,7 @@ class Slices:
         if own.now() < own.allowance.expires_at:
             if not own.is_told(self._log):
                 return
+            own.is_parked |= await any_parked(self._readers, self._config.source, own.ids)
             if not own.is_parked:
                 body = {"id": name, "reservation": name, "reason": "no outage needs it"}
                 await self._sent("release", body)

@@ -7,7 +7,7 @@ docs/decisions/device-time.md; `_Open.is_whole` is the rule itself.
 
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,8 @@ class Record:
     number: int
     since: int
     time: int = 0
+    shares: Counter[str] = field(default_factory=Counter)
+    """Its time by the models that computed it: those of an ensemble's steps."""
     unshared: int = 0
     traced: bool = False
     ran: bool = False
@@ -168,6 +170,7 @@ class PoolTraces:
                 owner, trace = batch.owners.get(id), batch.members[id]
                 if owner is not None and not owner.forgotten:
                     owner.time += share
+                    owner.shares[trace.model] += share
                     owner.unshared -= 1
                 elif owner is not None or (trace.leaf and gone(trace.request or "")):
                     self._totals.uncharged += share

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -87,6 +87,11 @@ class TraceCollector:
             return
         record.tell_time = call
         self._ask(record)
+
+    def shares(self, id: str) -> Mapping[str, int]:
+        """Return an inference's device time by model, as far as it is shared."""
+        record = self._records.get(id)
+        return {} if record is None else dict(record.shares)
 
     def outcome(self, id: str, call: TellOutcome) -> None:
         """Call with whether the server ran an inference, or with None where nobody can tell."""

@@ -1,6 +1,6 @@
 """What the servers' traces tell of inferences: if they ran, and their shares of device time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 
@@ -12,6 +12,9 @@ class Traces(Protocol):
 
     def when_known(self, id: str, call: Callable[[int | None], None]) -> None:
         """Call with an inference's share of device time in microseconds, or with None without."""
+
+    def shares(self, id: str) -> Mapping[str, int]:
+        """Return by model the shares that an inference's time is the sum of, until it is told."""
 
     def outcome(self, id: str, call: Callable[[bool | None], None]) -> None:
         """Call with whether the server ran an inference, or with None where nobody can tell."""
@@ -29,6 +32,10 @@ class NoTraces:
     def when_known(self, id: str, call: Callable[[int | None], None]) -> None:  # noqa: ARG002
         """Say that nothing is known."""
         call(None)
+
+    def shares(self, id: str) -> Mapping[str, int]:  # noqa: ARG002
+        """Know of none."""
+        return {}
 
     def outcome(self, id: str, call: Callable[[bool | None], None]) -> None:  # noqa: ARG002
         """Say that nothing is known."""

@@ -79,7 +79,8 @@ READ: dict[str, Schema] = {
             "charged": MONEY,
             "outcome": maybe(ANY_OBJECT),
             "position": WHOLE,
-        }
+        },
+        inferences=WHOLE,
     ),
     "Reservations": page(
         thing(

@@ -107,6 +107,7 @@ _REFUSED_WITH = {
     "already_yanked": 409,
     "volume_exceeded": 409,
     "unknown_license": 422,
+    "told_before": 409,
     **dict.fromkeys((*DENIALS, *LIFE_REFUSALS), 403),
 }
 

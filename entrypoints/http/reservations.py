@@ -47,6 +47,7 @@ def _document(found: Reservation, seen: Seen) -> dict[str, Any]:
         "charged": seen.money(found.charged),
         "outcome": found.outcome and outcome_of(found.outcome, seen.terms.currency),
         "position": seen.position,
+        **({} if found.inferences is None else {"inferences": found.inferences}),
     }
 
 

@@ -38,7 +38,7 @@ INFERENCE = (
     Route(
         method="POST",
         path="/v1/reservations",
-        summary="Hold the money for one inference",
+        summary="Hold the money for an inference, or for several",
         handler=licensed("reserve"),
         roles=OPERATING,
         body="ReserveBody",
@@ -258,7 +258,7 @@ MANY = (
         codes=(
             *("not_found", "already_released", "already_settled", "plan_forbids"),
             *("unknown_customer", "unknown_reservation", "reservation_mismatch"),
-            *("occurred_at_out_of_range", *PRICES),
+            *("occurred_at_out_of_range", "told_before", *PRICES),
         ),
     ),
 )

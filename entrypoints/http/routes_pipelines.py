@@ -96,7 +96,7 @@ PIPELINES = (
         answer="PipelineSettled",
         tag="pipelines",
         kind="settle_pipeline",
-        codes=(*_CLOSED, *PRICES),
+        codes=(*_CLOSED, "occurred_at_out_of_range", *PRICES),
     ),
     Route(
         method="POST",

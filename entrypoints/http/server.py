@@ -1,6 +1,7 @@
 """The server: the app behind uvicorn, with its middlewares, its limits and its way to stop."""
 
 import asyncio
+import os
 import resource
 import signal
 import socket
@@ -19,7 +20,6 @@ from adapters.api_keys import ApiKeys
 from adapters.event_store.store import PostgresEventStore
 from application.tollbook import Tollbook
 from entrypoints.bootstrap import Database, license_desk
-from entrypoints.http import tracing
 from entrypoints.http.app import build_app
 from entrypoints.http.health import Health
 from entrypoints.http.identity import Keyring
@@ -35,6 +35,9 @@ from entrypoints.settings import ServeSettings
 
 BACKLOG = 4_096
 """How many connections may wait to be taken; the kernel may allow fewer."""
+
+TRACES_WANTED = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""Variables that name a collector of traces, one of which switches them on."""
 
 SPARE_FILES = 200
 """So many of the files that a process may open are kept for what is no client."""
@@ -135,7 +138,10 @@ async def service_of(parts: Parts) -> AsyncIterator[Service]:
     metrics = Metrics(executor)
     with ExitStack() as stack:
         submitter, middlewares = Submitter(executor), _middlewares(parts.settings, metrics)
-        if tracing.is_wanted():
+        if any(os.environ.get(name) for name in TRACES_WANTED):
+            # Only here, as nothing else takes so long to import.
+            from entrypoints.http import tracing
+
             provider = tracing.make_provider()
             stack.callback(provider.shutdown)
             tracer = tracing.tracer_of(provider)

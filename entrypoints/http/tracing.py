@@ -5,7 +5,7 @@
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import tollbook
 from opentelemetry import trace
@@ -23,14 +23,7 @@ from application.jobs import Item
 from entrypoints.http.observing import route_of
 from entrypoints.http.submitting import Submitter
 
-VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-
 _PROPAGATOR = TraceContextTextMapPropagator()
-
-
-def is_wanted(environment: Mapping[str, str] = os.environ) -> bool:
-    """Say whether the environment names a collector of traces."""
-    return any(environment.get(name) for name in VARIABLES)
 
 
 def make_provider() -> TracerProvider:

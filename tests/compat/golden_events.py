@@ -193,6 +193,8 @@ EXAMPLES: dict[tuple[str, int], dict[str, Any]] = {
 }
 
 LICENSED = "license"
+SEVERAL = "inferences"
+_SETTLED = EXAMPLES["reservation_settled", 1]
 ADDED: dict[tuple[str, int, str], dict[str, Any]] = {
     ("reservation_held", 1, LICENSED): {
         **EXAMPLES["reservation_held", 1],
@@ -202,10 +204,9 @@ ADDED: dict[tuple[str, int, str], dict[str, Any]] = {
         "request_hash": "f9" * 32,
     },
     ("reservation_extended", 1, LICENSED): {**_HELD, "decision": DECISION},
-    ("reservation_settled", 1, LICENSED): {
-        **EXAMPLES["reservation_settled", 1],
-        "licensed": "lic-1",
-    },
+    ("reservation_settled", 1, LICENSED): {**_SETTLED, "licensed": "lic-1"},
+    ("reservation_held", 1, SEVERAL): {**EXAMPLES["reservation_held", 1], "inferences": 50},
+    ("reservation_settled", 1, SEVERAL): {**_SETTLED, "final": False, "inference": True},
 }
 """(event, version, what came): fields that came after the version's first file was written.
 

@@ -4,6 +4,7 @@ from itertools import count
 from typing import Any
 
 from domain.balance import Balance, BalanceView, decide_grant, due, view
+from domain.capping import decide_caps
 from domain.command import Command
 from domain.commands import (
     ChangeCustomer,
@@ -15,7 +16,9 @@ from domain.commands import (
     Release,
     ReleaseUsage,
     Reserve,
+    SetCaps,
     Settle,
+    parse,
 )
 from domain.customer import decide_change, decide_create
 from domain.event import Event
@@ -82,6 +85,8 @@ class Account:
                 return decide_change(command)
             case IssueGrant():
                 return decide_grant(balance, command, now)
+            case SetCaps():
+                return decide_caps(command)
             case Reserve():
                 return decide_reserve(balance, self.book, command, now)
             case Extend():
@@ -184,6 +189,11 @@ class Account:
     def release_usage(self, parked: str) -> Decision:
         """Release a parked usage record."""
         return self.run(ReleaseUsage(id=self._id(), parked=parked))
+
+    def cap(self, *caps: dict[str, Any]) -> None:
+        """Set caps as they travel."""
+        body = {"id": self._id(), "customer": CUSTOMER, "caps": list(caps)}
+        self.fact(parse("set_caps", body))
 
     def change(self, **terms: Any) -> None:
         """Change the customer's terms."""

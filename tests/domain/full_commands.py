@@ -47,6 +47,7 @@ FULL: dict[str, dict[str, Any]] = {
         "license_key": "0a" * 16,
         "facts": FACTS,
         "request_hash": "0a" * 32,
+        "inferences": 2,
     },
     "extend": {"id": "e1", "reservation": "r1", "estimate": {"requests": 1}, "ttl_seconds": 60},
     "settle": {

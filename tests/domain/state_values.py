@@ -32,7 +32,10 @@ grants = st.builds(
 )
 quantities = st.dictionaries(st.sampled_from(["requests", "gpu_seconds"]), st.integers(0, 2**60))
 _money = (amounts, instants, parts, amounts, ids, quantities)
-holds = st.builds(Hold, *_money, st.none(), st.just(0)) | st.builds(Hold, *_money, ids, instants)
+_each = st.none() | quantities
+holds = st.builds(Hold, *_money, st.none(), st.just(0), _each) | st.builds(
+    Hold, *_money, ids, instants, _each
+)
 """Only a hold under a licence says when it was opened."""
 
 customers = st.builds(

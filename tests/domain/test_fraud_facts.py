@@ -36,6 +36,24 @@ def held(**facts: Any) -> Sighting:
     return seen
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "asks"),
+    [
+        ("reservation_held", {}, 1),
+        ("reservation_held", {"inferences": 10_000}, 1),
+        ("reservation_settled", {"final": False, "inference": True}, 1),
+        ("reservation_settled", {"final": False}, 0),
+        ("reservation_settled", {"final": True}, 0),
+    ],
+)
+def test_of_what_is_held_for_many_inferences_each_asks_as_it_runs(
+    name: str, changes: dict[str, Any], asks: int
+) -> None:
+    seen = sighting(decode(name, 1, json.dumps({**EXAMPLES[name, 1], **changes})), NOON_US)
+    assert seen is not None
+    assert (seen.asks, seen.probes) == (asks, 0)
+
+
 def refused(code: str, kind: str = "reserve", **body: Any) -> Sighting | None:
     """Return the sighting of a refusal."""
     event = CommandRefused(
@@ -49,6 +67,7 @@ def refused(code: str, kind: str = "reserve", **body: Any) -> Sighting | None:
     [
         ("reservation_settled", {"final": True, "usage": SIXTY}, (1, 60, 7)),
         ("reservation_settled", {"final": False, "usage": SIXTY}, (0, 60, 7)),
+        ("reservation_settled", {"final": False, "inference": True, "usage": SIXTY}, (1, 60, 7)),
         ("usage_charged", {"usage": {**SIXTY, "requests": 4}}, (4, 60, 7)),
     ],
 )
@@ -59,7 +78,7 @@ def test_a_charge_is_its_requests_and_tokens(
     seen = sighting(event, NOON_US)
     assert seen is not None
     assert (seen.requests, seen.tokens_in, seen.tokens_out) == expected
-    assert (seen.at, seen.asks) == (NOON_US, 0)
+    assert seen.at == NOON_US
 
 
 def test_a_machine_is_a_hash_of_what_the_request_says_and_of_nothing_else() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tollbook.amounts import format_pico
 from tollbook.errors import Invalid, NotFound
+from tollbook.times import SECOND, format_instant
 
 from adapters.clock import TraceClock
 from application.answers import Answer
@@ -249,3 +250,29 @@ def test_a_whole_is_held_to_the_last_unit_or_not_at_all_and_its_lines_add_up(
         after = executor._committer.world.balance("acme")
         assert (after.held, after.spent + after.receivable) == (0, charged)
     executor.close()
+
+
+@pytest.mark.parametrize("off", [-5 * SECOND - 1, 5 * SECOND + 1])
+def test_a_run_that_cannot_have_been_then_is_refused_for_ever_in_the_same_words(off: int) -> None:
+    """Also at a time at which it would be charged: whoever was told no has parked it by then."""
+    executor, send = ledger(10**13, ["a", "b"])
+    stages = [{"stage": f"s{number}", "estimate": {"requests": 1}} for number in (0, 1)]
+    send("reserve_pipeline", id="r", customer="acme", pipeline="run", stages=stages).result()
+    used = [{"stage": "s1", "usage": {"requests": 1}}]
+    at = {"occurred_at": format_instant(AT + off), "stages": used}
+    body = {"id": "s", "pipeline": "run", "reserved": "r", **at}
+    told = []
+    for now in (AT, AT + 10 * SECOND):
+        item = Item(parse("settle_pipeline", body), at=now)
+        (answer,) = executor.execute([item], timeout=None)
+        problem = answer.problem()
+        assert problem is not None
+        told.append(problem.problem())
+    executor.close()
+    assert told[0] == told[1]
+    assert told[0]["code"] == "occurred_at_out_of_range"
+    assert {name: told[0][name] for name in ("earliest", "occurred_at", "stage")} == {
+        "earliest": format_instant(AT - 5 * SECOND),
+        "occurred_at": format_instant(AT + off),
+        "stage": "s1",
+    }

@@ -101,6 +101,14 @@ def test_a_hold_says_its_licence_and_when_it_was_opened_only_if_it_has_one() -> 
     assert written["r3"] == {**written["r1"], "license": "lic", "opened_at": five}
 
 
+def test_a_hold_says_what_one_of_several_inferences_takes_only_if_it_is_for_several() -> None:
+    one = Hold(7, 6, (), 7, "embed", {"pages": 2})
+    several = one._replace(each={"gpu_seconds": 1_500_000, "requests": 1})
+    written = balance_to_wire(Balance(holds=put_in_order([("r1", one), ("r2", several)])))["holds"]
+    share = {"gpu_seconds": "1500000", "requests": "1"}
+    assert written["r2"] == {**written["r1"], "each": share}
+
+
 def test_what_is_used_of_a_licence_is_written_with_the_limit_as_its_policy_has_it() -> None:
     compute = Limit("compute", "gpu_seconds", 1_500_000, "day", ("emb*",))
     rate = Limit("rate", "requests", 10, "second", None)
@@ -169,6 +177,8 @@ def test_an_open_reservation_is_written_with_what_it_has_used() -> None:
     assert reservation_to_wire(reservation) == written
     licensed = reservation._replace(license="lic")
     assert reservation_to_wire(licensed) == {**written, "license": "lic"}
+    several = reservation._replace(inferences=3)
+    assert reservation_to_wire(several) == {**written, "inferences": 3}
 
 
 def test_a_price_book_is_written_by_what_its_prices_mean() -> None:

@@ -192,18 +192,10 @@ def test_usage_records_are_charged_once_and_parked_with_the_reason(client: Any, 
 
 
 def test_a_record_settles_a_part_where_it_says_so(client: Any, ada: str) -> None:
-    """The hold stays open for what comes later."""
     hold = client.reserve(ada, "small", USAGE)
-    part = UsageRecord(
-        id="part",
-        model="small",
-        source=f"gateway/{ada}",
-        customer=ada,
-        usage={"input_tokens": 100},
-        occurred_at=datetime.now(UTC),
-        reservation=hold.id,
-        final=False,
-    )
+    fixed: dict[str, Any] = {"source": f"gateway/{ada}", "customer": ada, "reservation": hold.id}
+    fixed |= {"usage": {"input_tokens": 100}, "occurred_at": datetime.now(UTC)}
+    part = UsageRecord(id="part", model="small", final=False, **fixed)
     (settled,) = client.usage([part])
     assert settled.status == "accepted"
     assert client.reservation(hold.id).status == "open"

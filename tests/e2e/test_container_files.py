@@ -16,11 +16,19 @@ import pytest
 import yaml
 from tollbook.cli import build_parser
 
+from adapters.child_servers.ports import LOOPBACK
+from adapters.redis.installation import MAJOR_VERSION_MIN
+from adapters.triton.command import Ports, command_line
+from adapters.triton.installation import Installation
+from adapters.triton.server import MODELS
+from entrypoints.demo import kinds
+from entrypoints.gateway.config import GatewayConfig, read_config
 from entrypoints.settings import settings_from
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
+SERVICES: dict[str, Any] = COMPOSE["services"]
 OURS = {name: each for name, each in COMPOSE["services"].items() if "build" in each}
 COPIED = re.compile(r"^COPY (?!--from)(.+) (\S+)$", re.MULTILINE)
 
@@ -139,3 +147,129 @@ def test_no_secret_stands_in_the_files() -> None:
         for key, value in service["environment"].items():
             if any(word in key for word in ("PASSWORD", "KEY", "SECRET")):
                 assert str(value).startswith("/run/secrets/"), key
+
+
+def gateway_config() -> GatewayConfig:
+    """Read the configuration that the gateway's service is given, where it expects it."""
+    gateway = SERVICES["gateway"]
+    (given,) = gateway["configs"]
+    args = build_parser().parse_args(gateway["command"])
+    assert args.config == given["target"]
+    return read_config(ROOT / COMPOSE["configs"][given["source"]]["file"])
+
+
+def triton_options() -> list[tuple[str, str]]:
+    """Return the options of Triton's service, each with its value."""
+    program, *words = SERVICES["triton"]["command"]
+    assert program == "tritonserver"
+    found = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        assert name.startswith("--"), word
+        assert equals, word
+        found.append((name, value))
+    return found
+
+
+def stages_of(model: str) -> set[str]:
+    """Return the models that an ensemble asks; none for any other model."""
+    text = (MODELS / model / "config.pbtxt").read_text("utf-8")
+    return set(re.findall(r'model_name: "(\w+)"', text))
+
+
+def test_the_gateway_asks_the_triton_beside_it_and_publishes_to_the_kafka_beside_it() -> None:
+    (pool,) = gateway_config().pool
+    assert (pool.grpc, pool.http) == ("triton:8001", "triton:8000")
+    assert not {name for name, _ in triton_options()} & {"--grpc-port", "--http-port"}
+    args = build_parser().parse_args(SERVICES["gateway"]["command"])
+    assert args.kafka == "kafka:9092"
+    assert args.topic == build_parser().parse_args(SERVICES["stream"]["command"]).topic
+    assert SERVICES["kafka"]["environment"]["KAFKA_LISTENERS"].startswith("PLAINTEXT://:9092,")
+
+
+def test_triton_loads_what_the_gateway_meters_and_the_stages_of_it() -> None:
+    loaded = {value for name, value in triton_options() if name == "--load-model"}
+    metered = {meter.name for meter in gateway_config().model}
+    assert loaded == metered | {stage for model in metered for stage in stages_of(model)}
+    assert loaded == set(kinds.MODELS), "these are the ones that the demo runs"
+
+
+def test_triton_is_started_with_options_that_a_real_one_is_started_with_in_other_tests() -> None:
+    nowhere = Path("nowhere")
+    known = command_line(
+        Installation(nowhere, nowhere, "3.11", nowhere),
+        backends=nowhere,
+        repository=MODELS,
+        models=("textgen",),
+        ports=Ports(1, 2, 3),
+        shared_memory="",
+        cache_bytes=1 << 20,
+        traces=None,
+    )
+    names = {word.partition("=")[0] for word in known[1:]}
+    assert {name for name, _ in triton_options()} <= names
+    for option in ("--cache-config", "--exit-timeout-secs", "--allow-gpu-metrics"):
+        assert f"{option}={dict(triton_options())[option]}" in known
+
+
+def test_triton_finds_its_models_and_what_they_share() -> None:
+    mounted = {}
+    for each in SERVICES["triton"]["volumes"]:
+        source, target, mode = each.split(":")
+        assert mode == "ro"
+        mounted[target] = ROOT / source
+    assert mounted.pop(dict(triton_options())["--model-repository"]) == MODELS
+    # As our own server lays it out: beside the stub that imports it.
+    assert mounted == {"/opt/tritonserver/backends/python/adapters": ROOT / "adapters"}
+
+
+@pytest.mark.parametrize("name", ["triton", "redis"])
+def test_nobody_reaches_triton_or_redis_but_the_gateway(name: str) -> None:
+    assert "ports" not in SERVICES[name]
+    (network,) = SERVICES[name]["networks"]
+    assert COMPOSE["networks"][network]["internal"] is True
+    on_it = {other for other, each in SERVICES.items() if network in each.get("networks", ())}
+    assert on_it == {name, "gateway"}
+
+
+def test_the_gateway_asks_the_redis_beside_it_which_keeps_nothing() -> None:
+    args = build_parser().parse_args(SERVICES["gateway"]["command"])
+    assert args.redis == "redis://redis:6379/0"
+    program, *words = SERVICES["redis"]["command"]
+    assert program == "redis-server"
+    settings = dict(zip(words[::2], words[1::2], strict=True))
+    assert settings == {"--save": "", "--appendonly": "no", "--protected-mode": "no"}
+    assert int(SERVICES["redis"]["image"].removeprefix("redis:")[0]) >= MAJOR_VERSION_MIN
+
+
+def test_the_gateway_keeps_its_intents_where_it_may_write() -> None:
+    args = build_parser().parse_args(SERVICES["gateway"]["command"])
+    (volume,) = SERVICES["gateway"]["volumes"]
+    assert volume["target"] == args.intents
+    assert volume["bind"] == {"create_host_path": False}
+    ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
+    assert f"{volume['source'].removeprefix('./')}/" in ignored
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_what_a_service_waits_for_can_come_true(name: str) -> None:
+    profiles = SERVICES[name].get("profiles", [])
+    for other, each in dict(SERVICES[name].get("depends_on", {})).items():
+        if each["condition"] == "service_healthy":
+            assert "healthcheck" in SERVICES[other], other
+        starts_with = SERVICES[other].get("profiles")
+        assert starts_with is None or set(profiles) <= set(starts_with), other
+
+
+def test_health_is_asked_where_each_service_listens() -> None:
+    monitor = build_parser().parse_args(SERVICES["gateway"]["command"]).monitor_port
+    for name, port in (("api", 8400), ("gateway", monitor), ("triton", 8000)):
+        assert f"http://{LOOPBACK}:{port}/" in SERVICES[name]["healthcheck"]["test"][-1]
+
+
+def test_no_service_but_the_database_has_any_capability() -> None:
+    # The database's own image begins as root, to give its folder to the user it then becomes.
+    for name, service in SERVICES.items():
+        if name != "postgres":
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"], name

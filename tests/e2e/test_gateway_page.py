@@ -15,9 +15,16 @@ from typing import Any, NamedTuple
 import pytest
 
 from adapters.triton.server import TritonServer
-from domain.meters_format import AFTER, BEFORE, Meter, Source
+from domain.meters_format import AFTER, BEFORE, Meter, Source, StageMeter
 from domain.units import UNITS
-from entrypoints.gateway.config import GatewayConfig, Outage, Pool, config_from, read_config
+from entrypoints.gateway.config import (
+    Allowances,
+    GatewayConfig,
+    Outage,
+    Pool,
+    config_from,
+    read_config,
+)
 from tests.support.triton import a_triton
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,13 +180,18 @@ def default(kind: type, name: str) -> Any:
     minimal: dict[type, dict[str, Any]] = {
         Pool: {"name": "shared", "grpc": "h:1", "http": "h:1"},
         Meter: {"name": "m", "usage": {"requests": {"constant": 1}}},
+        StageMeter: {"usage": {"requests": {"constant": 1}}},
         Outage: {"template": "t", "amount": "1"},
     }
-    whole = {"pool": [minimal[Pool]], "model": [minimal[Meter]], "outage": [minimal[Outage]]}
+    staged = {"name": "p", "pipeline": "p", "stage": {"s": minimal[StageMeter]}}
+    models = [minimal[Meter], staged]
+    whole = {"pool": [minimal[Pool]], "model": models, "outage": [minimal[Outage]]}
     if kind is GatewayConfig:
         del whole["outage"]
     config = config_from(whole)
     parts: dict[type, Any] = {Pool: config.pool, Meter: config.model, Outage: config.outage}
+    parts[Allowances] = (config.allowances,)
+    parts[StageMeter] = tuple(config.model[-1].stage.values())
     made = config if kind is GatewayConfig else parts[kind][0]
     given = minimal.get(kind, {"pool": (), "model": ()})
     return MISSING if name in given else getattr(made, name)
@@ -189,8 +201,10 @@ def default(kind: type, name: str) -> Any:
     ("table", "kind"),
     [
         ("of a `[[model]]`", Meter),
+        ("of a `[model.stage.NAME]`", StageMeter),
         ("of a `[[pool]]`", Pool),
         ("of an `[[outage]]`", Outage),
+        ("of `[allowances]`", Allowances),
         ("of the file", GatewayConfig),
     ],
 )
@@ -205,6 +219,8 @@ def test_every_field_of_the_file_is_explained_with_what_it_is_when_absent(
             assert said == "must be given", name
         elif absent in (None, (), {}):
             assert said in ("none", "as `name`", "what `usage` says"), name
+        elif isinstance(absent, Allowances):
+            assert said == "as its fields", name
         else:
             assert said.strip("`") == str(absent), name
 

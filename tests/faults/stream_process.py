@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +18,16 @@ class StreamWorker:
     """A worker that is started again whenever it ends, until it is told to stop."""
 
     def __init__(
-        self, folder: Path, name: str, database: str, master_key: bytes, kafka: str, topic: str
+        self,
+        folder: Path,
+        name: str,
+        database: str,
+        master_key: bytes,
+        kafka: str,
+        topic: str,
+        *,
+        stuck_seconds: int = 15,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Write down what it needs."""
         self.log = folder / f"{name}.log"
@@ -24,15 +36,17 @@ class StreamWorker:
         key.write_text(master_key.hex(), "ascii")
         command = (sys.executable, "-m", "tollbook", "stream", "run", "--kafka", kafka)
         self._command = [*command, "--topic", topic, "--database", database]
-        self._command += ["--stuck-seconds", "15"]
+        self._command += ["--stuck-seconds", str(stuck_seconds)]
         self._environment = {
             **os.environ,
             "TOLLBOOK_MASTER_KEY_FILE": str(key),
             "TOLLBOOK_LOG_LEVEL": "info",
+            **(environment or {}),
         }
         self.codes: Counter[int] = Counter()
         """How often it ended in which way."""
         self._process: subprocess.Popen[bytes] | None = None
+        self._killed: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
 
@@ -47,17 +61,31 @@ class StreamWorker:
         self.kill()
         self._supervisor.join(30)
 
+    def beside(self) -> list[int]:
+        """Return the numbers of the processes that it has started and that live."""
+        if self._process is None:
+            return []
+        found: list[int] = []
+        for thread in Path(f"/proc/{self._process.pid}/task").glob("*"):
+            with suppress(OSError):  # it has just ended
+                found += map(int, (thread / "children").read_text("ascii").split())
+        return found
+
     def kill(self) -> None:
         """Kill it at once."""
         if self._process is not None:
+            self._killed = self._process
             self._process.kill()
 
     def stop(self, seconds: float = 90) -> int:
-        """Tell it to stop; return how it ended."""
+        """Tell it to stop; return how it ended. One that has just ended is started again first."""
+        end = time.monotonic() + seconds
+        while (process := self._process) in (None, self._killed) or process.poll() is not None:
+            assert time.monotonic() < end, "it was not started again"
+            time.sleep(0.05)
         self._stopping.set()
-        assert self._process is not None
-        self._process.terminate()
-        return self._process.wait(seconds)
+        process.terminate()
+        return process.wait(seconds)
 
     def _supervise(self) -> None:
         while not self._stopping.is_set():

@@ -192,6 +192,22 @@ def test_what_is_not_known_of_an_inference_is_parked_on_its_slice_and_can_be_rel
     assert len(parts(who, name)) == 2
 
 
+def test_what_the_ledger_parks_by_itself_keeps_its_slice_as_well(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who, now = rig.licensee(), Running.now
+    with staged(rig, tmp_path, config()) as stage:
+        name = stage.prepared(who)
+        stage.cut_off()
+        running = stage.begin(who)
+        with monkeypatch.context() as patch:
+            patch.setattr(Running, "now", lambda self: now(self) + 60 * SECOND)
+            stage.finish(running)
+        stage.reconnect()
+        wait_until(lambda: "usage_parked" in who.names())
+    assert name not in released_of(who)
+
+
 def test_only_a_question_that_the_ledger_said_yes_to_is_answered_from_a_slice(
     rig: Rig, tmp_path: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,14 @@ SOLD = [each for each in METERS if each["name"] != "image"] + [TIMED]
 class Counted:
     """A gateway, its Triton, its ledger, and a customer."""
 
-    def __init__(self, rig: Rig, made: TestDatabase, triton: TritonServer, folder: Path) -> None:
+    def __init__(
+        self,
+        rig: Rig,
+        made: TestDatabase,
+        triton: TritonServer,
+        folder: Path,
+        meters: Sequence[dict[str, Any]],
+    ) -> None:
         """Write the configuration down; nothing is started yet."""
         pool = {
             "name": "shared",
@@ -40,7 +47,7 @@ class Counted:
             "http": triton.http_address,
             "traces": str(triton.traces),
         }
-        sold = [each for each in SOLD if each["name"] in triton.models or not triton.models]
+        sold = [each for each in meters if each["name"] in triton.models or not triton.models]
         config = document(pool=[pool], model=sold, trace_seconds=10)
         self.triton = triton
         self.who: Licensee = rig.licensee()
@@ -109,14 +116,22 @@ def line(document: dict[str, Any], model: str) -> tuple[int, int, dict[str, int]
 
 
 @contextmanager
-def counted(config: pytest.Config, folder: Path, models: Sequence[str] = ()) -> Iterator[Counted]:
-    """Run all of it, on a ledger of its own: others would be counted as well."""
+def counted(
+    config: pytest.Config,
+    folder: Path,
+    models: Sequence[str] = (),
+    prepare: Callable[[Rig], Sequence[dict[str, Any]]] = lambda _: SOLD,
+) -> Iterator[Counted]:
+    """Run all of it, on a ledger of its own: others would be counted as well.
+
+    `prepare` does with the ledger what the meters need that it returns.
+    """
     with (
         fresh_database(embedded_server(config)) as made,
         rig_on(made.parts) as rig,
         a_triton(folder / "triton", models=models) as triton,
     ):
-        stage = Counted(rig, made, triton, folder)
+        stage = Counted(rig, made, triton, folder, prepare(rig))
         stage.gateway.start()
         try:
             yield stage

@@ -41,7 +41,7 @@ class GrpcServed:
     @contextmanager
     def client(self) -> Iterator[Any]:
         """Open the public client: only its address is another one."""
-        with public.InferenceServerClient(self.address) as client:
+        with public_client(self.address) as client:
             yield client
 
     @contextmanager
@@ -54,6 +54,21 @@ class GrpcServed:
     def idle(self) -> None:
         """Wait until no inference is under way."""
         wait(lambda: not self.gateway.running)
+
+
+@contextmanager
+def public_client(address: str) -> Iterator[Any]:
+    """Open the public client, whose stream ends with a test that fails.
+
+    By itself it waits for every answer when it is closed, when a timeout has ended the test, and
+    once more when it is collected: for ever, where an answer does not come.
+    """
+    with public.InferenceServerClient(address) as client:
+        try:
+            yield client
+        except BaseException:
+            client.stop_stream(cancel_requests=True)
+            raise
 
 
 class Tapped(TritonGrpc):

@@ -29,7 +29,7 @@ class Stream:
         self.call = call(iter(self._requests.get, None), metadata=metadata(who.headers))
         self.pieces: list[bytes] = []
         self.error: grpc.RpcError | None = None
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:

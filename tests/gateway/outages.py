@@ -95,7 +95,9 @@ class Stage:
 
 
 @contextmanager
-def staged(rig: Rig, home: Path, configured: GatewayConfig) -> Iterator[Stage]:
+def staged(
+    rig: Rig, home: Path, configured: GatewayConfig, redis: str | None = None
+) -> Iterator[Stage]:
     """Run a gateway's core behind a proxy; at the end it is connected again."""
     with (
         tempfile.TemporaryDirectory(prefix="tollbook-cut-") as folder,
@@ -104,7 +106,7 @@ def staged(rig: Rig, home: Path, configured: GatewayConfig) -> Iterator[Stage]:
         database = Database(rig.database.owner_url, proxy.url, rig.database.master_key)
         with tollbook_on(database) as tollbook:
             stack = AsyncExitStack()
-            core = gateway_on(database, tollbook, configured, home)
+            core = gateway_on(database, tollbook, configured, home, redis=redis)
             gateway = rig.call(stack.enter_async_context(core))
             try:
                 yield Stage(rig, gateway, proxy)

@@ -45,12 +45,17 @@ def document(traces: Path | None, seconds: int = 1) -> dict[str, Any]:
 
 
 def killed(
-    rig: Rig, home: Path, after: str, inferences: list[tuple[str, str]], traces: Path | None = None
+    rig: Rig,
+    home: Path,
+    after: str,
+    inferences: list[tuple[str, str]],
+    traces: Path | None = None,
+    meters: list[dict[str, Any]] | None = None,
 ) -> Died:
     order = {
         "urls": [rig.database.owner_url, rig.database.app_url],
         "master_key": (rig.database.master_key or b"").hex(),
-        "config": document(traces),
+        "config": {**document(traces), **({} if meters is None else {"model": meters})},
         "home": str(home),
         "inferences": inferences,
         "after": after,
@@ -61,8 +66,15 @@ def killed(
     return Died(json.loads(ended.stdout), home)
 
 
-def recovered(rig: Rig, home: Path, traces: Path | None = None, seconds: int = 1) -> Recovered:
-    config: GatewayConfig = config_from(document(traces, seconds))
+def recovered(
+    rig: Rig,
+    home: Path,
+    traces: Path | None = None,
+    seconds: int = 1,
+    meters: list[dict[str, Any]] | None = None,
+) -> Recovered:
+    sold = {} if meters is None else {"model": meters}
+    config: GatewayConfig = config_from({**document(traces, seconds), **sold})
     with rig.gateway(home, config) as gateway:
         return rig.call(recover(home, gateway))
 

@@ -5,6 +5,7 @@ behind it as well.
 """
 
 import asyncio
+import faulthandler
 import itertools
 import threading
 import time
@@ -22,7 +23,7 @@ from domain.event import Recorded
 from domain.events import ReservationSettled
 from domain.license_events import LicenseIssued
 from entrypoints.bootstrap import Database, license_desk, tollbook_on
-from entrypoints.gateway.assembling import gateway_on
+from entrypoints.gateway.assembling import Kafka, gateway_on
 from entrypoints.gateway.config import GatewayConfig, config_from
 from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.tracing import Traces
@@ -40,6 +41,10 @@ PRICES = {
     "document": {"pages": "0.02"},
     "identity": {"requests": "0.000001"},
     "timed": {"gpu_seconds": "0.5"},
+    "rag/retrieve": {"requests": "0.001"},
+    "rag/write": {"input_tokens": "1", "output_tokens": "2"},
+    "rag/polish": {"requests": "0.002"},
+    "rag/timed": {"requests": "0.001", "gpu_seconds": "0.5"},
 }
 """By model as the price book names it; tokens per million, everything else each."""
 
@@ -66,6 +71,8 @@ METERS: list[dict[str, Any]] = [
     {"name": "identity", **ONE},
 ]
 """How the models of adapters/triton/models are metered."""
+
+STOP_SECONDS = 60
 
 _numbers = itertools.count(1)
 
@@ -129,11 +136,19 @@ class Rig:
 
     @contextmanager
     def gateway(
-        self, home: Path, config: GatewayConfig | None = None, traces: Traces | None = None
+        self,
+        home: Path,
+        config: GatewayConfig | None = None,
+        traces: Traces | None = None,
+        *,
+        kafka: Kafka | None = None,
+        redis: str | None = None,
     ) -> Iterator[Gateway]:
         """Run a gateway's core, without any front."""
         stack = AsyncExitStack()
-        core = gateway_on(self.database, self.tollbook, config or configured(), home, traces)
+        core = gateway_on(
+            self.database, self.tollbook, config or configured(), home, traces, kafka, redis=redis
+        )
         try:
             yield self.call(stack.enter_async_context(core))
         finally:
@@ -197,5 +212,8 @@ def rig_on(database: Database) -> Iterator[Rig]:
             yield rig
         finally:
             rig.loop.call_soon_threadsafe(rig.loop.stop)
-            thread.join()
+            thread.join(STOP_SECONDS)
+            if thread.is_alive():  # else the whole run would wait here, and nobody could say why
+                faulthandler.dump_traceback(all_threads=True)
+                raise AssertionError("something holds up the gateways' loop: see the threads above")
             rig.loop.close()

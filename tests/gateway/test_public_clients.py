@@ -12,7 +12,7 @@ from tritonclient.utils import InferenceServerException
 
 from tests.gateway import public_programs as programs
 from tests.gateway.both_fronts import Both, serving_both
-from tests.gateway.grpc_serving import before, wait
+from tests.gateway.grpc_serving import before, public_client, wait
 from tests.gateway.public_programs import WAIT_SECONDS, Place, texts, words
 from tests.gateway.rig import Licensee, Rig
 from tests.support.triton import shared_triton
@@ -116,7 +116,7 @@ def test_a_plugin_shows_the_key_so_that_no_call_has_to(
 def test_a_plugin_shows_the_key_for_a_stream_as_well(rig: Rig, served: Both) -> None:
     who = rig.licensee()
     answers: queue.Queue[tuple[Any, Any]] = queue.Queue()
-    with grpcclient.InferenceServerClient(served.grpc) as client:
+    with public_client(served.grpc) as client:
         client.register_plugin(ShowsTheKey(who.key))
         client.start_stream(lambda result, error: answers.put((result, error)))
         inputs = texts(grpcclient, "a b", 3, batched=False)
@@ -134,7 +134,7 @@ def test_a_stream_that_its_client_cancels_is_charged_once_and_no_more_than_it_wo
     inputs = texts(grpcclient, "a b", 200, batched=False)
     delay = grpcclient.InferInput("DELAY_MS", [1], "INT32")
     delay.set_data_from_numpy(np.array([20], dtype=np.int32))
-    with grpcclient.InferenceServerClient(served.grpc) as client:
+    with public_client(served.grpc) as client:
         client.start_stream(
             lambda result, error: answers.put((result, error)), headers={KEY: who.key}
         )

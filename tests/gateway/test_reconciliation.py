@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from domain import reconciliation
 from tests.architecture.source_files import ROOT
 from tests.gateway.counting_server import counted, line
+from tests.gateway.rig import Rig
+from tests.gateway.staged import meter, published
 from tests.support.triton import infer, tensor, text_inputs
 
 PAGE = (ROOT / "docs" / "reconciliation.md").read_text("utf-8")
@@ -72,6 +75,31 @@ def test_traffic_of_all_kinds_leaves_no_gap_and_a_direct_call_does(
         told = stage.command("triton", "--from", end)
         assert told.code == 1
         assert "1 of 1 models have a gap that nothing explains." in told.out
+
+
+@pytest.mark.timeout(200)
+def test_a_run_through_a_pipeline_counts_once_and_beside_the_models_of_its_stages(
+    pytestconfig: pytest.Config, tmp_path: Path
+) -> None:
+    def prepared(rig: Rig) -> list[dict[str, Any]]:
+        return [meter(published(rig, "rag"))]
+
+    steps = ("pipeline", "retrieve", "textgen", "polish")
+    with counted(pytestconfig, tmp_path, steps, prepared) as stage:
+        begin = stage.sample()
+        stage.ask("pipeline", "a b", 3)
+        stage.ask("pipeline", "boom")
+        stage.ended(3 * 3)
+        found = stage.reconcile("--from", begin, "--to", stage.sample())
+        assert found["explained"]
+        assert line(found, "pipeline") == (3 + 2, 3, {"errors": 2}, 0)
+        assert [each["model"] for each in found["models"]] == ["pipeline rag", None, None, None]
+        assert line(found, "retrieve") == (4, 0, {"ensemble": 4}, 0)
+        assert line(found, "polish") == (3, 0, {"ensemble": 3}, 0)
+        begin = stage.sample()
+        infer(stage.triton, "pipeline", text_inputs("for nothing", 2))
+        found = stage.reconcile("--from", begin, "--to", stage.sample(), code=1)
+        assert line(found, "pipeline") == (1, 0, {}, 1)
 
 
 @pytest.mark.timeout(200)

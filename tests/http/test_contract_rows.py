@@ -142,6 +142,29 @@ def test_a_reservation_is_held_extended_and_settled(api: httpx.Client, customer:
     assert api.get(f"/reservations/{name}").json()["status"] == "settled"
 
 
+def test_a_reservation_for_several_is_used_up_part_by_part(
+    api: httpx.Client, customer: str
+) -> None:
+    """Each part is a usage record; what is left goes back in the end, and nothing is extended."""
+    name = f"many-{customer}"
+    body = {"id": name, "customer": customer, "model": MODEL, "estimate": USAGE, "inferences": 3}
+    held = api.post("/reservations", json=body).json()["held"]
+    assert held["amount"] == "0.075000000000"
+    at = api.get(f"/reservations/{name}").json()["opened_at"]
+    part = cloud_event(f"part-{customer}", name, customer, final=False, occurred_at=at)
+    (told,) = api.post("/usage", json=part).json()["results"]
+    assert (told["status"], told["charged"]) == ("accepted", PAID)
+    seen = api.get(f"/reservations/{name}").json()
+    assert (seen["inferences"], seen["status"]) == (3, "open")
+    assert seen["estimate"] == {**{unit: 3 * USAGE[unit] for unit in USAGE}, "requests": 3}
+    longer = api.post(f"/reservations/{name}/extend", json={"ttl_seconds": 60})
+    assert (longer.status_code, longer.json()["field"]) == (422, "reservation")
+    released = api.post(f"/reservations/{name}/release", json={}).json()
+    assert released["released"]["amount"] == "0.050000000000"
+    wrong = api.post("/reservations", json={**body, "id": name + "-2", "inferences": 1})
+    assert (wrong.status_code, wrong.json()["field"]) == (422, "inferences")
+
+
 def test_a_reservation_is_released(api: httpx.Client, customer: str) -> None:
     """All that was held goes back."""
     name = reserved(api, customer, f"back-{customer}")

@@ -195,6 +195,8 @@ class Workload:
     def _reserve(self) -> Item | None:
         model = self.random.choice(MODELS)
         body = self._time_to_live()
+        if self.random.random() < 0.2:
+            body["inferences"] = self.random.randint(2, 4)
         customer = self.random.choice(self.customers)
         self.reservations.append((self._id("reservation"), model, customer))
         return self._item(

@@ -144,6 +144,7 @@ class LicenseLives(Workload):
     def _reserve(self) -> Item | None:
         license, customer = self.random.choice(self.licenses[-6:] or [NONE])
         model = self.random.choice(("flat", "flat", "measured"))
+        several = {"inferences": 2} if self.random.random() < 0.2 else {}
         self.reservations.append((self._id("reservation"), model, customer))
         return self._item(
             "reserve",
@@ -154,6 +155,7 @@ class LicenseLives(Workload):
             license=license,
             **self._asked(license),
             **self._time_to_live(),
+            **several,
         )
 
     def _settle(self) -> Item | None:

@@ -176,7 +176,8 @@ class PipelineWorkload:
         stages = [{"stage": stage, "usage": self._usage()} for stage in some]
         body: dict[str, Any] = {"id": self._id("s"), "pipeline": pipeline, "reserved": name}
         if self.random.random() < 0.3:
-            body["occurred_at"] = format_instant(self.now)
+            (off,) = self.random.choices((0, 5, 6, -5, -30), (5, 1, 1, 1, 1))
+            body["occurred_at"] = format_instant(self.now + off * SECOND)
         return self._item("settle_pipeline", **body, stages=stages)
 
     def _held(self) -> tuple[str, str, list[str]] | None:

@@ -69,6 +69,9 @@ def test_the_workload_reaches_every_event_and_refusal(seed: int) -> None:
     assert {json.loads(row[13])["code"] for row in parked} == PARKING_REASONS
     assert any('"kind":"release_usage"' in row[13] for row in rows)
     assert any('"final":false' in row[13] for row in rows)
+    assert any('"inferences":' in row[13] for row in rows if row[1] == "reservation_held")
+    assert any('"inferences":' in row[13] for row in rows if row[1] == "command_refused")
+    assert any('"inference":true' in row[13] for row in rows)
     assert any(
         '"receivable":"0.000000000000"' not in row[13]
         for row in rows

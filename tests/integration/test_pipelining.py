@@ -10,7 +10,7 @@ from adapters.event_store.store import PostgresEventStore
 from application.committing import Committer
 from application.jobs import Item, Job
 from application.loading import load_book, load_reservation
-from application.ports import Batch
+from application.ports import Batch, Rider
 from domain.commands import parse
 from domain.pricebook import publication_id
 from tests.support.databases import TestDatabase
@@ -94,3 +94,28 @@ def test_a_batch_that_lost_the_head_leaves_nothing_in_memory(
     )
     assert writer.world.reservation("r-1") == load_reservation(one, "r-1", head)
     assert writer.world.book("late") == load_book(one, "late", head)
+
+
+def carrying(name: str, customer: str, *move: int) -> Job:
+    """Make a job of one reservation that moves an offset."""
+    body = {"id": name, "customer": customer, "model": MODEL, "estimate": USAGE}
+    made = Job([Item(parse("reserve", body))], riders=[Rider("kafka", "usage", 0, *move)])
+    made.expect_wait()
+    return made
+
+
+def test_a_batch_with_offsets_is_never_sent_ahead(
+    stores: tuple[PostgresEventStore, Interrupted],
+) -> None:
+    """Losing one costs all that is in memory, and workers of a stream often meet."""
+    one, _ = stores
+    writer = Committer(one, DatabaseClock())
+    customer = one.at([one.head().position])[one.head().position].customer or ""
+    moves = [("x-1", 0, 5), ("x-2", 5, 9), ("x-3", 5, 7), ("x-4", 7, 9)]
+    jobs = [carrying(name, customer, *move) for name, *move in moves]
+    for each in jobs:
+        writer.feed([each])
+        assert each.wait(0), "it is answered at once"
+    codes = [each.answers()[0].code for each in jobs]
+    assert codes == ["done", "done", "fenced", "fenced"]
+    assert one.run("SELECT next_offset FROM stream_offsets") == [(9,)]

@@ -9,6 +9,7 @@ from tollbook.errors import Unavailable
 from tollbook.times import SECOND, parse_instant
 
 from adapters import sample_log
+from domain.free_inferences import Free
 from domain.server_counters import Counters, Sample
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -121,3 +122,32 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Unavailable, match="cannot be written"):
         sample_log.append(tmp_path / "file", plain(AT))
+
+
+def free(id: str, ended: int) -> Free:
+    return Free(id, "ada", "text", "the server failed it: 'so' ü", ended - 5, ended)
+
+
+def test_notes_stand_between_samples_and_neither_is_taken_for_the_other(tmp_path: Path) -> None:
+    sample_log.append(tmp_path, plain(AT))
+    sample_log.note(tmp_path, free("inf_1", AT + 1))
+    sample_log.append(tmp_path, plain(AT + 2))
+    with (tmp_path / "counters-2026-03-01.jsonl").open("ab") as file:
+        file.write(b'{"free":{"id":"inf_2","customer":"ad')
+    sample_log.note(tmp_path, free("inf_3", AT + 3))
+    assert sample_log.read(tmp_path) == [plain(AT), plain(AT + 2)]
+    assert sample_log.notes(tmp_path, AT, AT) == [free("inf_1", AT + 1), free("inf_3", AT + 3)]
+
+
+def test_notes_of_the_days_asked_for_and_those_beside_them_are_read(tmp_path: Path) -> None:
+    for day in range(6):
+        sample_log.note(tmp_path, free(f"inf_{day}", AT + day * DAY))
+    found = sample_log.notes(tmp_path, AT + 2 * DAY, AT + 3 * DAY)
+    assert [each.id for each in found] == ["inf_1", "inf_2", "inf_3", "inf_4"]
+    assert sample_log.notes(tmp_path / "none", AT, AT) == []
+
+
+def test_notes_go_with_the_samples_of_their_day(tmp_path: Path) -> None:
+    sample_log.note(tmp_path, free("inf_1", AT))
+    sample_log.remove_before(tmp_path, AT + DAY)
+    assert sample_log.notes(tmp_path, AT, AT) == []

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tollbook.errors import Invalid
 
-from application.usage_intake import usage_command
-from domain.commands import ChargeUsage, wire_body
+from application.usage_intake import _made, usage_command
+from domain.commands import ChargeUsage, parse, wire_body
 from tests.support.ledger import MODEL
 
 WHEN = "2024-02-29T23:59:59.999999Z"
@@ -119,6 +119,15 @@ def test_a_malformed_field_of_the_data_is_named(data: dict[str, Any], field: str
     assert refused.value.facts["field"] == field
 
 
+def test_a_part_is_of_a_reservation() -> None:
+    customer = EVENT["data"]["customer"]
+    with pytest.raises(Invalid, match="absent without a reservation") as refused:
+        usage_command({**changed({"final": False}), "subject": customer})
+    assert refused.value.facts["field"] == "data.final"
+    assert usage_command({**changed({"final": True}), "subject": customer}).final is None
+    assert usage_command({**changed({"final": False}), "subject": "r-1"}).final is False
+
+
 @pytest.mark.parametrize("name", ["specversion", "type", "source", "id", "subject", "data"])
 def test_what_is_required_must_be_present(name: str) -> None:
     with pytest.raises(Invalid) as refused:
@@ -151,3 +160,16 @@ def test_no_json_value_anywhere_raises_anything_but_invalid(name: str, value: An
     event = changed({name: value}) if name in EVENT["data"] else {**EVENT, name: value}
     with suppress(Invalid):
         assert isinstance(usage_command(event), ChargeUsage)
+
+
+@given(st.sampled_from(["occurred_at", "final", *EVENT["data"]]), JSON)
+def test_a_record_is_read_alike_from_values_and_from_their_text(name: str, value: Any) -> None:
+    """Code may give an instant as a number; the wire may not, however the command is made."""
+    body = {**EVENT["data"], "id": "i-1", "source": "//gateway/7", "reservation": "r-1"}
+    body |= {"occurred_at": WHEN, name: value}
+    made = _made(body)
+    with suppress(Invalid):
+        read = parse(ChargeUsage.KIND, body)
+        assert made is None or made == read
+        return
+    assert made is None

@@ -189,6 +189,8 @@ class Inputs:
         model = self._model(draw)
         body = {"id": name, "customer": self._who(draw), "model": model}
         body["estimate"] = self._units(draw, model, ESTIMATES)
+        if draw(st.integers(0, 3)) == 0:
+            body["inferences"] = draw(st.integers(2, 4))
         return fields(draw, body, ttl_seconds=st.sampled_from([1, 60, 300, 900, 86_400]))
 
     def _extend(self, draw: st.DrawFn) -> Body:

@@ -13,6 +13,24 @@ ZERO = Fraction(0)
 Part = tuple[str, Fraction]
 
 
+def share(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what one of several inferences takes of a reservation; None where it is for one."""
+    return {"requests": 1, **body["estimate"]} if "inferences" in body else None
+
+
+def in_all(body: dict[str, Any]) -> dict[str, Any]:
+    """Return what a reservation expects in all."""
+    each = share(body)
+    if each is None:
+        return dict(body["estimate"])
+    return {unit: count * body["inferences"] for unit, count in each.items()}
+
+
+def plus(one: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Return the sum of two usages."""
+    return {unit: one.get(unit, 0) + more.get(unit, 0) for unit in {**one, **more}}
+
+
 @dataclass
 class Grant:
     """Money that was put at a customer's disposal."""
@@ -49,6 +67,8 @@ class Hold:
     used_parts: list[Part] = field(default_factory=list)
     charged: list[tuple[dict[str, Any], Fraction]] = field(default_factory=list)
     outcome: dict[str, Any] | None = None
+    several: bool = False
+    """Whether each of its parts is an inference of its own."""
 
     def active(self, at: int) -> bool:
         """Say whether it still holds money."""

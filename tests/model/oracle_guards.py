@@ -66,25 +66,28 @@ class Guards:
         self.caps: list[Cap] = []
         self.left: dict[str, Body] = {}
         """What caps still expect of each reservation, by its id."""
+        self.shares: dict[str, Body | None] = {}
+        """What one inference takes of it, where it is for several."""
 
-    def reserve(self, name: str, estimate: Body) -> None:
+    def reserve(self, name: str, estimate: Body, share: Body | None = None) -> None:
         """Expect an estimate, or more of one."""
+        self.shares.setdefault(name, share)
         is_new = name not in self.left
         left = self.left.setdefault(name, {})
         for unit, units in estimate.items():
             implied = 1 if unit == "requests" and not is_new else 0
             left[unit] = left.get(unit, implied) + units
 
-    def use(self, model: str, usage: Body, final: bool, at: int, name: str | None = None) -> None:
+    def use(self, model: str, usage: Body, whole: bool, at: int, name: str | None = None) -> None:
         """Count a charge."""
-        requests = usage.get("requests", 1 if final else 0)
+        requests = usage.get("requests", 1 if whole else 0)
         self.uses.append((at, requests))
         for cap in self.caps:
             if cap.concerns(model):
                 cap.uses.append((at, cap.of(usage, requests)))
-        for unit in self.left.get(name or "", {}):
-            left = self.left[name or ""]
-            left[unit] = max(0, left[unit] - usage.get(unit, 0))
+        left, share = self.left.get(name or "", {}), self.shares.get(name or "")
+        for unit in left:
+            left[unit] = max(0, left[unit] - (usage if share is None else share).get(unit, 0))
 
     def crossed(self, at: int) -> bool:
         """Say whether the usage at an instant crossed the line."""

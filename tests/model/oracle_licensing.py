@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tests.model.oracle import Key, Oracle
-from tests.model.oracle_accounts import Account, Hold
+from tests.model.oracle_accounts import Account, Hold, in_all, share
 from tests.model.oracle_license_life import LifeRules
 from tests.model.oracle_limits import Limit
 from tests.model.oracle_rules import Body, Expected
@@ -21,6 +21,8 @@ class Use:
     opened_at: int
     left: Body
     """What is left of its estimate."""
+    share: Body | None
+    """What one inference takes of it, where it is for several."""
     over: bool = False
     """Whether all that it owed is given back."""
 
@@ -54,13 +56,13 @@ class LicenseRules(LifeRules):
             return {}
         license = self.license(body["license"], account)
         self._check(license, body["model"], body, now, "api")
-        return self._room(license, body["model"], body["estimate"], now, new=True)
+        return self._room(license, body["model"], in_all(body), now, new=True)
 
     def _reserve(self, account: Account, body: Body, now: int) -> Body:
         facts = super()._reserve(account, body, now)
         if "license" in body:
-            units = dict(body["estimate"])
-            self.uses[body["id"]] = Use(body["license"], now, units)
+            units = in_all(body)
+            self.uses[body["id"]] = Use(body["license"], now, units, share(body))
             license = self.license(body["license"])
             self._count(license, body["model"], lambda limit: limit.asks(units, 1), now, now)
         return facts
@@ -79,8 +81,11 @@ class LicenseRules(LifeRules):
 
     def _settle(self, account: Account, body: Body, now: int) -> Body:
         facts = super()._settle(account, body, now)
-        final, usage = body.get("final", True), body["usage"]
-        self._end(body["reservation"], now, usage, final=final)
+        name, final = body["reservation"], body.get("final", True)
+        last = final and name in self.uses and self.uses[name].share is not None
+        self._end(name, now, body["usage"], final=final and not last)
+        if last:  # what the others would have used goes back after the last of them
+            self._end(name, now, None, final=True)
         return facts
 
     def _release(self, account: Account, body: Body, now: int) -> Body:
@@ -100,12 +105,13 @@ class LicenseRules(LifeRules):
         if use is None:
             return
         model, before = self._hold(name)[1].model, dict(use.left)
-        units = usage or {}
-        after = {unit: max(0, count - units.get(unit, 0)) for unit, count in before.items()}
+        units, whole = usage or {}, final or use.share is not None
+        less = units if use.share is None else use.share
+        after = {unit: max(0, count - less.get(unit, 0)) for unit, count in before.items()}
         over, use.left, use.over = use.over, after, use.over or final
 
         def net(limit: Limit) -> int:
-            used = 0 if usage is None else limit.asks(units, 1 if final else 0)
+            used = 0 if usage is None else limit.asks(units, 1 if whole else 0)
             if over:
                 return used
             kept = 0 if final else limit.asks(after, 1)

@@ -102,7 +102,7 @@ class UsageRules(Rules):
         plan = account.terms.get("plan", "standard")
         if plan == "reserved_only":
             raise refused("plan_forbids", plan=plan)
-        return self._charge(account, body["model"], body["usage"], occurred_at, now, None, True)
+        return self._charge(account, body["model"], body["usage"], (occurred_at, now))
 
     def _license_of(self, _reservation: str) -> str | None:
         """Return the licence of a reservation; here none has one."""

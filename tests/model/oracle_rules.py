@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from tests.model.oracle_accounts import CREDIT, ZERO, Account, Grant, Hold
+from tests.model.oracle_accounts import CREDIT, ZERO, Account, Grant, Hold, in_all, plus, share
 from tests.model.oracle_prices import Books, Version, highest, month_of, price, tokens, unpriced
 from tests.model.wire import SECOND, instant, written
 
@@ -138,15 +138,18 @@ class Rules:
         self._admit(account)
         licensed = self._ask(account, body, now)
         needed = self._worst(account, model, body["estimate"], now, expires_at)
-        self._leave_room(account, model, body["estimate"], now, new=True)
-        parts = self._funds(account, model, needed, now)
-        estimate = dict(body["estimate"])
-        account.holds.append(Hold(name, model, estimate, now, expires_at, parts))
-        account.guards.reserve(name, estimate)
+        needed *= body.get("inferences", 1)
+        self._leave_room(account, model, in_all(body), now, new=True)
+        parts, several = self._funds(account, model, needed, now), "inferences" in body
+        hold = Hold(name, model, in_all(body), now, expires_at, parts, several=several)
+        account.holds.append(hold)
+        account.guards.reserve(name, in_all(body), share(body))
         return {"held": needed, "expires_at": written(expires_at), **licensed}
 
     def _extend(self, account: Account, body: Body, now: int) -> Body:
-        hold = self._open(body)
+        hold, more = self._open(body), body.get("estimate", {})
+        if hold.several:
+            raise wrong("invalid", field="reservation")
         if now >= hold.expires_at:
             raise refused("expired", reservation=hold.id, expired_at=written(hold.expires_at))
         self._admit(account)
@@ -155,17 +158,13 @@ class Rules:
         if "ttl_seconds" in body:
             latest = hold.opened_at + LONGEST_SECONDS * SECOND
             expires_at = max(expires_at, min(now + body["ttl_seconds"] * SECOND, latest))
-        rest = hold.rest()
-        for unit, count in body.get("estimate", {}).items():
-            rest[unit] = rest.get(unit, 0) + count
-        needed = self._worst(account, hold.model, rest, now, expires_at)
+        needed = self._worst(account, hold.model, plus(hold.rest(), more), now, expires_at)
         if "estimate" in body:
-            self._leave_room(account, hold.model, body["estimate"], now, new=False)
+            self._leave_room(account, hold.model, more, now, new=False)
         hold.parts.extend(self._funds(account, hold.model, max(ZERO, needed - hold.amount()), now))
         hold.expires_at = expires_at
-        account.guards.reserve(hold.id, body.get("estimate", {}))
-        for unit, count in body.get("estimate", {}).items():
-            hold.estimate[unit] = hold.estimate.get(unit, 0) + count
+        account.guards.reserve(hold.id, more)
+        hold.estimate = plus(hold.estimate, more)
         return {"held": hold.amount(), "expires_at": written(expires_at), **licensed}
 
     def _settle(self, account: Account, body: Body, now: int) -> Body:
@@ -175,7 +174,8 @@ class Rules:
             raise wrong("invalid", field="occurred_at")
         holding = hold if hold.active(now) else None
         final, before = body.get("final", True), hold.amount() if holding else ZERO
-        facts = self._charge(account, hold.model, body["usage"], occurred_at, now, holding, final)
+        at, ends = (occurred_at, now), (final, final or hold.several)
+        facts = self._charge(account, hold.model, body["usage"], at, holding, ends)
         hold.charged.append((body["usage"], facts["charged"]))
         if not final:
             return {**facts, "released": ZERO}
@@ -271,11 +271,12 @@ class Rules:
         account: Account,
         model: str,
         usage: Body,
-        occurred_at: int,
-        now: int,
-        hold: Hold | None,
-        final: bool,
+        at: tuple[int, int],
+        hold: Hold | None = None,
+        ends: tuple[bool, bool] = (True, True),
     ) -> Body:
+        """Charge usage of (occurred at, now), which ends (its hold, an inference)."""
+        (occurred_at, now), (final, whole) = at, ends
         book = account.terms.get("price_book", "default")
         month = month_of(occurred_at, account.terms.get("time_zone", "UTC"))
         version = next(iter(self.books.in_force(book, occurred_at, occurred_at)), None)
@@ -284,7 +285,7 @@ class Rules:
         parts = account.pay(model, charged, now, hold, final)
         account.volumes.append((model, month, tokens(usage)))
         guards = account.guards
-        guards.use(model, usage, final, occurred_at, None if hold is None else hold.id)
+        guards.use(model, usage, whole, occurred_at, None if hold is None else hold.id)
         if guards.blocked_at is None and guards.crossed(occurred_at):
             guards.blocked_at = now
         paid = sum((amount for _, amount in parts), ZERO)

@@ -1,82 +1,19 @@
 """The stream's settlement on a real ledger: each record once, whatever repeats or breaks."""
 
-from collections.abc import Iterator
-from contextlib import closing
-
 import pytest
 from tollbook.errors import Unavailable
 
-from adapters.event_store.store import PostgresEventStore
 from adapters.kafka.topics import Bounds
 from application.answers import Answer
 from application.deciding import Plan
 from application.jobs import Item
-from application.tollbook import Tollbook
-from domain.usage_events import UsageParked
-from entrypoints.streaming import check_kept, offsets_of
+from domain.parking import parked_id
+from entrypoints.streaming import check_kept
 from streams import wire
-from streams.settlement import ITEMS_MAX, Dead, OutOfStepError, Record, Settlement
-from tests.streams.records import SOURCE, forget, raw, record, usage_event
-from tests.support.databases import TestDatabase
-from tests.support.ledger import a_customer, open_ledger, reserve
-
-PRICE = 25_000_000_000
-"""0.025 dollars: what the usage of one record costs."""
-CLUSTER, TOPIC = "cluster-1", "inference-usage"
-
-
-class Stream:
-    """A ledger, a settlement on it, and what was buried."""
-
-    def __init__(self, ledger: Tollbook, store: PostgresEventStore) -> None:
-        """Begin at the first record of partitions 0 and 1."""
-        self.ledger = ledger
-        self.offsets = offsets_of(store, CLUSTER, TOPIC)
-        self.buried: list[Dead] = []
-        self.settlement = self.another()
-
-    def another(self) -> Settlement:
-        """Return a worker of its own on the same ledger, where the ledger stands."""
-        made = Settlement(self.ledger.executor, CLUSTER, TOPIC, self.offsets, self.bury)
-        known = self.offsets()
-        for partition in (0, 1):
-            made.begin(partition, known.get(partition, 0))
-        return made
-
-    def bury(self, dead: object) -> None:
-        """Keep what is dead."""
-        assert isinstance(dead, list)
-        self.buried += dead
-
-    def hold(self, *names: str) -> None:
-        """Hold the money of inferences."""
-        for name in names:
-            reserve(self.ledger, name).result()
-
-    @property
-    def charged(self) -> int:
-        """How many times the price of one inference was spent, which has to be a whole number."""
-        times, rest = divmod(self.ledger.balance("cust-1").spent, PRICE)
-        assert rest == 0
-        return times
-
-    def parked(self) -> dict[str, str]:
-        """Return the reason of every parked record, by its id."""
-        store = self.ledger.store
-        head = store.head().position
-        found = (store.at([position])[position].event for position in range(1, head + 1))
-        return {each.record: each.detail for each in found if isinstance(each, UsageParked)}
-
-
-@pytest.fixture
-def stream(embedded_database: TestDatabase) -> Iterator[Stream]:
-    with (
-        open_ledger(embedded_database) as ledger,
-        closing(PostgresEventStore(embedded_database.app_url)) as store,
-    ):
-        a_customer(ledger)
-        forget()
-        yield Stream(ledger, store)
+from streams.settlement import ITEMS_MAX, OutOfStepError, Record, Settlement
+from tests.streams.records import SOURCE, raw, record, usage_event
+from tests.streams.settling import CLUSTER, TOPIC, Stream
+from tests.support.ledger import release_usage, reserve
 
 
 def test_a_record_is_settled_with_its_offset(stream: Stream) -> None:
@@ -127,6 +64,9 @@ def test_a_worker_that_was_replaced_is_fenced(
     assert (stream.charged, dict(stream.offsets())) == (2, {0: 2})
 
 
+_PART = {**usage_event("i-9", final=False, reason="lost"), "subject": "cust-1"}
+"""A part of no reservation, which could be neither charged nor parked."""
+
 BAD = [
     (b"no JSON", None),
     (b"\xff", None),
@@ -142,6 +82,8 @@ BAD = [
     (wire.packed([{**usage_event("i-9"), "type": "made.up"}]), 0),
     (wire.packed([{**usage_event("i-9"), "type": wire.PARKED}]), 0),
     (wire.packed([{**usage_event("i-9"), "type": wire.RELEASED, "data": None}]), 0),
+    (wire.packed([{**usage_event("i-9", final=False), "subject": "cust-1"}]), 0),
+    (wire.packed([{**_PART, "type": wire.PARKED}]), 0),
 ]
 
 
@@ -279,3 +221,18 @@ def test_many_records_are_settled_in_several_transactions(stream: Stream) -> Non
     assert dict(stream.offsets()) == {0: len(records)}
     assert dict(stream.ledger.balance_state("cust-1").holds.items()) == {}
     assert stream.parked() == {}
+
+
+def test_of_two_tellings_of_an_inference_that_differ_one_is_charged(stream: Stream) -> None:
+    reserve(stream.ledger, "many", inferences=5).result()
+    first = {**usage_event("i-1", final=False), "subject": "many"}
+    usage = {"input_tokens": 1000, "output_tokens": 0}
+    other = {**first, "data": {**first["data"], "usage": usage}}
+    lost = wire.event_of("i-1", {"event": other, "park": "its server was lost"}, SOURCE)
+    stream.settlement.apply([record(0, first), record(1, lost)])
+    (aside,) = stream.parked()
+    answer = release_usage(stream.ledger, parked_id(SOURCE, aside))
+    problem = answer.problem()
+    assert problem is not None
+    assert problem.code == "told_before"
+    assert stream.charged == 1

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 from tollbook.errors import TollbookError, Unavailable, Unknown
 
-from streams import worker
+from streams import watching, worker
 from streams.settlement import OutOfStepError, Record
 from streams.watching import Seen, Watch
 
@@ -96,3 +97,24 @@ def test_a_partition_that_nobody_was_given_is_noticed_as_well() -> None:
     watch = Watch(60.0)
     for now, stuck in ((0.0, []), (61.0, []), (121.0, [0])):
         assert watch.stuck(Seen({}, {0: 9}, set()), now) == stuck
+
+
+def test_who_is_stuck_is_told_of_once_and_then_has_as_long_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every look here is ten seconds after the one before."""
+    looks, told = 0, []
+
+    async def look() -> Seen:
+        nonlocal looks
+        looks += 1
+        if looks > 12:
+            raise asyncio.CancelledError
+        return Seen({0: 1}, {0: 9}, {0})
+
+    clock = SimpleNamespace(monotonic=lambda: looks * 10.0)
+    monkeypatch.setattr(watching, "time", clock)
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.0)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(watching.watch(look, lambda stuck: told.append((looks, *stuck)), 30.0))
+    assert told == [(5, 0), (10, 0)]

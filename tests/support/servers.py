@@ -22,14 +22,15 @@ import pytest
 from adapters.embedded_postgres import process
 from adapters.embedded_postgres.server import EmbeddedServer, join
 from adapters.embedded_postgres.sockets import url
+from tests.support.room import room
 
 PREFIX = f"tollbook_test_{os.getpid()}"
 """How the names of this run's databases begin: on a server that is given there may be others."""
 
 TEMPLATE = f"{PREFIX}_template"
 
-SHORT_LIVED = {"fsync": "off", "full_page_writes": "off"}
-"""Settings of servers whose disk nobody reads after a power cut."""
+SHORT_LIVED = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
+"""Settings of servers whose disk nobody reads after a power cut, and whose disk may be memory."""
 
 PLAIN_VERSION_MIN = 15
 PLAIN_OWNER = "ledger_owner"
@@ -88,7 +89,7 @@ def _drop_template(url: str) -> None:
 
 
 def _joined(config: pytest.Config) -> EmbeddedServer:
-    folder = Path(tempfile.mkdtemp(prefix="tollbook-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="tollbook-test-", dir=room()))
     with mock.patch.dict(process._FIXED, SHORT_LIVED):
         joined = join(folder / "ledger")
 
@@ -118,7 +119,7 @@ def _programs() -> Path | None:
 
 def _start(config: pytest.Config, programs: Path) -> str:
     """Start a cluster of the machine's own programs on a socket in a private folder."""
-    folder = Path(tempfile.mkdtemp(prefix="tollbook-plain-"))
+    folder = Path(tempfile.mkdtemp(prefix="tollbook-plain-", dir=room()))
     user: dict[str, object] = {}
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         lesser = pwd.getpwnam("nobody")

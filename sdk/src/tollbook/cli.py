@@ -8,6 +8,7 @@ is needed is unavailable. With ``--json`` a failure prints its problem document.
 """
 
 import argparse
+import gc
 import os
 import sys
 import traceback
@@ -27,10 +28,15 @@ TRACEBACK_VARIABLE = "TOLLBOOK_TRACEBACK"
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
+_RARELY = 100_000, 50, 100
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        # The process is this command's alone, and what it imports is no garbage to look for.
+        gc.set_threshold(*_RARELY)
     try:
         status = _run(arguments)
         # Flushed here, because a reader that has gone away is noticed on writing.

@@ -35,13 +35,15 @@ class Kind(NamedTuple):
 class SigningKey:
     """A private key with its id; it is never shown."""
 
-    __slots__ = ("id", "private_key", "public_key")
+    __slots__ = ("footer", "id", "private_key", "public_key")
 
     def __init__(self, private_key: Ed25519PrivateKey) -> None:
         """Take a key and compute its id."""
         self.private_key = private_key
         self.public_key = private_key.public_key().public_bytes_raw()
         self.id = key_id(self.public_key)
+        self.footer = canonical.dumps({"kid": self.id})
+        """How its tokens name it."""
 
 
 class TrustedKeys:
@@ -88,8 +90,8 @@ def public_key(raw: bytes) -> Ed25519PublicKey:
 def sign(kind: Kind, context: str, claims: dict[str, Any], key: SigningKey) -> str:
     """Write the token of these claims; their `typ` is added."""
     message = canonical.dumps({**claims, "typ": kind.typ}, max_bytes=paseto.MAX_TOKEN_BYTES)
-    footer = canonical.dumps({"kid": key.id})
-    return paseto.sign(message, key.private_key, footer=footer, implicit=_implicit(kind, context))
+    implicit = _implicit(kind, context)
+    return paseto.sign(message, key.private_key, footer=key.footer, implicit=implicit)
 
 
 def verify(text: str, kind: Kind, context: str, trusted: TrustedKeys) -> dict[str, Any]:

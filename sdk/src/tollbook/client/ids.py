@@ -19,6 +19,7 @@ NOISE_BITS = NOISE_DIGITS * 5
 
 ID_RULE = "1 to 128 of A-Za-z0-9._:-"
 
+_PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
 _ID_TEXT = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -47,4 +48,5 @@ def in_path(field: str, value: object) -> str:
 
 
 def _digits(number: int, count: int) -> str:
-    return "".join(ALPHABET[(number >> (5 * place)) & 31] for place in reversed(range(count)))
+    """Write an even count of digits, two at a time."""
+    return "".join([_PAIRS[number >> place & 1023] for place in range(5 * count - 10, -1, -10)])

@@ -59,12 +59,20 @@ class Hold:
         self.amount = sum(parts.values()) + credit
 
 
+def in_all(estimate: Quantities, inferences: int | None) -> Quantities:
+    """Return what several inferences may use together; each is a request unless it says more."""
+    if inferences is None:
+        return estimate
+    summed = {unit: quantity * inferences for unit, quantity in estimate.items()}
+    return summed if "requests" in summed else {**summed, "requests": inferences}
+
+
 class Reservation:
     """A reservation that has no final outcome yet; its hold may have expired."""
 
     __slots__ = (
-        *("charged", "estimate", "expires_at", "left", "license", "model", "opened_at", "used"),
-        "version",
+        *("charged", "each", "estimate", "expires_at", "inferences", "left", "license", "model"),
+        *("opened_at", "used", "version"),
     )
 
     def __init__(
@@ -74,13 +82,17 @@ class Reservation:
         opened_at: int,
         expires_at: int,
         license: str | None = None,
+        inferences: int | None = None,
     ) -> None:
-        """Open a reservation."""
+        """Open a reservation; several inferences are so many times the estimate of each."""
         self.model = model
-        self.estimate = estimate
+        self.inferences = inferences
+        self.each: Quantities | None = None if inferences is None else in_all(estimate, 1)
+        self.estimate = in_all(estimate, inferences)
         self.used: Quantities = {}
-        self.left = estimate
-        """What caps still expect: the estimates, less what each part had used by then."""
+        self.left = self.estimate
+        """What caps still expect: the estimates, less what each part had used by then, or less
+        one of them for each part of several."""
         self.opened_at = opened_at
         self.expires_at = expires_at
         self.license = license
@@ -91,10 +103,11 @@ class Reservation:
 class ParkedRecord:
     """A usage record that was parked: what it says, and whether it was charged since."""
 
-    __slots__ = ("body", "charged", "outcome")
+    __slots__ = ("body", "charged", "id", "outcome")
 
-    def __init__(self, body: dict[str, Any]) -> None:
-        """Take what the record says, without its key."""
+    def __init__(self, id: str, body: dict[str, Any]) -> None:
+        """Take what the record says, without its source."""
+        self.id = id
         self.body = body
         self.charged = False
         self.outcome: dict[str, Any] | None = None

@@ -7,7 +7,7 @@ from tollbook.recompute.fact import Fact, Place
 from tollbook.recompute.guarding import count_usage
 from tollbook.recompute.holding import less, total
 from tollbook.recompute.license_limits import Use
-from tollbook.recompute.license_use import count_settled, count_used
+from tollbook.recompute.license_use import count_ended, count_settled, count_used
 from tollbook.recompute.opening import own_stream
 from tollbook.recompute.parking import DIRECT_USAGE_PLANS, TOLERANCE, check_record
 from tollbook.recompute.prices import Quantities, Unpriced, quantities, tokens_of
@@ -41,6 +41,8 @@ def reservation_settled(account: Account, fact: Fact) -> Place:
         fact.differ("occurred_at", "between the reservation and the receipt", data["occurred_at"])
     amount = _charged(account, fact, reservation.model, usage, occurred_at)
     hold = account.holds.get(name)
+    several = reservation.inferences is not None and data["final"] is not True
+    fact.check("inference", True if several else None)
     _count_licensed(account, fact, reservation, usage, hold)
     if data["final"] is True:
         released = max(0, hold.amount - amount) if hold else 0
@@ -52,7 +54,7 @@ def reservation_settled(account: Account, fact: Fact) -> Place:
         released = 0
         payment = pay_in_part(account, name, reservation.model, fact.at, amount)
         reservation.used = total(reservation.used, usage)
-        reservation.left = less(reservation.left, usage)
+        reservation.left = _left(reservation, usage)
         reservation.charged += amount
     reservation.version += 1
     fact.check_money("released", released)
@@ -66,13 +68,25 @@ def _count_licensed(
     """Count a settlement under the reservation's licence, which it names where the hold is gone."""
     if fact.data.get("license", reservation.license) != reservation.license:
         fact.differ("license", reservation.license, fact.data["license"])
-    use = Use(usage, final=fact.data["final"] is True)
+    final = fact.data["final"] is True
+    use = Use(usage, whole=final or reservation.inferences is not None)
     fact.check("licensed", reservation.license if hold is None else None)
     if hold is None:
         count_used(account, fact.data.get("licensed"), reservation.model, use, fact.at)
         return
-    after = None if use.final else less(reservation.left, usage)
-    count_settled(account, reservation, after, use, fact.at)
+    if final and reservation.inferences is None:
+        count_settled(account, reservation, None, use, fact.at)
+        return
+    left = _left(reservation, usage)
+    count_settled(account, reservation, left, use, fact.at)
+    if final:  # the last of several: what the others would have used is given back after it
+        reservation.left = left
+        count_ended(account, fact.data["reservation"], fact.at)
+
+
+def _left(reservation: Reservation, usage: Quantities) -> Quantities:
+    """Return what is still expected after a part: of several inferences, one is done."""
+    return less(reservation.left, usage if reservation.each is None else reservation.each)
 
 
 def usage_charged(account: Account, fact: Fact) -> Place:
@@ -89,7 +103,7 @@ def usage_charged(account: Account, fact: Fact) -> Place:
     under = data.get("license")
     if under is not None and under not in account.licenses:
         fact.differ("license", f"a licence of {account.id}", under)
-    use = Use(quantities(data["usage"]), final=True)
+    use = Use(quantities(data["usage"]), whole=True)
     count_used(account, under, data["model"], use, fact.at)
     payment = pay_for_good(account, "", data["model"], fact.at, amount)
     _check_payment(account, fact, amount, payment)

@@ -18,8 +18,8 @@ def count_usage(
     account: Account, fact: Fact, model: str, usage: Quantities, occurred_at: int
 ) -> None:
     """Count a charge, and say whether the account must be blocked right after it."""
-    final = fact.data.get("final", True) is True
-    requests = usage.get("requests", 1 if final else 0)
+    whole = fact.data.get("final", True) is True or fact.data.get("inference") is True
+    requests = usage.get("requests", 1 if whole else 0)
     account.timeline.add(occurred_at, requests, account.sequence)
     zone = account.term("time_zone")
     for cap in account.caps:

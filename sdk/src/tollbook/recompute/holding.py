@@ -13,6 +13,7 @@ from tollbook.times import SECOND, format_instant
 TTL_DEFAULT_SECONDS = 300
 LIFE_MAX_SECONDS = 7 * 86_400
 """However often it is extended, a hold ends a week after it began."""
+INFERENCES_MAX = 10_000
 
 
 def reservation_held(account: Account, fact: Fact) -> Place:
@@ -27,16 +28,25 @@ def reservation_held(account: Account, fact: Fact) -> Place:
         account.give_back(name)
     expires_at = at + data.get("ttl_seconds", TTL_DEFAULT_SECONDS) * SECOND
     fact.check("expires_at", format_instant(expires_at))
-    check_admitted(account, fact, model, estimate, new=True)
-    size = hold_size(account, model, estimate, at, expires_at)
+    several, under = _inferences(fact), data.get("license")
+    reservation = Reservation(model, estimate, at, expires_at, under, several)
+    check_admitted(account, fact, model, reservation.estimate, new=True)
+    size = hold_size(account, model, estimate, at, expires_at, several or 1)
     amount = _checked_size(fact, size)
     draws, credit = funded(account, fact, model, amount)
-    check_held(account, fact, estimate)
-    under = data.get("license")
-    account.reservations[name] = Reservation(model, estimate, at, expires_at, under)
+    check_held(account, fact, reservation.estimate)
+    account.reservations[name] = reservation
     parts = {grant.id: taken for grant, taken in draws}
     account.hold(name, Hold(expires_at, parts, credit))
     return f"reservation-{name}", 1
+
+
+def _inferences(fact: Fact) -> int | None:
+    """Return for how many inferences a reservation is, where it is for several."""
+    found: int | None = fact.data.get("inferences")
+    if found is not None and not 2 <= found <= INFERENCES_MAX:
+        fact.differ("inferences", f"2 to {INFERENCES_MAX}", found)
+    return found
 
 
 def _checked_size(fact: Fact, size: int | Unpriced) -> int:
@@ -87,6 +97,8 @@ def reservation_extended(account: Account, fact: Fact) -> Place:
     reservation, hold = account.reservations.get(name), account.holds.get(name)
     if reservation is None or hold is None or at >= reservation.expires_at:
         return _not_extended(account, fact, name)
+    if reservation.inferences is not None:
+        fact.differ("reservation", "one for a single inference", name)
     more = quantities(data.get("estimate", {}))
     estimate, expires_at = wanted(reservation, more, data.get("ttl_seconds"), at)
     fact.check("expires_at", format_instant(expires_at))

@@ -28,12 +28,13 @@ class Use(NamedTuple):
     """What a settlement says was used."""
 
     usage: Quantities
-    final: bool
+    whole: bool
+    """Whether it is an inference, and not a part of one."""
 
     def units(self, unit: str) -> int:
-        """Return the quantity of a unit; a final settlement is one request unless it says more."""
+        """Return the quantity of a unit; an inference is one request unless it says more."""
         if unit == "requests" and unit not in self.usage:
-            return 1 if self.final else 0
+            return 1 if self.whole else 0
         return self.usage.get(unit, 0)
 
 

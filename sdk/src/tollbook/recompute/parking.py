@@ -1,6 +1,7 @@
 """Checks of usage records that were parked: rightly, and charged once when they were released."""
 
 import hashlib
+import re
 from typing import Any
 
 from tollbook.recompute.account import Account, ParkedRecord, Reservation
@@ -18,6 +19,9 @@ DIRECT_USAGE_PLANS = ("standard",)
 BY_HAND = "parked_by_hand"
 VOLUME_MAX = 2**53 - 1
 """The most tokens of a model in a period: JSON carries no larger whole number."""
+
+_ASIDE = re.compile(r"~[0-9a-f]{16}\Z")
+"""How the id of a record ends that was told under another's id, by a hash of what it says."""
 
 CLOSED = {"already_settled": "settle", "already_released": "release"}
 """The refusals of a reservation that has its final outcome, and the kind of that outcome."""
@@ -47,7 +51,7 @@ def usage_parked(account: Account, fact: Fact) -> Place:
     if name in account.parked.records:
         fact.differ("record", "one that was not parked before", record)
     body = data["body"]
-    parked = ParkedRecord({**body, "customer": data["customer"]})
+    parked = ParkedRecord(record, {**body, "customer": data["customer"]})
     account.parked.records[name] = parked
     if data["code"] == BY_HAND:
         fact.check("facts", {})
@@ -110,12 +114,25 @@ def check_release_refused(account: Account, fact: Fact) -> None:
         fact.check("code", "already_released")
         fact.check("facts", {"first_outcome": parked.outcome, "parked": name})
     else:
-        check_reason(account, fact, parked.body)
+        check_reason(account, fact, parked.body, _told_before(account, name, parked))
 
 
-def check_reason(account: Account, fact: Fact, body: dict[str, Any]) -> None:
-    """Decide a usage record again, and compare the code and the facts of the refusal."""
-    why = _why(account, body, fact.at)
+def _told_before(account: Account, name: str, parked: ParkedRecord) -> Why:
+    """Say whether a record has another's id, and nothing keeps both from being charged."""
+    if not _ASIDE.search(parked.id):
+        return None
+    reservation = account.reservations.get(parked.body.get("reservation", ""))
+    if reservation is not None and reservation.inferences is None and "final" not in parked.body:
+        return None
+    return "told_before", {"parked": name, "record": parked.id}
+
+
+def check_reason(account: Account, fact: Fact, body: dict[str, Any], last: Why = None) -> None:
+    """Decide a usage record again, and compare the code and the facts of the refusal.
+
+    `last` is what forbids it where no other rule does.
+    """
+    why = _why(account, body, fact.at) or last
     if why is None:
         fact.differ("code", "no refusal", fact.data["code"])
     elif why[0] == "closed":

@@ -30,10 +30,11 @@ def price_of(account: Account, model: str, usage: Quantities, occurred_at: int) 
 
 
 def hold_size(
-    account: Account, model: str, estimate: Quantities, start: int, end: int
+    account: Account, model: str, estimate: Quantities, start: int, end: int, inferences: int = 1
 ) -> int | Unpriced:
     """Return the worst price of an estimate under every version in force from start to end.
 
+    Each of several inferences may come to that price.
     A period that begins before the end may begin at volume zero, so that is looked at as well.
     Where nothing is in force at the start there is no price at all.
     """
@@ -52,7 +53,7 @@ def hold_size(
             return refused
         prices = version.models[model]
         worst = max(worst, *[prices.worst(estimate, volume) for volume in volumes], 0)
-    return worst
+    return worst * inferences
 
 
 def _versions(account: Account, start: int, end: int) -> list[Version]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tollbook.amounts import format_pico
-from tollbook.recompute.account import Account
+from tollbook.recompute.account import Account, in_all
 from tollbook.recompute.fact import Fact, Place
 from tollbook.recompute.fraud import why_not_review, why_not_unblock
 from tollbook.recompute.guarding import over_cap, stopped
@@ -67,13 +67,14 @@ def _why(account: Account, kind: str, body: dict[str, Any], at: int, code: str) 
 
 def why_not_reserve(account: Account, body: dict[str, Any], at: int, code: str) -> Why:
     """Decide a reservation again: blocked, licence, without a price, above a cap, no money."""
-    model, estimate = body["model"], quantities(body["estimate"])
+    model, estimate, several = body["model"], quantities(body["estimate"]), body.get("inferences")
+    units = in_all(estimate, several)
     license = account.licenses.get(body.get("license", ""))
     ask = asked(body, "api", at, code)
-    unlicensed = None if license is None else decide(account, license, ask, estimate)[0]
+    unlicensed = None if license is None else decide(account, license, ask, units)[0]
     end = at + body.get("ttl_seconds", TTL_DEFAULT_SECONDS) * SECOND
-    size = hold_size(account, model, estimate, at, end)
-    capped = over_cap(account, model, estimate, at, new=True) if isinstance(size, int) else None
+    size = hold_size(account, model, estimate, at, end, several or 1)
+    capped = over_cap(account, model, units, at, new=True) if isinstance(size, int) else None
     too_little = _too_little(account, model, at, size, 0)
     return stopped(account) or unlicensed or capped or too_little
 
@@ -88,6 +89,8 @@ def why_not_on(account: Account, kind: str, body: dict[str, Any], at: int) -> Wh
     if kind != "extend":
         occurred_at = parse_instant(body["occurred_at"]) if "occurred_at" in body else at
         return _no_price(account, reservation.model, body["usage"], occurred_at)
+    if reservation.inferences is not None:
+        return None  # it is not extended at all, and that is no refusal
     hold = account.holds.get(body["reservation"])
     if hold is None or at >= reservation.expires_at:
         when = format_instant(reservation.expires_at)

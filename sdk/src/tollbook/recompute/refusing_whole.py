@@ -9,11 +9,12 @@ from tollbook.recompute.guarding import Why
 from tollbook.recompute.holding import TTL_DEFAULT_SECONDS
 from tollbook.recompute.license_use import count_admitted
 from tollbook.recompute.opening import own_stream
+from tollbook.recompute.parking import TOLERANCE
 from tollbook.recompute.prices import quantities
 from tollbook.recompute.quoting import hold_size
 from tollbook.recompute.refusing import check_closed, one_refused, why_not_on, why_not_reserve
 from tollbook.recompute.stages import stage_id
-from tollbook.times import SECOND
+from tollbook.times import SECOND, format_instant, parse_instant
 
 _WHOLE = ("reserve_pipeline", "settle_pipeline", "release_pipeline")
 
@@ -85,7 +86,7 @@ def _hold(trial: Account, name: str, wanted: dict[str, Any], at: int) -> None:
 
 
 def _check_not_settled(account: Account, fact: Fact, body: dict[str, Any]) -> None:
-    """See which of the stages that were used has no price; they are asked in the run's order."""
+    """See which of the stages that were used has no price, or was not used then, in their order."""
     run = account.runs.held.get(body["reserved"], {"stages": []})
     used = {each["stage"]: each for each in body["stages"]}
     for stage in run["stages"]:
@@ -94,8 +95,20 @@ def _check_not_settled(account: Account, fact: Fact, body: dict[str, Any]) -> No
         one = {"reservation": stage_id(body["reserved"], stage), "usage": used[stage]["usage"]}
         if "occurred_at" in body:
             one["occurred_at"] = body["occurred_at"]
-        why = why_not_on(account, "settle", one, fact.at)
+        why = _why_not_then(account, one, fact.at) or why_not_on(account, "settle", one, fact.at)
         if why is not None:
             _check(fact, stage, why)
             return
     fact.differ("code", "no refusal", fact.data["code"])
+
+
+def _why_not_then(account: Account, one: dict[str, Any], at: int) -> Why:
+    """Say whether usage of an open reservation lies outside the time in which it may lie."""
+    reservation = account.reservations.get(one["reservation"])
+    if reservation is None or "occurred_at" not in one:
+        return None
+    occurred_at, earliest = parse_instant(one["occurred_at"]), reservation.opened_at - TOLERANCE
+    if earliest <= occurred_at <= at + TOLERANCE:
+        return None
+    facts = {"earliest": format_instant(max(0, earliest)), "occurred_at": one["occurred_at"]}
+    return "occurred_at_out_of_range", facts

@@ -57,7 +57,9 @@ def _grant_state(grant: Grant) -> dict[str, Any]:
 
 
 def _hold_state(hold: Hold, reservation: Reservation | None) -> dict[str, Any]:
-    licensed = {}
+    licensed, several = {}, {}
+    if reservation is not None and reservation.each is not None:
+        several = {"each": _quantities_state(reservation.each)}
     if reservation is not None and reservation.license is not None:
         opened_at = format_instant(reservation.opened_at)
         licensed = {"license": reservation.license, "opened_at": opened_at}
@@ -69,12 +71,15 @@ def _hold_state(hold: Hold, reservation: Reservation | None) -> dict[str, Any]:
         "model": reservation.model if reservation else None,
         "parts": [[name, format_pico(part)] for name, part in hold.parts.items()],
         **licensed,
+        **several,
     }
 
 
 def reservation_state(customer: str, reservation: Reservation) -> dict[str, Any]:
     """Write a reservation that has no final outcome yet."""
+    several = {} if reservation.inferences is None else {"inferences": reservation.inferences}
     return {
+        **several,
         "charged": format_pico(reservation.charged),
         "customer": customer,
         "estimate": _quantities_state(reservation.estimate),

@@ -1,0 +1,173 @@
+"""Closing: a slice that is not drawn from any more goes back to its customer, once all is told.
+
+Each gateway that drew from it tallies when the ledger knows what became of all that it drew; then
+who set it aside releases it. Where that cannot be known, it is held until it expires.
+"""
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+
+from tollbook.errors import TollbookError
+
+from adapters.redis.errors import RedisUnavailable
+from application.jobs import Item
+from domain.commands import parse
+from entrypoints.gateway.admission import Admission
+from entrypoints.gateway.allowance_link import Link
+from entrypoints.gateway.allowance_slices import Held, Holding
+from entrypoints.gateway.config import GatewayConfig
+from entrypoints.gateway.following import Following
+from entrypoints.gateway.parkings import any_parked
+from entrypoints.gateway.slices import Log
+
+logger = logging.getLogger("tollbook.gateway")
+
+EVERY_SECONDS = 0.25
+IDLE_NS = 1_000_000_000
+"""Who drew nothing for so long asks whether others have gone on to the next slice."""
+LATE_NS = 5_000_000_000
+CLOSE_SECONDS = 3.0
+_PAUSE_SECONDS = 0.05
+_REASON = "what is left of an allowance"
+
+
+class Closer:
+    """Gives back what is left, at every gateway its part of the way."""
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        admission: Admission,
+        following: Following,
+        link: Link,
+        holding: Holding,
+        log: Log,
+    ) -> None:
+        """Look after what a gateway holds; `log` says what the ledger has not been told."""
+        self._source = config.source
+        self._readers, self._submitter = admission.readers, admission.submitter
+        self._actor = admission.actor
+        self._following = following
+        self._link = link
+        self._holding = holding
+        self._log = log
+        self._more = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Do not wait before the next look: something was fenced."""
+        self._more.set()
+
+    async def run(self) -> None:
+        """Look after everything again and again, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(EVERY_SECONDS):
+                    await self._more.wait()
+            except TimeoutError:
+                pass
+            self._more.clear()
+            try:
+                await self.tend()
+            except RedisUnavailable:
+                continue  # it is said where it is noticed; what is not done now is done later
+            except Exception:
+                logger.exception("what is left of allowances is not given back")
+
+    async def tend(self) -> None:
+        """Bring each slice one step further; raises where Redis does not answer."""
+        if not self._following.heard_at:
+            return
+        now = self._following.latest()
+        for held in list(self._holding.open.values()):
+            if held.is_left() or now >= held.until:
+                held.is_over = True
+            if now >= held.terms.held.expires_at:
+                self._holding.drop(held, "expired")
+        self._holding.forget_gone(now)
+        for held in list(self._holding.open.values()):
+            if held.is_abandoned or not self._following.is_heard():
+                continue
+            try:
+                await self._tend(held)
+            except TollbookError as error:
+                logger.warning("%s is not given back yet: %s", held.reservation, error)
+
+    async def close(self) -> None:
+        """Give back what can be given back now; the rest goes back when it expires."""
+        for held in self._holding.open.values():
+            held.is_over = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while any(not held.is_abandoned for held in self._holding.open.values()):
+                    with suppress(RedisUnavailable):
+                        await self.tend()
+                    await asyncio.sleep(_PAUSE_SECONDS)
+        if count := sum(held.mine for held in self._holding.open.values()):
+            logger.warning("%d allowances stay until they expire", count)
+
+    def late(self) -> int:
+        """Return how many slices of ours wait for the tallies of others."""
+        now = time.monotonic_ns()
+        return sum(
+            held.mine and held.is_tallied and now - held.tallied_ns > LATE_NS
+            for held in self._holding.open.values()
+        )
+
+    async def _tend(self, held: Held) -> None:
+        if held.is_over and not held.is_closed:
+            await self._link.ask(lambda it: it.close_slice(held.reservation))
+            held.is_closed = True
+        if not held.is_tallied:
+            await self._tally(held)
+        if not held.is_tallied:
+            return
+        if not held.mine:
+            self._holding.drop(held, "")
+        elif await self._link.ask(lambda it: it.is_tallied(held.reservation)):
+            name = held.reservation
+            body = {"id": name, "reservation": name, "reason": _REASON}
+            command = parse("release", body)
+            (answer,) = await self._submitter.submit((Item(command, self._actor),))
+            if answer.recorded is None and answer.error is not None:
+                raise answer.error
+            self._holding.drop(held, "released")
+            self._link.forgot.end()
+            await self._link.ask(lambda it: it.forget(name))
+
+    async def _tally(self, held: Held) -> None:
+        """Say that all is told, where it is, and nothing can come any more."""
+        is_idle = not held.mine and time.monotonic_ns() - held.drawn_ns > IDLE_NS
+        if not (held.is_over or is_idle) or not self._is_told(held) or self._link.is_paused():
+            return
+        held.is_resting = True
+        try:
+            held.is_parked = await any_parked(self._readers, self._source, held.told)
+            if held.is_parked:
+                return
+            held.told.clear()
+            held.is_tallied = await self._tallied(held)
+        finally:
+            held.is_resting = False
+        if held.is_tallied:
+            held.is_over = held.is_closed = True
+            held.tallied_ns = time.monotonic_ns()
+
+    async def _tallied(self, held: Held) -> bool:
+        """Ask for the tally; where the answer is lost it may count, and so nothing is drawn."""
+        try:
+            return await self._link.ask(lambda it: it.tally(held.reservation))
+        except BaseException:
+            held.is_over = True
+            raise
+
+    def _is_told(self, held: Held) -> bool:
+        """Say whether the ledger knows what became of everything that was drawn here.
+
+        A parked inference never counts as told: the reservation has to stay for its release.
+        """
+        told = {id for id in held.ended if not self._log.is_open(id)}
+        held.ended -= told
+        held.told |= told
+        return not (held.under_way or held.ended or held.is_parked)
