@@ -57,12 +57,12 @@ def refusal_of(draft: Draft, command: Command, stage: str, answer: Answer) -> Re
     if answer.repeated or (error is not None and error.code in _TAKEN):
         return already_exists(command)  # the id of the stage's own command belongs to another
     if error is not None:
-        at = command.occurred_at if isinstance(command, SettlePipeline) else None
-        if at is None or error.facts.get("field") != "occurred_at":
-            raise _named(stage, error)
-        held = draft.reservation(stage_id(command.reserved, stage))
-        assert held is not None
-        return out_of_range(stage, held, at)
+        if isinstance(command, SettlePipeline) and error.facts.get("field") == "occurred_at":
+            held = draft.reservation(stage_id(command.reserved, stage))
+            assert held is not None
+            assert command.occurred_at is not None
+            return out_of_range(stage, held, command.occurred_at)
+        raise _named(stage, error)
     assert answer.recorded is not None
     event = answer.recorded.event
     assert isinstance(event, CommandRefused)

@@ -230,7 +230,7 @@ class _Pace:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self.now = monotonic
-        self.most = min(ITEMS_MAX, ITEMS_LEAST)
+        self.most = ITEMS_MAX
         self._ended = 0.0
 
     def took(self, weight: int, begun: float) -> None:

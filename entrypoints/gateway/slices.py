@@ -153,7 +153,7 @@ class Slices:
         works = [partial(self._tend, *each) for each in self.standings.items()]
         kept = {id(each.slice) for each in self.standings.values()}
         leaving = [each for each in self.open.values() if id(each) not in kept]
-        works += [partial(self._give_back, each) for each in leaving]
+        works += [partial(self._give_back, each) for each in leaving if await self._is_done(each)]
         for start in range(0, len(works), AT_ONCE):
             some = [work() for work in works[start : start + AT_ONCE]]
             for done in await asyncio.gather(*some, return_exceptions=True):
@@ -268,16 +268,20 @@ class Slices:
         standing.slice = None
 
     async def _give_back(self, own: Slice) -> None:
-        """Release a slice once everything that was drawn from it is told, or let it expire."""
+        """Release a slice, or let it expire."""
         name = own.allowance.reservation
+        if own.now() < own.allowance.expires_at and not own.is_parked:
+            body = {"id": name, "reservation": name, "reason": "no outage needs it"}
+            await self._sent("release", body)
+        self.open.pop(name, None)
+
+    async def _is_done(self, own: Slice) -> bool:
+        """Say whether it is told what was drawn from it, and what of that the ledger parked."""
         if own.now() < own.allowance.expires_at:
             if not own.is_told(self._log):
-                return
+                return False
             own.is_parked |= await any_parked(self._readers, self._config.source, own.ids)
-            if not own.is_parked:
-                body = {"id": name, "reservation": name, "reason": "no outage needs it"}
-                await self._sent("release", body)
-        self.open.pop(name, None)
+        return True
 
     async def _sent(self, kind: str, body: dict[str, Any]) -> Answer:
         """Send a command; raises where the ledger does not answer."""

@@ -125,8 +125,9 @@ def test_without_redis_the_ledger_decides_and_says_so(rig: Rig, tmp_path: Path) 
 
 def test_a_redis_that_comes_back_is_used_again(rig: Rig, tmp_path: Path) -> None:
     who = unlimited(rig)
+    short = quick(allowances={"seconds": 5})  # what is forgotten is held until it expires
     with a_redis(tmp_path / "redis") as server:
-        with rig.gateway(tmp_path / "a", quick(), redis=server.url) as gateway:
+        with rig.gateway(tmp_path / "a", short, redis=server.url) as gateway:
             assert used(who, [gateway], 200).drawn
             server.kill()
             wait_until(lambda: away(gateway, who))

@@ -117,13 +117,13 @@ def test_a_record_that_was_told_otherwise_before_is_released_only_where_one_is_c
 ) -> None:
     """A reservation for several stays open, and so nothing else would keep both from it."""
     aside = "u~0123456789abcdef"
-    kept = {"reason": "id_reused", "usage": {"requests": 5}}
+    kept: dict[str, Any] = {"reason": "id_reused", "usage": {"requests": 5}}
     with guarded(embedded_database) as acme:
         hold(acme, 4)
         one = {"customer": "acme", "model": MODEL, "estimate": ONE}
         acme.send(NOON, ("reserve", {"id": "one", **one}))[0].result()
         acme.send(NOON, record("u", NOON))[0].result()
-        ways = {
+        ways: dict[str, dict[str, Any]] = {
             "several": {},
             "in part": {"reservation": "one"},
             "direct": {"reservation": None, "final": None},
