@@ -104,10 +104,10 @@ class _Session:
                     cut = self._halve(cut, kind)
                 if cut == "after":
                     self._swallow.set()
+                if cut is not None:
+                    self._proxy.cuts += 1  # before the server can answer, and whoever asks can look
                 if cut != "before":
                     self._server.sendall(_packed(kind, body))
-                if cut is not None:
-                    self._proxy.cuts += 1
                 if cut in {"before", "during"}:
                     break
         except OSError:

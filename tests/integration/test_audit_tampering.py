@@ -2,6 +2,7 @@
 
 import pytest
 
+from domain.state import STATE_VERSION
 from tests.integration.audit_fixtures import (
     audited,
     fill,
@@ -174,8 +175,11 @@ def test_an_event_that_no_program_knows_is_found(ledger: TestDatabase) -> None:
 def test_a_snapshot_that_says_otherwise_is_found(ledger: TestDatabase) -> None:
     with superuser(ledger) as connection:
         connection.execute(
-            "INSERT INTO snapshots VALUES ('balance-cust-1', 3, 4, '{\"position\": 5}'), "
-            "('balance-cust-2', 999, 4, '{}'), ('balance-cust-3', 1, 99, 'of another version')"
+            "INSERT INTO snapshots VALUES "
+            "('balance-cust-1', 3, %(ours)s, '{\"position\": 5}'), "
+            "('balance-cust-2', 999, %(ours)s, '{}'), "
+            "('balance-cust-3', 1, 99, 'of another version')",
+            {"ours": STATE_VERSION},
         )
     found = {what for _, what in whats(audited(ledger))}
     assert found == {"snapshot of cust-1", "snapshot of cust-2"}

@@ -134,7 +134,7 @@ def test_a_rebuild_in_one_process_or_several_gives_the_same_rows(
 
 
 def test_a_licence_whose_issue_was_put_aside_stops_no_other(database: TestDatabase) -> None:
-    rows = random_lives(3, 60)
+    rows = random_lives(3, 120)
     begun = next(index for index, row in enumerate(rows) if row[1] == "license_issued")
     name = json.loads(rows[begun][13])["license"]
     rows[begun] = (*rows[begun][:13], "{}")
