@@ -42,7 +42,7 @@ async def allowing_on(
         ledger = await followers.read(lambda reader: ledger_name(reader.run))
         link = Link(RedisAllowances(redis, ledger, name))
         allowing = _made(config, admission, log, followers, link)
-        works = (allowing.following.run(), allowing.closer.run())
+        works = (allowing.following.run(), allowing.closer.run(), link.watch())
         tasks = [asyncio.create_task(each) for each in works]
         try:
             yield allowing

@@ -3,6 +3,7 @@
 Whatever goes wrong there, an inference is admitted by the ledger instead.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,9 @@ T = TypeVar("T")
 
 PAUSE_SECONDS, PAUSE_MOST_SECONDS = 0.25, 5.0
 FORGOT_SECONDS, FORGOT_MOST_SECONDS = 1.0, 30.0
+WATCH_SECONDS = 2.0
+"""How often it is asked something although nobody needs a place."""
+_NO_SLICE = "nothing"
 
 
 class Link:
@@ -52,6 +56,17 @@ class Link:
             self._pause.end()
             self.is_away = False
         return found
+
+    async def watch(self) -> None:
+        """Ask for next to nothing again and again, so that an idle gateway knows how it is too."""
+        while True:
+            try:
+                await self.ask(lambda it: it.terms(_NO_SLICE))
+            except RedisUnavailable:
+                pass  # noted by `ask`
+            except Exception:
+                logger.exception("what hands out places is not looked at")
+            await asyncio.sleep(WATCH_SECONDS)
 
     async def close(self) -> None:
         """Let go of it."""

@@ -120,7 +120,19 @@ def test_without_redis_the_ledger_decides_and_says_so(rig: Rig, tmp_path: Path) 
         assert not seen.drawn
         assert not seen.refused
         wait_until(lambda: len(paid(who)) == len(seen.ids))
-        assert told_by(rig, gateway)["allowances"] == "redis away"
+        wait_until(lambda: told_by(rig, gateway)["allowances"] == "redis away")
+
+
+def test_an_idle_gateway_knows_of_a_redis_that_went_and_came(rig: Rig, tmp_path: Path) -> None:
+    with (
+        a_redis(tmp_path / "redis") as server,
+        rig.gateway(tmp_path / "a", quick(), redis=server.url) as gateway,
+    ):
+        wait_until(lambda: told_by(rig, gateway)["allowances"] == "on")
+        server.kill()
+        wait_until(lambda: told_by(rig, gateway)["allowances"] == "redis away")
+        server.start()
+        wait_until(lambda: told_by(rig, gateway)["allowances"] == "on")
 
 
 def test_a_redis_that_comes_back_is_used_again(rig: Rig, tmp_path: Path) -> None:
