@@ -143,10 +143,10 @@ class Committer:
         try:
             plan = self._commit(jobs, lost)
         except (FencedError, StoreFailedError, ClockRefusedError, UnkeptError) as error:
-            self._one_by_one(jobs, error)
+            self._one_by_one(jobs, _kept(error))
         except TollbookError as error:
             for job in jobs:
-                job.fail(error)
+                job.fail(error.kept())
         except Exception as error:
             logger.exception("a batch failed")
             self._one_by_one(jobs, error)
@@ -219,10 +219,10 @@ class Committer:
                 self._append(plan)
                 return plan
             except (HeadMovedError, ClockRefusedError, TakenError, ConnectionLostError) as error:
-                setback = error
                 late += isinstance(error, ClockRefusedError)
                 if late > LATE_MAX and len(jobs) > 1:
                     raise
+                setback = _kept(error)
         raise Unavailable("the ledger is too busy or its clock too far off: try again")
 
     def _recover(self, setback: Exception, careful: bool) -> None:
@@ -291,3 +291,9 @@ class Committer:
         if plan is not None:
             raise Unknown("the database went away during the commit: ask for the outcome by id")
         raise Unavailable("the database does not answer: nothing was done")
+
+
+def _kept(error: Exception) -> Exception:
+    """Return an error without the frames that it came through: they hold the batch, and it too."""
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)

@@ -45,12 +45,12 @@ def usage_command(event: Any) -> ChargeUsage:
     data = event["data"]
     if not isinstance(data, dict):
         raise Invalid.because("data", data, "a JSON object")
-    unknown = sorted(str(name) for name in data.keys() - _DATA)
-    if unknown:
-        raise Invalid.because(f"data.{unknown[0]}", data[unknown[0]], "absent: it is not known")
+    if not data.keys() <= _DATA:
+        unknown = min(str(name) for name in data.keys() - _DATA)
+        raise Invalid.because(f"data.{unknown}", data[unknown], "absent: it is not known")
     subject = event["subject"]
-    key = {"id": event["id"], "source": event["source"]}
-    body = {**key, **{name: value for name, value in data.items() if value is not None}}
+    body = {name: value for name, value in data.items() if value is not None}
+    body["id"], body["source"] = event["id"], event["source"]
     if subject != data.get("customer"):
         body["reservation"] = subject
     elif data.get("final") is False:  # it could be neither charged nor parked

@@ -67,7 +67,7 @@ def main(owner_url: str, app_url: str, licenses: str, validations: str) -> None:
     """Open the ledger as a serving process does, and validate licences chosen at random."""
     chance = random.Random(1)
     chosen = [chance.randrange(int(licenses)) for _ in range(int(validations))]
-    with tollbook_on(Database(owner_url, app_url, None)) as tollbook:
+    with tollbook_on(Database(owner_url, app_url, None), serving=True) as tollbook:
         load = Validations(tollbook.executor, chosen)
         load.run()
     latencies = sorted(load.latencies)

@@ -188,7 +188,13 @@ def after_issues(balance: Balance, issues: Sequence[LimitsIssued], at: int) -> B
 
     `at` is the recorded time of the last one.
     """
-    issued = {issue.license: set_up(issue.limits, None) for issue in issues if issue.limits}
+    issued: dict[str, Use] = {}
+    limits, use = None, Use()
+    for issue in issues:
+        if issue.limits is not limits:  # issues that follow one another are mostly alike
+            limits, use = issue.limits, set_up(issue.limits, None)
+        if limits:
+            issued[issue.license] = use
     uses = balance.uses.put_all(issued) if issued else balance.uses
     after = balance._replace(uses=uses, sequence=balance.sequence + len(issues))
     return after._replace(next_expiry=earliest_expiry(after)) if at >= after.next_expiry else after

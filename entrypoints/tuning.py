@@ -1,5 +1,6 @@
 """Process tuning: what every long-running process of ours sets once at its start."""
 
+import ctypes
 import gc
 import os
 
@@ -13,6 +14,12 @@ to collect and holds up every answer: 3 ms for so many objects, ten times that f
 _OLD = 2_000_000
 """After so many, what stayed is looked at again."""
 
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+"""The names of these settings for mallopt, from malloc.h."""
+
+_LARGE_BYTES = 2**20
+_FREE_BYTES_MAX = 8 * 2**20
+"""So much may lie free at the end of a heap before it is given back."""
 
 _GRPC = "GRPC_EXPERIMENTS"
 _GRPC_OWN_POLLER = "-event_engine_client,-event_engine_listener"
@@ -36,3 +43,15 @@ def tune(young: int = YOUNG) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(young, _OLD // young, 50)
+
+
+def tune_malloc() -> None:
+    """Have the C library give large blocks back to the system whenever they are free.
+
+    By itself glibc keeps the room of blocks like the largest that was ever freed. Where a large
+    table is laid out anew again and again, one more such hole stays each time for a while.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):  # other C libraries have none, nor that habit
+        library.mallopt(_MMAP_THRESHOLD, _LARGE_BYTES)
+        library.mallopt(_TRIM_THRESHOLD, _FREE_BYTES_MAX)

@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 from entrypoints.tuning import tune_grpc
+from tests.support import third_party_deaths
 from tests.support.missing import missing_servers
 from tests.support.room import take_room
 
@@ -65,6 +66,7 @@ def pytest_runtestloop() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Give Hypothesis the seed of the run, before its own plug-in reads the option."""
+    config.pluginmanager.register(third_party_deaths.Deaths(), third_party_deaths.NAME)
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(SEED)
     made = None if config.option.basetemp else take_room()

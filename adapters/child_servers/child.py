@@ -23,6 +23,8 @@ _STOP_SECONDS = 20.0
 _LOCK_SECONDS = 10.0
 _PAUSE_SECONDS = 0.02
 _LOG_LINES = 12
+_CODES, _SIGNALS = 256, 64
+"""A keeper exits with the byte that its server's end fits in; a signal's is counted from above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,12 @@ class ChildServer:
     def is_running(self) -> bool:
         """Tell whether the server's process lives."""
         return self._keeper is not None and self._keeper.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the server ended that nobody ended: a code, or minus the number of a signal."""
+        code = None if self._keeper is None else self._keeper.poll()
+        return code if code is None or code < _CODES - _SIGNALS else code - _CODES
 
     def _launch(self, program: Program, lock: int) -> None:
         order = {

@@ -6,7 +6,7 @@ its text (the stored form is canonical: docs/formats/events.md).
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from tollbook.errors import Invalid
 from tollbook.times import parse_instant
@@ -14,8 +14,10 @@ from tollbook.times import parse_instant
 from adapters.event_store.mapper import decode
 from domain.event import Event
 from domain.license_events import LicenseIssued, LimitsIssued
-from domain.policy import Policy
+from domain.policy import Limit, Policy
 from domain.values import ID_PATTERN
+
+T = TypeVar("T")
 
 _ID = ID_PATTERN[1:-1]
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z"
@@ -31,7 +33,10 @@ _TAIL = re.compile(
     rf',(?:"reference":"([ !#-\[\]-~]{{0,1000}})",)?(?:"starts_at":"({_TIME})",)?'
     rf'"template":"({_ID})","template_version":(0|[1-9][0-9]{{0,14}})\}}'
 )
-_ISSUED = LicenseIssued.NAME, LicenseIssued.VERSION
+_REFERENCE, _STARTS_AT = 1, 2
+"""The groups of the tail that are mostly a licence's own."""
+
+_NAME, _VERSION = LicenseIssued.NAME, LicenseIssued.VERSION
 
 
 class _Terms(NamedTuple):
@@ -45,6 +50,9 @@ class _Terms(NamedTuple):
 _KNOWN: dict[str, _Terms] = {}
 """What stands between head and tail, to what it says."""
 
+_LIMITS: dict[str, tuple[Limit, ...]] = {}
+"""All that stands behind a head, where nothing of it is a licence's own, to the limits it names."""
+
 _KNOWN_MAX, _TEXT_MAX = 1000, 4000
 
 
@@ -53,21 +61,29 @@ def decode_briefly(name: str, version: int, data: str) -> Event:
 
     Of the issue of a licence that is like an earlier one, times are known by their form alone.
     """
-    if (name, version) != _ISSUED:
+    if name != _NAME or version != _VERSION:
         return decode(name, version, data)
     head = _HEAD.match(data)
+    if head is None:
+        return decode(name, version, data)
+    limits = _LIMITS.get(data[head.end() :])
+    if limits is not None:
+        return LimitsIssued(head[_LICENSE], limits)
     end = data.rfind("},") + 1
-    if head is None or not _TAIL.fullmatch(data, end):
+    tail = _TAIL.fullmatch(data, end)
+    if tail is None:
         return decode(name, version, data)
     terms = _KNOWN.get(data[head.end() : end])
     if terms is None:
         return _learned(data, head, end)
+    if tail[_REFERENCE] is None and tail[_STARTS_AT] is None:
+        _keep(_LIMITS, data[head.end() :], terms.policy.limits)
     return LimitsIssued(head[_LICENSE], terms.policy.limits)
 
 
 def decode_likewise(name: str, version: int, data: str) -> Event:
     """Read all of a payload, as `decode` does, in less time if it is like one read before."""
-    if (name, version) != _ISSUED:
+    if name != _NAME or version != _VERSION:
         return decode(name, version, data)
     head = _HEAD.match(data)
     end = data.rfind("},") + 1
@@ -80,14 +96,20 @@ def decode_likewise(name: str, version: int, data: str) -> Event:
 
 def _learned(data: str, head: re.Match[str], end: int) -> Event:
     """Read a payload strictly, and keep what may stand in others as well."""
-    event = decode(*_ISSUED, data)
+    event = decode(_NAME, _VERSION, data)
     assert isinstance(event, LicenseIssued)
-    text = data[head.end() : end]
-    if event.license == head[_LICENSE] and len(text) <= _TEXT_MAX:
-        if len(_KNOWN) >= _KNOWN_MAX:
-            _KNOWN.clear()
-        _KNOWN[text] = _Terms(event.overrides, event.policy, event.provenance)
+    if event.license == head[_LICENSE]:
+        terms = _Terms(event.overrides, event.policy, event.provenance)
+        _keep(_KNOWN, data[head.end() : end], terms)
     return event
+
+
+def _keep(known: dict[str, T], text: str, said: T) -> None:
+    """Keep what a text says, unless it is long; when there are too many, begin anew."""
+    if len(text) <= _TEXT_MAX:
+        if len(known) >= _KNOWN_MAX:
+            known.clear()
+        known[text] = said
 
 
 def _issued(data: str, head: re.Match[str], terms: _Terms, tail: re.Match[str]) -> Event:
@@ -112,7 +134,7 @@ def _issued(data: str, head: re.Match[str], terms: _Terms, tail: re.Match[str]) 
             template_version=int(template_version),
         )
     except Invalid:  # a day that there is not, say: told as for every other payload
-        return decode(*_ISSUED, data)
+        return decode(_NAME, _VERSION, data)
 
 
 def _instant(text: str | None) -> int | None:

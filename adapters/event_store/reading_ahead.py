@@ -90,8 +90,8 @@ def histories(
                 if snapshot.position > position:
                     late.append(customer)
             else:
-                event = decode_briefly(name, version, data)
-                found[customer].facts.append(Fact(event, recorded_at))
+                fact = Fact(decode_briefly(name, version, data), recorded_at)
+                found[customer].facts.append(fact)
     for customer in late:
         del found[customer]
     return found

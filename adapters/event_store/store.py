@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -10,8 +10,16 @@ from eventsourcing.persistence import EventStore as LibraryEventStore
 
 from adapters.event_store import appending, reading_ahead
 from adapters.event_store.application_recorder import LedgerApplicationRecorder
-from adapters.event_store.mapper import ROW_COLUMNS, LedgerMapper, encode, leaf_hash, recorded_from
+from adapters.event_store.mapper import (
+    ROW_COLUMNS,
+    LedgerMapper,
+    encode,
+    leaf_hash,
+    learn_all,
+    recorded_from,
+)
 from adapters.event_store.recorder import SnapshotMapper, SnapshotRecorder
+from adapters.event_store.translating import LOST, translated
 from adapters.postgres import Connection, connect
 from application.ports import (
     Batch,
@@ -41,9 +49,6 @@ _TAKEN = (
     "FROM unnest(%s::text[], %s::text[], %s::text[]) AS k(kind, scope, id) "
     "JOIN command_ids AS c USING (kind, scope, id)"
 )
-_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
-_FULL = (psycopg.errors.DiskFull, psycopg.errors.OutOfMemory, psycopg.errors.InsufficientResources)
-
 PORT_ERRORS = (TakenError, FencedError, ConnectionLostError, StoreFailedError)
 
 
@@ -84,17 +89,28 @@ class PostgresEventStore:
             self._cursor = self._connection.cursor(binary=True)
         return self._connection
 
+    def get_ready(self) -> None:
+        """Do now what the first commands would wait for otherwise: whoever serves has the time.
+
+        The server plans its statements when they are first run, and payloads need their codecs.
+        """
+        learn_all()
+        with suppress(HeadMovedError):
+            self.append(Batch(-1, (), ()))
+        list(self.streams_events((), 0))
+        self.histories((), 0)
+
     def run(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a query on the one connection; it may run twice when the connection breaks.
 
         Raises ConnectionLostError when the second connection breaks as well, or the head is held.
         """
-        with self._guard, _translated():
+        with self._guard, translated():
             self._settle()
             connection = self._connected()
             try:
                 return self._rows(query, parameters)
-            except _LOST:
+            except LOST:
                 if self._holding or not connection.closed:
                     raise
             self._connected()
@@ -121,7 +137,7 @@ class PostgresEventStore:
 
     def send(self, batch: Batch) -> None:
         """Begin to append a batch; `receive` says how it ended."""
-        with self._guard, _translated():
+        with self._guard, translated():
             appending.send(self._connected(), batch)
             self._sent, self._status = True, None
 
@@ -149,7 +165,7 @@ class PostgresEventStore:
             self._status = ConnectionLostError("the connection was closed")
             return
         try:
-            with _translated():
+            with translated():
                 self._status = appending.receive(connection)
         except PORT_ERRORS as error:
             self._status = error
@@ -165,7 +181,7 @@ class PostgresEventStore:
         with self._guard:
             self._settle()
             try:
-                with _translated(), self._connected().transaction():
+                with translated(), self._connected().transaction():
                     self._holding = True
                     yield Head(*self.run("SELECT position, recorded_at, clock FROM lock_head()")[0])
             except BaseException:
@@ -219,13 +235,13 @@ class PostgresEventStore:
         self, read: Callable[..., T], names: Sequence[str], position: int, *, again: bool = True
     ) -> T:
         """Read much at once; it may run twice when the connection breaks, as `run` does."""
-        with self._guard, _translated():
+        with self._guard, translated():
             self._settle()
             connection = self._connected()
             try:
                 return read(connection, names, position)
             except BaseException as error:
-                broken = isinstance(error, _LOST) and connection.closed
+                broken = isinstance(error, LOST) and connection.closed
                 connection.close()  # rows may still be on their way
                 if self._holding or not (broken and again):
                     raise
@@ -263,27 +279,3 @@ class PostgresEventStore:
         wanted = {rider[:3]: rider.next_offset for rider in riders}
         rows = self.run("SELECT cluster, topic, partition, next_offset FROM stream_offsets")
         return bool(wanted) and wanted.items() <= {row[:3]: row[3] for row in rows}.items()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn the driver's errors into the ones of the port."""
-    try:
-        yield
-    except psycopg.errors.UniqueViolation as error:
-        raise TakenError(str(error.diag.constraint_name)) from None
-    except _FULL as error:
-        raise StoreFailedError(_line(error)) from None
-    except psycopg.Error as error:
-        state = error.sqlstate
-        if state == "TB001":
-            raise FencedError from None
-        if state == "TB002":
-            raise TakenError("customer") from None
-        if isinstance(error, _LOST) and (state is None or state[:2] in ("08", "57")):
-            raise ConnectionLostError(_line(error)) from None
-        raise StoreFailedError(_line(error)) from None
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

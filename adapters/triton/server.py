@@ -23,6 +23,12 @@ MODELS = Path(__file__).resolve().parent / "models"
 """Our own model repository."""
 MODEL_LOG = "TOLLBOOK_MODEL_LOG"
 """Where our models write what they did, when it names a folder: one file for each model."""
+TUNABLES = "GLIBC_TUNABLES"
+TRACED = "glibc.malloc.tcache_count=65535"
+"""What lets a server live that writes traces: as a trace ends, this Triton unlocks a lock in
+memory that it has just freed. With this the thread that freed it keeps it, and no other one gets
+it meanwhile: so many blocks of a size, the most that glibc allows (docs/decisions/device-time.md).
+"""
 
 
 class TritonServer:
@@ -102,6 +108,11 @@ class TritonServer:
         place = os.fsencode(self.folder.resolve())
         return f"tollbook_triton_{hashlib.sha256(place).hexdigest()[:16]}"
 
+    @property
+    def exit_code(self) -> int | None:
+        """How the server ended that nobody ended: a code, or minus the number of a signal."""
+        return self._child.exit_code
+
     def start(self) -> None:
         """Start the server and wait until every model is ready; free ports at the first start."""
         if self.is_running():
@@ -152,6 +163,7 @@ class TritonServer:
         if self.model_log is not None:
             environment[MODEL_LOG] = str(self.model_log.absolute())
         if self.traces is not None:
+            environment[TUNABLES] = ":".join(filter(None, (os.environ.get(TUNABLES), TRACED)))
             # A restart counts its files and its ids from the beginning again.
             self.trace_folder = self.traces.absolute() / f"boot-{secrets.token_hex(8)}"
             self.trace_folder.mkdir(parents=True)

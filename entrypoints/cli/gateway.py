@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         stack.enter_context(Logging(limits.log_level))
         database = stack.enter_context(open_database(settings, create=False))
-        tollbook = stack.enter_context(tollbook_on(database))
+        tollbook = stack.enter_context(tollbook_on(database, serving=True))
         address = kafka_of(args)
         kafka = None if address is None else Kafka(address, args.topic, kafka_access())
         redis = args.redis or os.environ.get(REDIS) or None

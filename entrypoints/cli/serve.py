@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         database = stack.enter_context(open_database(settings))
         store = stack.enter_context(closing(PostgresEventStore(database.app_url)))
         keys = ApiKeys(store.run, database.master_key)
-        tollbook = stack.enter_context(tollbook_on(database))
+        tollbook = stack.enter_context(tollbook_on(database, serving=True))
         stack.callback(Housekeeping(tollbook, database).stop)
         if scoring:
             stack.callback(Scoring(database, lambda: nullcontext(tollbook)).stop)

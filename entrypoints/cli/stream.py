@@ -85,15 +85,14 @@ def work(args: argparse.Namespace) -> int:
     from entrypoints.kafka_access import kafka_access
     from entrypoints.settings import serve_settings_from
     from entrypoints.streaming import run
-    from entrypoints.tuning import tune
+    from entrypoints.tuning import tune, tune_malloc
     from streams.worker import Source
 
     if not 1 <= args.stuck_seconds <= STUCK_SECONDS_MAX:
         value = args.stuck_seconds
         raise Invalid.because("stuck-seconds", value, f"from 1 to {STUCK_SECONDS_MAX}")
     access = kafka_access()
-    address, topic = _address(args), checked_name(args.topic)
-    source = Source(address, topic, args.stuck_seconds, access.options)
+    source = Source(_address(args), checked_name(args.topic), args.stuck_seconds, access.options)
     scoring, fraud = scores(), None
     watched = scoring or security_webhook() is not None
 
@@ -105,6 +104,7 @@ def work(args: argparse.Namespace) -> int:
             print_text(words, sys.stdout)
         sys.stdout.flush()
 
+    tune_malloc()
     tune()
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -30,7 +30,7 @@ from tests.support.triton import a_triton
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "gateway.md").read_text("utf-8")
 BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-START_SECONDS, SETTLE_SECONDS = 60, 20
+START_SECONDS, SETTLE_SECONDS = 60, 60
 
 
 class Block(NamedTuple):

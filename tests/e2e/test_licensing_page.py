@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tollbook import license_key
 from domain.denials import DENIALS
 from domain.policy import Policy
 from domain.tiers import TEMPLATES
+from tests.support.forked_commands import forked_commands
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "licensing.md").read_text("utf-8")
@@ -68,13 +68,12 @@ def printed(folder: Path) -> list[str]:
         assert "TOLLBOOK_REQUIRE" not in os.environ, "curl is missing"
         pytest.skip("the page needs curl, which is not on this machine")
     (folder / "page.sh").write_text(script(free_port()), encoding="utf-8")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # A file, not a pipe: what the server leaves running for a moment would keep a pipe open.
-    with (folder / "out.txt").open("w") as out:
+    with forked_commands() as environment, (folder / "out.txt").open("w") as out:
         outcome = subprocess.run(
             ["sh", "page.sh"],
             cwd=folder,
-            env={**os.environ, "PATH": path, "COLUMNS": "200", "TOLLBOOK_LOG_LEVEL": "warning"},
+            env={**environment, "COLUMNS": "200", "TOLLBOOK_LOG_LEVEL": "warning"},
             stdout=out,
             stderr=subprocess.STDOUT,
             timeout=500,

@@ -4,13 +4,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.test_licensing_page import BEGIN, BLOCK, MARK, documents, free_port
+from tests.support.forked_commands import forked_commands
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "pipelines.md").read_text("utf-8")
 
@@ -35,13 +35,12 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("pipelines")
     commands = "".join(f"{body}echo '{MARK}{n}'\n" for n, (body, _) in enumerate(blocks()))
     (folder / "page.sh").write_text(BEGIN + commands.replace("8400", str(free_port())), "utf-8")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # A file, not a pipe: what the server leaves running for a moment would keep a pipe open.
-    with (folder / "out.txt").open("w") as out:
+    with forked_commands() as environment, (folder / "out.txt").open("w") as out:
         outcome = subprocess.run(
             ["sh", "page.sh"],
             cwd=folder,
-            env={**os.environ, "PATH": path, "COLUMNS": "200", "TOLLBOOK_LOG_LEVEL": "warning"},
+            env={**environment, "COLUMNS": "200", "TOLLBOOK_LOG_LEVEL": "warning"},
             stdout=out,
             stderr=subprocess.STDOUT,
             timeout=300,

@@ -176,6 +176,7 @@ def settle(
             assert time.monotonic() < end, "the workers do not come"
             time.sleep(0.2)
         publish(kafka, sent)
+        end = time.monotonic() + 240
         offsets = offsets_of(store, asyncio.run(topics.cluster_id(kafka.address)), TOPIC)
         while sum(offsets().values()) < len(sent):
             assert time.monotonic() < end, f"settled: {offsets()} of {len(sent)}"
@@ -208,7 +209,7 @@ def assert_as_embedded(database: TestDatabase, embedded: dict[str, Any]) -> None
     assert_sound(database.super_url)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_one_worker_charges_the_trace_as_the_demo_does(
     embedded_database: TestDatabase,
     kafka: KafkaServer,
@@ -222,7 +223,7 @@ def test_one_worker_charges_the_trace_as_the_demo_does(
     assert_as_embedded(embedded_database, embedded)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_two_workers_and_records_that_come_again_change_no_charge(
     embedded_database: TestDatabase,
     kafka: KafkaServer,

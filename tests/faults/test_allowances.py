@@ -34,8 +34,12 @@ from tests.gateway.allowances import (
 from tests.gateway.rig import Licensee, Rig, rig_on
 from tests.support.databases import TestDatabase
 from tests.support.redis import a_redis, client_of
+from tests.support.sizes import in_full_or
+from tests.support.triton import wait_until
 
-ROUNDS = 6
+ROUNDS = in_full_or(3, 6)
+PAUSE = in_full_or(20, 1) / 1000
+"""How long each client waits before it asks again."""
 PAUSE_SECONDS = 5
 RICH, POOR = "100", "0.005"
 """The one has enough for everything; the other's money ends meanwhile."""
@@ -86,18 +90,21 @@ class Load:
         self._is_over = False
         self._works = [
             asyncio.run_coroutine_threadsafe(
-                use(gateways, asked(each), self.seen[each.customer], lambda: self._is_over, 3),
+                use(gateways, asked(each), self.seen[each.customer], self._ended, 3, PAUSE),
                 rig.loop,
             )
             for each in who
         ]
+
+    def _ended(self) -> bool:
+        return self._is_over
 
     @property
     def drawn(self) -> int:
         """How many inferences were admitted from allowances."""
         return sum(len(each.drawn) for each in self.seen.values())
 
-    def more_drawn(self, seconds: float = 20) -> None:
+    def more_drawn(self, seconds: float = 60) -> None:
         """Wait until more are, or for a while: after some faults nothing is set aside at once."""
         wanted, end = self.drawn + 100, time.monotonic() + seconds
         while self.drawn < wanted and time.monotonic() < end:
@@ -140,7 +147,9 @@ def test_each_inference_is_charged_once_whatever_redis_does(
             for _ in rounds(1 if fault == "stalls" else ROUNDS):
                 FAULTS[fault](redis, chance)
                 time.sleep(chance.uniform(0.1, 1.0))
-            load.more_drawn()
+            load.more_drawn(20)
+            spent = load.seen[poor.customer].refused
+            wait_until(lambda: spent["insufficient_balance"] > 0)
             told = [dict(allowing(each).draws) for each in load.gateways]
         for each in (rich, poor):
             seen = load.seen[each.customer]
@@ -150,5 +159,5 @@ def test_each_inference_is_charged_once_whatever_redis_does(
             assert balance.receivable == 0
             assert balance.spent == COST * MILLIONTH * len(seen.ids)
             assert balance.available >= 0
-        assert load.seen[poor.customer].refused["insufficient_balance"]
+        assert spent["insufficient_balance"]
     assert_sound(embedded_database.super_url)

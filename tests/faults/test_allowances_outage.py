@@ -49,7 +49,7 @@ def gone_on(rig: Rig, redis: str, home: Path) -> None:
     """Cut a gateway off under load, and see that it goes on as far as it may."""
     who = unlimited(rig)
     with staged(rig, home, config(1_000 * ESTIMATE), redis) as stage:
-        before = used(who, [stage.gateway], 200)
+        before = used(who, [stage.gateway], 10_000, enough=lambda it: len(it.drawn) > 50)
         assert before.drawn
         wait_until(lambda: bool(stage.slices()))
         name = stage.slices()[0].allowance.reservation

@@ -40,7 +40,7 @@ def test_a_slice_goes_back_when_the_stream_has_settled_what_was_drawn(
     with rig_on(embedded_database.parts) as rig:
         who = unlimited(rig)
         with rig.gateway(tmp_path / "a", quick(), kafka=place, redis=redis.url) as gateway:
-            seen = used(who, [gateway], 300)
+            seen = used(who, [gateway], 3_000, enough=lambda it: len(it.drawn) > 150)
             assert seen.drawn
             assert gateway.settler.told == 0
             drawn = {str(each.slice) for each in seen.drawn}

@@ -24,6 +24,7 @@ from tests.gateway.mixed_seen import Seen
 from tests.gateway.model_accounts import Ledgered, Line
 from tests.gateway.rig import METERS, Licensee, Rig, rig_on
 from tests.support.databases import MASTER_KEY
+from tests.support.sizes import in_full_or
 from tests.support.triton import a_triton, wait_until
 
 VICTIMS = ("gateway", "triton", "postgres")
@@ -87,7 +88,8 @@ async def loaded(stage: Stage, licensees: list[Licensee], chance: Random) -> See
     http = found["http"].removeprefix("http://")
     mixture = Mixture(found["grpc"], http, licensees, str(chance.random()), 0.02)
     load = asyncio.create_task(mixture.run(steps()))
-    for victim in chance.sample(VICTIMS * 2, 6):
+    times = in_full_or(1, 2)
+    for victim in chance.sample(VICTIMS * times, len(VICTIMS) * times):
         await progress(mixture.seen, load, chance.randint(20, 60))
         await asyncio.to_thread(stage.kill, victim)
         await asyncio.sleep(chance.uniform(0.0, 0.5))

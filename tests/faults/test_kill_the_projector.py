@@ -17,6 +17,7 @@ from tests.faults.rounds import rounds
 from tests.integration.embedded_postgres_helpers import ROOT
 from tests.support.databases import TestDatabase
 from tests.support.ledger import a_customer, open_ledger, reserve, settle
+from tests.support.sizes import in_full_or
 from tests.support.views import dump, project, run_of
 
 CUSTOMERS = ("cust-1", "cust-2", "cust-3")
@@ -67,7 +68,7 @@ def test_a_killed_projector_doubles_and_loses_no_row(
         for customer in CUSTOMERS:
             a_customer(ledger, customer, amount="100")
         reached = []
-        for number in rounds(4):
+        for number in rounds(in_full_or(2, 4)):
             before = checkpoint.position(run_of(ledger))
             with loaded(ledger, f"k{number}"):
                 process = started(embedded_database)

@@ -25,7 +25,7 @@ def test_nothing_is_admitted_after_the_position_of_the_revocation(
         issue(ledger, limits=[])
         processes = [started(embedded_database, f"r{number}") for number in range(3)]
         for process in processes:
-            tell(process, "go")
+            tell(process, "go on")
         while ledger.store.head().position < 60:
             time.sleep(0.01)
         body = {"id": "end", "license": "lic", "reason": "not paid"}

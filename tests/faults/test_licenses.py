@@ -120,7 +120,7 @@ def test_a_validation_whose_writer_was_killed_is_answered_the_same_and_counted_o
         a_customer(ledger, amount="1000")
         issue(ledger, limits=[{**TWO_LIMITS[0], "limit": 10**6}])  # never used up: each id counts
     process = started(embedded_database, "killed")
-    tell(process, "go")
+    tell(process, "go on")
     while used(embedded_database) < 20:
         assert process.poll() is None
     process.kill()

@@ -73,7 +73,7 @@ def started(
 
 def wait_until(condition: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)
@@ -120,11 +120,11 @@ def test_a_deadline_during_the_commit_is_unknown_until_asked(
     """A command from the queue: the executor's own thread is at it when the time is over."""
     codes: Codes = {}
     with ledger.executor._turn:
-        thread = started(ledger.executor, codes, hold("r-1"), timeout=1.0)
+        thread = started(ledger.executor, codes, hold("r-1"), timeout=3.0)
         wait_until(lambda: bool(ledger.executor._queue))
         keeping = head_held(embedded_database)
         keeping.__enter__()
-    thread.join(10)
+    thread.join(30)
     assert codes == {"r-1": "unknown"}
     keeping.__exit__(None, None, None)
     assert ledger.executor.one(hold("r-1")).code == "done"

@@ -23,6 +23,7 @@ from adapters.child_servers.ports import LOOPBACK
 from adapters.redis.server import Keeps, RedisServer
 from tests.faults.rounds import rounds
 from tests.support.redis import a_redis, client_of
+from tests.support.sizes import in_full_or
 from tests.support.triton import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +174,7 @@ def test_no_slice_gives_out_more_than_it_has_and_drawing_goes_on(
 ) -> None:
     with a_redis(tmp_path / "redis", keeps=keeps) as server:
         with drawing(server, tmp_path) as gateways:
-            for _ in rounds(2):
+            for _ in rounds(in_full_or(1, 2)):
                 fault(server, gateways)
                 wait_until_all_draw(gateways)
         said = [each.said() for each in gateways]

@@ -15,10 +15,11 @@ from tests.faults.rounds import rounds
 from tests.faults.stream_load import POISON, StreamLoad
 from tests.faults.stream_process import StreamWorker
 from tests.support.kafka import a_kafka
+from tests.support.sizes import in_full_or
 from tests.support.triton import wait_until
 
-INFERENCES = 900
-MASSES = 5
+INFERENCES = in_full_or(500, 900)
+MASSES = in_full_or(4, 5)
 """So many times something is killed."""
 
 

@@ -15,9 +15,10 @@ from tests.faults.stream_load import POISON, StreamLoad
 from tests.faults.stream_process import StreamWorker
 from tests.support.databases import TestDatabase
 from tests.support.kafka import kafka as kafka  # noqa: PLC0414 - a fixture, by its name
+from tests.support.sizes import in_full_or
 
-INFERENCES = 900
-CHANGES = 8
+INFERENCES = in_full_or(450, 900)
+CHANGES = in_full_or(4, 8)
 WORKERS_MAX = 4
 
 

@@ -136,7 +136,7 @@ def metadata(headers: dict[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(headers.items())
 
 
-def wait(is_true: Callable[[], bool], seconds: float = 20) -> None:
+def wait(is_true: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for something that happens by itself."""
     end = time.monotonic() + seconds
     while not is_true():

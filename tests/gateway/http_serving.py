@@ -203,7 +203,7 @@ def raw_request(path: str, body: Any, who: Licensee | None = None, **headers: st
     return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + data
 
 
-def wait(is_true: Callable[[], bool], seconds: float = 20) -> None:
+def wait(is_true: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for something that happens by itself."""
     end = time.monotonic() + seconds
     while not is_true():

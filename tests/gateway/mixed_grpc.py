@@ -79,11 +79,13 @@ class MixedGrpc:
         await self._ask(who, "fails: grpc", made, asked)
 
     async def hurried(self, who: Licensee) -> None:
-        """Ask for what takes longer than one waits, mostly."""
+        """Ask for what takes longer than one waits: the first time surely, and then mostly."""
+        is_first = not self._seen.kinds["hurried: grpc"]
         asked = Prompt("slow", ("a b",), 2)
         made = _texts(asked, ids(self._chance))
         add_number(made, "DELAY_MS", 20)
-        await self._ask(who, "hurried: grpc", made, asked, self._chance.uniform(0.005, 0.06))
+        seconds = self._chance.uniform(0.005, 0.01 if is_first else 0.06)
+        await self._ask(who, "hurried: grpc", made, asked, seconds)
 
     async def _ask(
         self, who: Licensee, kind: str, made: Any, asked: Prompt | None, seconds: float = SECONDS

@@ -76,9 +76,10 @@ class MixedHttp:
         await self._ask(who, "fails: http", "textgen/infer", _document(asked, "mine", []))
 
     async def hurried(self, who: Licensee) -> None:
-        """Ask for what takes longer than one waits, mostly."""
+        """Ask for what takes longer than one waits: the first time surely, and then mostly."""
+        is_first = not self._seen.kinds["hurried: http"]
         body = {"TEXT": "a b", "DELAY_MS": 20}
-        seconds = self._chance.uniform(0.005, 0.06)
+        seconds = self._chance.uniform(0.005, 0.01 if is_first else 0.06)
         await self._ask(who, "hurried: http", "slow/generate", body, seconds)
 
     async def _ask(

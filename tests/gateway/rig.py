@@ -186,7 +186,7 @@ class Licensee:
         found = [each.event for each in self.events()]
         return [event for event in found if isinstance(event, ReservationSettled)]
 
-    def until(self, count: int, seconds: float = 20) -> list[ReservationSettled]:
+    def until(self, count: int, seconds: float = 60) -> list[ReservationSettled]:
         """Wait until there are so many charges, and return them."""
         end = time.monotonic() + seconds
         while len(found := self.charges()) < count and time.monotonic() < end:

@@ -139,7 +139,7 @@ def test_a_server_that_is_killed_leaves_a_parked_record(rig: Rig, tmp_path: Path
     ):
         client.sendall(raw_request("/v2/models/slow/infer", asked, who))
         wait(lambda: has_connection_to(server.ports.http))
-        time.sleep(0.2)  # from the connection to the request
+        time.sleep(1)  # from the connection to the request
         server.kill()
         assert client.recv(100).startswith(b"HTTP/1.1 504 ")
         wait(lambda: who.names()[-1] == "usage_parked")

@@ -181,13 +181,13 @@ def test_leaving_before_anything_came_does_not_make_the_servers_work_free(
     rig: Rig, triton: TritonServer, tmp_path: Path
 ) -> None:
     who = rig.licensee()
-    asked = {"TEXT": "a b", "MAX_TOKENS": 3, "DELAY_MS": 1_000}
+    asked = {"TEXT": "a b", "MAX_TOKENS": 3, "DELAY_MS": 2_000}
     slow = [{"name": "slow", "usage": {"requests": {"constant": 1}}}]
     with http_serving(rig, tmp_path, before(triton, meters=slow)) as serving:
         with serving.socket() as client:
             client.sendall(raw_request("/v2/models/slow/generate_stream", asked, who))
             wait(lambda: who.names() == [HELD])
-            time.sleep(0.3)  # the server has it now, and works for a second
+            time.sleep(1)  # the server has it now, and works for another second
         assert who.until(1)[0].usage == {"requests": 1}
 
 

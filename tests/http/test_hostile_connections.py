@@ -15,6 +15,7 @@ import pytest
 
 from entrypoints.http.server import SPARE_FILES, allow_many_files
 from tests.support.serve_process import ServeProcess, serve_process
+from tests.support.sizes import in_full_or
 
 SHORT = {
     "TOLLBOOK_HEADER_SECONDS": "1",
@@ -22,7 +23,7 @@ SHORT = {
     "TOLLBOOK_IDLE_SECONDS": "3",
     "TOLLBOOK_BODY_BYTES": "1048576",
 }
-IDLE = 10_000
+IDLE = in_full_or(2_000, 10_000)
 
 
 @pytest.fixture(scope="module")
@@ -233,11 +234,12 @@ def test_an_upgrade_is_answered_and_not_made(raw: Raw) -> None:
     assert raw.rest().startswith(b"HTTP/1.1 200")
 
 
-def test_ten_thousand_idle_connections_hurt_nobody(tmp_path: Path) -> None:
-    """As many as this machine allows, of ten thousand; requests beside them are answered."""
+def test_thousands_of_idle_connections_hurt_nobody(tmp_path: Path) -> None:
+    """As many as this machine allows, of ten thousand in CI; requests beside them are answered."""
     count = min(IDLE, allow_many_files() - SPARE_FILES)
     print(f"{count} idle connections")
-    with serve_process(tmp_path / "ledger") as served:
+    patient = {"TOLLBOOK_IDLE_SECONDS": "600"}  # the last one may be made long after the first
+    with serve_process(tmp_path / "ledger", environment=patient) as served:
         found = asyncio.run(_beside_idle(served, count))
     assert found == {"open": count, "answered": 200}
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
@@ -96,6 +96,15 @@ def test_a_caller_that_goes_away_undoes_nothing(embedded_database: TestDatabase)
         assert ledger.outcome("reserve", "cust-1", "gone").done
 
 
+async def until(is_true: Callable[[], bool]) -> None:
+    """Wait for something that the executor does."""
+    for _ in range(6_000):
+        if is_true():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("it has not happened")
+
+
 def test_a_full_queue_is_said_at_once(embedded_database: TestDatabase) -> None:
     """Nobody waits for a place in it."""
     with open_ledger(embedded_database) as ledger:
@@ -108,9 +117,10 @@ def test_a_full_queue_is_said_at_once(embedded_database: TestDatabase) -> None:
             submitter = Submitter(ledger.executor, 20.0)
             with blocker.locked():
                 first = asyncio.create_task(outcome(submitter.submit([Item(command("a"))])))
-                await asyncio.sleep(0.3)
+                await until(ledger.executor._turn.locked)
+                await until(lambda: not ledger.executor._queue)
                 second = asyncio.create_task(outcome(submitter.submit([Item(command("b"))])))
-                await asyncio.sleep(0.1)
+                await until(lambda: bool(ledger.executor._queue))
                 with pytest.raises(Unavailable) as full:
                     await submitter.submit([Item(command("c"))])
                 assert full.value.code == "overloaded"

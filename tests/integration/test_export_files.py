@@ -14,16 +14,16 @@ from entrypoints.cli.export import FORMATS, WHATS, run_export
 from projections.exports.tables import TABLES
 from tests.integration.audit_workload import Rows
 from tests.integration.export_reading import exported, written
-from tests.support.databases import TestDatabase, fresh_database, server_of
+from tests.support.databases import ASKED, TestDatabase, fresh_database, server_of
 from tests.support.ledger import MODEL, USAGE, a_customer, open_ledger
 from tests.support.servers import Server
 from tests.support.views import random_rows, store_rows
 
 
-@pytest.fixture(scope="module", params=["embedded", "plain"])
+@pytest.fixture(scope="module", params=ASKED)
 def server(request: pytest.FixtureRequest) -> Server:
     """Run the tests of this file on both servers."""
-    return server_of(request.param, request.config)
+    return server_of(request)
 
 
 @pytest.fixture(scope="module")

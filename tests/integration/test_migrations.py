@@ -32,7 +32,7 @@ print(len(migrate(connect(sys.argv[1]))))
 @pytest.fixture(params=["embedded", "plain"])
 def empty(request: pytest.FixtureRequest) -> Iterator[TestDatabase]:
     """Give the test a database without any table; the test runs on both servers."""
-    with fresh_database(server_of(request.param, request.config), migrated=False) as made:
+    with fresh_database(server_of(request), migrated=False) as made:
         yield made
 
 

@@ -11,6 +11,7 @@ from adapters.event_store.store import PostgresEventStore
 from application.following import TooNew
 from entrypoints.projecting import Following, catch_up, open_projector, rebuild
 from projections import balances, checkpoint, runner, states
+from projections.model import Connection
 from projections.transparency_log import root_at
 from tests.support.databases import TestDatabase
 from tests.support.ledger import a_customer, open_ledger, reserve, settle
@@ -149,6 +150,17 @@ def test_two_projectors_that_ignore_the_lock_write_no_row_twice(
     monkeypatch.setattr(runner, "BATCH_MAX", 20)
     store_rows(database, random_rows(seed))
     lost: list[int] = []
+    meeting, here = threading.Barrier(2, timeout=60), threading.local()
+    read = checkpoint.read_mark
+
+    def read_together(connection: Connection) -> checkpoint.Mark:
+        """Let both begin at one position, so that one of them finds it taken."""
+        mark = read(connection)
+        if not hasattr(here, "met"):
+            here.met = meeting.wait()
+        return mark
+
+    monkeypatch.setattr("projections.runner.read_mark", read_together)
 
     def work(number: int) -> None:
         with open_projector(database.parts) as projector:
@@ -164,6 +176,7 @@ def test_two_projectors_that_ignore_the_lock_write_no_row_twice(
         thread.start()
     for thread in threads:
         thread.join()
+    monkeypatch.setattr("projections.runner.read_mark", read)
     together = dump(database)
     rebuild(database.parts)
     assert dump(database) == together

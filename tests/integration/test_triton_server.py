@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -116,6 +117,33 @@ def test_a_server_that_ended_leaves_nothing_and_starts_again_on_its_ports(
         assert folder != server.trace_folder
         assert [one["request_id"] for one in traces(folder).values()] == ["before"]
         assert [line["request_id"] for line in account(server, "textgen")] == ["before", "after"]
+
+
+def test_a_server_that_ended_by_itself_tells_how(tmp_path: Path) -> None:
+    with a_triton(tmp_path / "triton", models=["identity"]) as server:
+        codes = [server.exit_code]
+        end_from_outside(server)
+        codes.append(server.exit_code)
+        server.restart()
+        codes.append(server.exit_code)
+    assert codes == [None, -signal.SIGKILL, None]
+
+
+def tunables(server: TritonServer) -> list[str]:
+    """Return what the server's process was told of its memory; the C library cuts it in pieces."""
+    variables = Path(f"/proc/{server.pid}/environ").read_bytes().decode()
+    return [each for each in re.split("[\0:]", variables) if "glibc.malloc." in each]
+
+
+def test_a_thread_of_a_server_that_writes_traces_keeps_what_it_frees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TritonServer(tmp_path / "plain", models=["identity"], installation=installed()) as plain:
+        assert tunables(plain) == []
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
+    with a_triton(tmp_path / "tracing", models=["identity"]) as tracing:
+        kept = "glibc.malloc.tcache_count=65535"
+        assert tunables(tracing) == ["GLIBC_TUNABLES=glibc.malloc.check=0", kept]
 
 
 def test_two_servers_do_not_disturb_each_other(tmp_path: Path) -> None:

@@ -99,18 +99,28 @@ def test_they_agree_about_any_policy_and_any_facts(
 
 
 def test_what_is_fed_reaches_every_check_and_admissions_too() -> None:
+    """What a seed draws depends on what else was imported, so one seed may miss something."""
     seen: Counter[str] = Counter()
+    wanted = {"admitted", *list(DENIALS)[:18]}
 
-    @seed(4)
-    @settings(max_examples=2500, phases=[Phase.generate], database=None)
+    @settings(
+        max_examples=250,
+        phases=[Phase.generate],
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     @given(situations())
     def count(situation: tuple[Body, Body]) -> None:
         refusal = refused(*situation)
         seen["admitted" if refusal is None else refusal.code] += 1
 
-    count()
-    assert seen.keys() == {"admitted", *list(DENIALS)[:18]}
+    for number in range(100):
+        seed(number)(count)()
+        if seen.keys() >= wanted and seen["admitted"] > 250:
+            break
+    assert seen.keys() == wanted, seen
     assert seen["admitted"] > 250
+    assert seen["admitted"] * 10 > seen.total(), seen
 
 
 @given(situations(), st.sampled_from(sorted(GOOD_FACTS)), st.sampled_from(PROVENANCES))

@@ -4,6 +4,8 @@ A conftest.py takes the fixtures with `from tests.support.databases import ...`.
 """
 
 import itertools
+import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import pytest
 from adapters.postgres import connect, migrate
 from entrypoints.bootstrap import Database, prepare_views
 from tests.support.servers import PREFIX, TEMPLATE, Server, embedded_server, plain_server
+from tests.support.sizes import in_full_or
 
 MASTER_KEY = bytes(range(32))
 
@@ -22,6 +25,10 @@ COPYING = "FILE_COPY"
 """How a database is copied: file by file takes half the work of page by page, its usual way."""
 
 _numbers = itertools.count(1)
+
+KINDS = ("embedded", "plain")
+ASKED = KINDS if in_full_or(0, 1) else ("either",)
+"""Where a test runs that is for both servers: on both in CI, else on one, as chance has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +113,16 @@ def _make_template(server: Server) -> None:
     prepare_views(server.as_role(server.owner, TEMPLATE))
 
 
-def server_of(kind: str, config: pytest.Config) -> Server:
-    """Return the server of a kind, starting it when no test has needed it before."""
-    return embedded_server(config) if kind == "embedded" else plain_server(config)
+def server_of(request: pytest.FixtureRequest) -> Server:
+    """Return the server that a fixture is asked for, starting it when no test has needed it before.
+
+    Which one is either is decided by the seed of the run and the name of the test or the file.
+    """
+    kind = request.param
+    if kind == "either":
+        name = f"{os.environ['TOLLBOOK_SEED']} {request.node.nodeid}"
+        kind = KINDS[zlib.crc32(name.encode()) % len(KINDS)]
+    return embedded_server(request.config) if kind == "embedded" else plain_server(request.config)
 
 
 @pytest.fixture
@@ -125,21 +139,21 @@ def plain_database(pytestconfig: pytest.Config) -> Iterator[TestDatabase]:
         yield made
 
 
-@pytest.fixture(params=["embedded", "plain"])
+@pytest.fixture(params=ASKED)
 def database(request: pytest.FixtureRequest) -> Iterator[TestDatabase]:
-    """Run the test twice: on the embedded server, and on a plain one reached by URL."""
-    with fresh_database(server_of(request.param, request.config)) as made:
+    """Run the test on the embedded server, and on a plain one reached by URL."""
+    with fresh_database(server_of(request)) as made:
         yield made
 
 
-@pytest.fixture(scope="module", params=["embedded", "plain"])
+@pytest.fixture(scope="module", params=ASKED)
 def database_to_read(request: pytest.FixtureRequest) -> Iterator[TestDatabase]:
     """As `database`, but one for all tests of a file, which only read what a fixture put there."""
-    with fresh_database(server_of(request.param, request.config)) as made:
+    with fresh_database(server_of(request)) as made:
         yield made
 
 
 @pytest.fixture
 def database_url(database: TestDatabase) -> str:
-    """Return the application's URL of a fresh database; the test runs on both servers."""
+    """Return the application's URL of a fresh database; the test is for both servers."""
     return database.app_url

@@ -2,7 +2,7 @@
 
 import os
 
-EXAMPLES = int(os.environ.get("TOLLBOOK_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("TOLLBOOK_EXAMPLES", "40"))
 """How many random examples a long test takes; CI asks for 200."""
 
 FULL = 200

@@ -22,6 +22,7 @@ import tritonclient.grpc as client
 from adapters.triton.errors import TritonUnavailable
 from adapters.triton.installation import Installation, find
 from adapters.triton.server import MODELS, TritonServer
+from tests.support import third_party_deaths
 
 WAIT_SECONDS = 20
 _KINDS = {"BYTES": np.object_, "INT32": np.int32, "FP32": np.float32, "UINT8": np.uint8}
@@ -59,13 +60,24 @@ def a_triton(
 
 @cache
 def shared_triton(config: pytest.Config) -> TritonServer:
-    """Return the server of this run with all our models; the first test that needs it starts it."""
+    """Return the server of this run with all our models; the first test that needs it starts it.
+
+    Should it die, it is started again on its ports (`third_party_deaths.py`).
+    """
     installed()
     folder = Path(tempfile.mkdtemp(prefix="tollbook-triton-"))
     running = ExitStack()
     running.callback(shutil.rmtree, folder, ignore_errors=True)
     config.add_cleanup(running.close)
-    return running.enter_context(a_triton(folder))
+    server = running.enter_context(a_triton(folder))
+    third_party_deaths.of(config).watch(server, lambda: _is_dying(server))
+    return server
+
+
+def _is_dying(server: TritonServer) -> bool:
+    """Tell whether a server answers no more, or writes down already where its threads are."""
+    _, _, since = server.log.read_text("utf-8", errors="replace").rpartition("Started Metrics")
+    return "\nSignal (" in since or not server.is_ready()
 
 
 @pytest.fixture
