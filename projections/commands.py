@@ -9,11 +9,15 @@ from typing import Any
 from tollbook.errors import Invalid
 from tollbook.times import format_instant
 
+from domain.inferences import InferencesSettled
 from projections.model import Run
-from projections.paging import Page, Where, read_page
+from projections.paging import Page, Where, place_of, read_places
+
+TOGETHER = InferencesSettled.NAME
 
 _SHOWN = (
     "position",
+    "line",
     "kind",
     "scope",
     "id",
@@ -26,19 +30,24 @@ _SHOWN = (
     "data",
 )
 _FIELDS = """
-taken.position, taken.kind, taken.scope, taken.id, event.customer, event.name AS event,
-event.actor, event.correlation, event.occurred_at, event.recorded_at, event.data
+taken.position, {line} AS line, taken.kind, taken.scope, taken.id, event.customer,
+event.name AS event, event.actor, event.correlation, event.occurred_at, event.recorded_at,
+event.data
 """
 _BY_KEY = f"""
-SELECT {_FIELDS} FROM command_ids AS taken JOIN events AS event USING (position)
+SELECT {_FIELDS.format(line=1)} FROM command_ids AS taken JOIN events AS event USING (position)
 WHERE taken.id = %s AND taken.kind = %s AND taken.scope = %s
 """  # noqa: S608 - our own names
-# An event's own command leads to its id through the index of ids; facts that follow from time, or
-# from another fact, answer nobody and so fall out. The limit keeps this one probe for each event.
+# An event's own command, or that of each of its lines, leads to its id through the index of ids;
+# facts that follow from time, or from another fact, answer nobody and so fall out. The limit keeps
+# this one probe for each.
 _IN_ORDER = f"""
-SELECT {_FIELDS} FROM events AS event CROSS JOIN LATERAL (
-    SELECT * FROM command_ids WHERE id = event.command AND position = event.position
-    LIMIT 1) AS taken
+SELECT {_FIELDS.format(line="told.line")} FROM events AS event
+CROSS JOIN LATERAL unnest(CASE WHEN event.name = '{TOGETHER}'
+    THEN ARRAY(SELECT line ->> 'id' FROM json_array_elements(event.data::json -> 'lines') AS line)
+    ELSE ARRAY[event.command] END) WITH ORDINALITY AS told (id, line)
+CROSS JOIN LATERAL (
+    SELECT * FROM command_ids WHERE id = told.id AND position = event.position LIMIT 1) AS taken
 """  # noqa: S608 - our own names
 
 _SEQUENCE = "SELECT customer_sequence FROM events WHERE position = %s AND customer = %s"
@@ -56,20 +65,25 @@ def page(
     customer: str | None = None,
     kind: str | None = None,
     newest_first: bool = False,
-    after: int | None = None,
+    after: str | None = None,
     limit: int = 100,
 ) -> Page:
-    """Return decided commands in order of position, refused ones included."""
+    """Return decided commands in order of position and line, refused ones included."""
     where = Where()
     where.add("event.customer = %s", customer)
     where.add("taken.kind = %s", kind)
     # A customer's events lie in the order of their gapless numbers in the log's own index.
     key = "event.position" if customer is None else "event.customer_sequence"
     if after is not None:
-        cursor = after if customer is None else _sequence(run, customer, after)
-        where.add(f"{key} < %s" if newest_first else f"{key} > %s", cursor)
-    query = f"{_IN_ORDER} {where} ORDER BY {key} {'DESC' if newest_first else 'ASC'}"
-    found = read_page(run, query, where.values, limit, _SHOWN, "position")
+        position, line = place_of(after, newest_first=newest_first)
+        cursor = position if customer is None else _sequence(run, customer, position)
+        compared = "<" if newest_first else ">"
+        # The second condition follows from the first, which no index knows.
+        where.add(f"({key}, told.line) {compared} (%s, %s)", cursor, line)
+        where.add(f"{key} {compared}= %s", cursor)
+    order = "DESC" if newest_first else "ASC"
+    query = f"{_IN_ORDER} {where} ORDER BY {key} {order}, told.line {order}"
+    found = read_places(run, query, where.values, limit, _SHOWN)
     return Page([_shown(row) for row in found.items], found.next)
 
 
@@ -84,7 +98,15 @@ def _sequence(run: Run, customer: str, position: int) -> int:
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """Return a command as it travels; a refused one says why in its data."""
     row["status"] = "refused" if row["event"] == "command_refused" else "done"
-    row["data"] = json.loads(row["data"])
+    row["data"] = _own(json.loads(row["data"]), row)
+    del row["line"]
     row["occurred_at"] = format_instant(row["occurred_at"])
     row["recorded_at"] = format_instant(row["recorded_at"])
     return {name: value for name, value in row.items() if value is not None}
+
+
+def _own(data: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """Return what an event says of one command: of several lines, its own."""
+    if row["event"] != TOGETHER:
+        return data
+    return {**data, "lines": [line for line in data["lines"] if line["id"] == row["id"]]}

@@ -38,8 +38,10 @@ WHERE NOT EXISTS (SELECT FROM command_ids AS kept WHERE kept.id = wanted.id
 _STRAY = """
 SELECT kept.position, kept.kind, kept.scope, kept.id FROM command_ids AS kept
 LEFT JOIN events ON events.position = kept.position
-WHERE CASE kept.kind WHEN 'license_key' THEN events.data::json->>'key_hash'
-    ELSE events.command END IS DISTINCT FROM kept.id
+WHERE CASE WHEN kept.kind = 'license_key' THEN events.data::json->>'key_hash' = kept.id
+    WHEN events.name = 'inferences_settled' THEN EXISTS (SELECT FROM
+        json_array_elements(events.data::json->'lines') AS line WHERE line->>'id' = kept.id)
+    ELSE events.command = kept.id END IS NOT TRUE
 ORDER BY kept.position LIMIT %s
 """
 

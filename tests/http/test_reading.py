@@ -51,14 +51,25 @@ def settled(api: httpx.Client, customer: str, count: int) -> int:
     return int(results[-1]["position"])
 
 
+def told_together(api: httpx.Client, customer: str, count: int) -> None:
+    """Settle some inferences of one reservation, which one event tells."""
+    many = {"customer": customer, "model": MODEL, "estimate": USAGE, "inferences": count}
+    part = {"kind": "settle", "reservation": f"many-{customer}", "usage": USAGE, "final": False}
+    commands = [{"kind": "reserve", "id": f"many-{customer}", **many}, *[part] * count]
+    results = api.post("/commands", json={"commands": commands}).json()["results"]
+    assert len({each["position"] for each in results}) == 2
+
+
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("what", ["reservations", "charges", "journal", "commands"])
 def test_pages_put_together_are_the_whole_list(
     api: httpx.Client, customer: str, what: str, order: str
 ) -> None:
     """Whatever the size of a page, nothing is lost and nothing comes twice."""
-    wait: Query = {"wait_for": settled(api, customer, 5)} if what != "commands" else {}
+    told_together(api, customer, 5)
     settled(api, customer, 5)
+    last = settled(api, customer, 5)
+    wait: Query = {"wait_for": last} if what != "commands" else {}
     query: Query = {"customer": customer, "order": order, **wait}
     whole = api.get(f"/{what}", params=query).json()
     positions = [item["position"] for item in whole["items"]]

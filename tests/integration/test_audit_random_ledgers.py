@@ -62,7 +62,7 @@ def test_no_number_differs_and_the_states_are_equal(seed: int, round_number: int
 def test_the_workload_reaches_every_event_and_refusal(seed: int) -> None:
     rows = [row for number in range(32) for row in Workload(seed + number).run(STEPS)]
     names = Counter(row[1] for row in rows)
-    assert len(names) == 18, names
+    assert len(names) == 19, names
     for code in ("insufficient_balance", "already_settled", "already_released", "expired"):
         assert any(f'"code":"{code}"' in row[13] for row in rows), code
     parked = [row for row in rows if row[1] == "usage_parked"]

@@ -25,7 +25,7 @@ def test_no_decision_differs_and_the_states_are_equal(seed: int, round_number: i
 def test_the_workload_reaches_every_event_and_denial(seed: int) -> None:
     rows = [row for number in range(48) for row in LicensedWorkload(seed + number).run(STEPS)]
     names = Counter(row[1] for row in rows)
-    assert len(names) == 33, names
+    assert len(names) == 34, names
     codes = Counter(json.loads(row[13])["code"] for row in rows if row[1] == "command_refused")
     assert codes.keys() >= DENIALS.keys() | LIFE_REFUSALS.keys(), codes
     parked = Counter(json.loads(row[13])["code"] for row in rows if row[1] == "usage_parked")
