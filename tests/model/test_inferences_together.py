@@ -12,11 +12,14 @@ from adapters.event_store.mapper import encode
 from application.answers import Answer, result_of
 from application.executor import Executor
 from application.folded import FoldedLedger
+from application.following import Followed
+from application.fraud_watching import score
 from application.jobs import Item, Job
 from application.planning import make_plan
 from application.world import World
 from domain.commands import parse
 from domain.event import Recorded
+from domain.fraud_habit import Habit
 from domain.inferences import LINES_MAX, apart
 from tests.model.wire import SECOND, instant, written
 from tests.support.memory_store import MemoryEventStore
@@ -28,6 +31,7 @@ BOOK = {
     "id": "default",
     "models": [{"name": "m", "prices": {"requests": "0.5", "pages": "0.25"}}],
 }
+FOLLOWED = Followed._fields
 ORDINARY = {"stream_version", "position", "customer_sequence"}
 
 Sent = tuple[str, dict[str, Any]]
@@ -143,6 +147,13 @@ def money(store: MemoryEventStore) -> list[Any]:
     return [value for name, value in balance._asdict().items() if name not in placed]
 
 
+def habits(store: MemoryEventStore) -> dict[str, Habit]:
+    """Return what scoring keeps of the customer after all events."""
+    found: dict[str, Habit] = {}
+    score([Followed(*(getattr(each, name) for name in FOLLOWED)) for each in events(store)], found)
+    return found
+
+
 def test_parts_of_one_transaction_are_one_event() -> None:
     store, answers = told([opening(10), [part(number) for number in range(5)]])
     assert lines(store) == [5]
@@ -245,4 +256,20 @@ def test_together_and_one_by_one_come_to_the_same(
     assert said(first) == said(second)
     assert plain(one) == plain(other)
     assert money(one) == money(other)
+    assert habits(one) == habits(other)
     assert len(one.stored) <= len(other.stored)
+
+
+def test_another_writer_takes_the_lines_over_and_goes_on() -> None:
+    store, _ = told([opening(20), [part(0)]])
+    writers = [Executor(store, TraceClock(NOON)) for _ in range(2)]
+    for writer in writers:  # each has the customer and the reservation in memory
+        assert writer.one(parse(*part(0))).repeated
+    for number in range(1, 9, 2):
+        items = [Item(parse(*part(each)), at=NOON + SECOND) for each in (number, number + 1)]
+        assert all(each.done for each in writers[number // 2 % 2].execute(items))
+    for writer in writers:
+        writer.close()
+    assert lines(store) == [1, 2, 2, 2, 2]
+    alone, _ = told([opening(20), *([part(number)] for number in range(9))])
+    assert plain(store) == plain(alone)
