@@ -27,12 +27,10 @@ _SHOWN = (
     "correlation",
     "occurred_at",
     "recorded_at",
-    "data",
 )
 _FIELDS = """
 taken.position, {line} AS line, taken.kind, taken.scope, taken.id, event.customer,
-event.name AS event, event.actor, event.correlation, event.occurred_at, event.recorded_at,
-event.data
+event.name AS event, event.actor, event.correlation, event.occurred_at, event.recorded_at
 """
 _BY_KEY = f"""
 SELECT {_FIELDS.format(line=1)} FROM command_ids AS taken JOIN events AS event USING (position)
@@ -50,13 +48,16 @@ CROSS JOIN LATERAL (
     SELECT * FROM command_ids WHERE id = told.id AND position = event.position LIMIT 1) AS taken
 """  # noqa: S608 - our own names
 
+_DATA = "SELECT position, data FROM events WHERE position = ANY(%s)"
+
 _SEQUENCE = "SELECT customer_sequence FROM events WHERE position = %s AND customer = %s"
 
 
 def one(run: Run, kind: str, scope: str, name: str) -> dict[str, Any] | None:
     """Return a command by its key, or None; `scope` is the customer, or the source of usage."""
     rows = run(_BY_KEY, (name, kind, scope))
-    return _shown(dict(zip(_SHOWN, rows[0], strict=True))) if rows else None
+    found = _shown(run, [dict(zip(_SHOWN, row, strict=True)) for row in rows])
+    return found[0] if found else None
 
 
 def page(
@@ -84,7 +85,7 @@ def page(
     order = "DESC" if newest_first else "ASC"
     query = f"{_IN_ORDER} {where} ORDER BY {key} {order}, told.line {order}"
     found = read_places(run, query, where.values, limit, _SHOWN)
-    return Page([_shown(row) for row in found.items], found.next)
+    return Page(_shown(run, found.items), found.next)
 
 
 def _sequence(run: Run, customer: str, position: int) -> int:
@@ -95,14 +96,20 @@ def _sequence(run: Run, customer: str, position: int) -> int:
     return int(rows[0][0])
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a command as it travels; a refused one says why in its data."""
-    row["status"] = "refused" if row["event"] == "command_refused" else "done"
-    row["data"] = _own(json.loads(row["data"]), row)
-    del row["line"]
-    row["occurred_at"] = format_instant(row["occurred_at"])
-    row["recorded_at"] = format_instant(row["recorded_at"])
-    return {name: value for name, value in row.items() if value is not None}
+def _shown(run: Run, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return commands as they travel; a refused one says why in its data.
+
+    What one event says of many commands is read once.
+    """
+    positions = list({row["position"] for row in rows})
+    said = {at: json.loads(data) for at, data in run(_DATA, (positions,))} if rows else {}
+    for row in rows:
+        del row["line"]
+        row["status"] = "refused" if row["event"] == "command_refused" else "done"
+        row["occurred_at"] = format_instant(row["occurred_at"])
+        row["recorded_at"] = format_instant(row["recorded_at"])
+        row["data"] = _own(said[row["position"]], row)
+    return [{name: row[name] for name in row if row[name] is not None} for row in rows]
 
 
 def _own(data: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
