@@ -17,7 +17,7 @@ from domain.event import Recorded
 from domain.events import ReservationSettled, UsageCharged
 from domain.fraud import Crossing, Question, blocked, judge
 from domain.guard_events import AccountBlocked
-from domain.inferences import apart
+from domain.inferences import apart, last_of
 
 BUCKETS_MAX = 64
 """How many buckets are kept; the others are read again when they are asked about."""
@@ -81,7 +81,7 @@ class Moments:
 
         The balance counts that charge already; the batch comes after a position.
         """
-        charge = apart(batch[-1])[-1]
+        charge = last_of(batch[-1])
         at = charge.occurred_at
         name = charge.event.customer
         known: dict[int, int] = {}

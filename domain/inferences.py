@@ -16,7 +16,7 @@ from domain.events import ReservationSettled
 from domain.units import Usage
 from domain.values import Digest, GrantAmounts, Id, Instant, KeyText, Money, Name
 
-LINES_MAX = 100
+LINES_MAX = 50
 """One fact has no more lines: whoever proves a line has to show all of them."""
 
 _SHARED = (
@@ -132,6 +132,11 @@ def facts_of(event: Event) -> tuple[Event, ...]:
     return event.facts() if type(event) is InferencesSettled else (event,)
 
 
+def weight(event: Event) -> int:
+    """Return how many facts an event tells."""
+    return len(event.lines) if type(event) is InferencesSettled else 1
+
+
 R = TypeVar("R", bound=NamedTuple)
 
 
@@ -143,23 +148,30 @@ def apart(recorded: R) -> Sequence[R]:
     whole: Any = recorded
     if type(whole.event) is not InferencesSettled:
         return (recorded,)
-    return [
-        whole._replace(
-            name=fact.NAME,
-            command=line.id,
-            occurred_at=whole.recorded_at if line.occurred_at is None else line.occurred_at,
-            event=fact,
-        )
-        for line, fact in zip(whole.event.lines, whole.event.facts(), strict=True)
-    ]
+    return [_alone(whole, line) for line in whole.event.lines]
+
+
+def last_of(recorded: Recorded) -> Recorded:
+    """Return the last fact that a recorded event tells."""
+    event = recorded.event
+    return _alone(recorded, event.lines[-1]) if type(event) is InferencesSettled else recorded
 
 
 def told_by(recorded: Recorded, id: str) -> Recorded:
     """Return what a recorded event says of a command: the event itself, or the command's line."""
-    for each in apart(recorded):
-        if each.command == id:
-            return each
+    event = recorded.event
+    if type(event) is InferencesSettled:
+        for line in event.lines:
+            if line.id == id:
+                return _alone(recorded, line)
     return recorded
+
+
+def _alone(whole: Any, line: Line) -> Any:
+    """Return a line as if it had been recorded by itself."""
+    fact = _fact(whole.event, line)
+    occurred_at = whole.recorded_at if line.occurred_at is None else line.occurred_at
+    return whole._replace(name=fact.NAME, command=line.id, occurred_at=occurred_at, event=fact)
 
 
 def together(before: Recorded, later: Recorded) -> Recorded | None:

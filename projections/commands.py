@@ -108,7 +108,9 @@ def _shown(run: Run, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         row["status"] = "refused" if row["event"] == "command_refused" else "done"
         row["occurred_at"] = format_instant(row["occurred_at"])
         row["recorded_at"] = format_instant(row["recorded_at"])
-        row["data"] = _own(said[row["position"]], row)
+        row["data"] = data = _own(said[row["position"]], row)
+        if row["event"] == TOGETHER:
+            row["occurred_at"] = data["lines"][0].get("occurred_at", row["recorded_at"])
     return [{name: row[name] for name in row if row[name] is not None} for row in rows]
 
 

@@ -78,6 +78,8 @@ def test_the_audit_is_clean_and_every_line_answers_its_command(
         ('"model":"gpt4', '"model":"gpt5', "[1].model"),
         ('"source":"gateway"', '"source":"gatewax"', "command_ids"),
         ('"id":"u2"', '"id":"u7"', "command_ids"),
+        ('"id":"u2"', '"id":"u1"', "command_ids"),
+        ('"id":"u2"', '"id":"u1"', "inferences_settled.lines"),
         ('"id":"u0"', '"id":"u7"', "inferences_settled.lines"),
         ('000001Z","request_hash"', '000001Y","request_hash"', "data"),
     ],
@@ -105,15 +107,47 @@ def test_a_line_that_was_taken_out_or_told_twice_is_found(embedded_database: Tes
     assert not audited(embedded_database).ok
 
 
+def test_a_line_that_is_told_twice_is_found_though_a_stray_id_makes_up_for_it(
+    embedded_database: TestDatabase,
+) -> None:
+    with guarded(embedded_database) as acme:
+        position = spent(acme)
+    ((data,),) = embedded_database.query(f"SELECT data FROM events WHERE position = {position}")
+    last = '{"charged"' + str(data).rpartition('},{"charged"')[2].partition("}]")[0] + "}"
+    rewrite(embedded_database, position, last, f"{last},{last}", with_leaf=True)
+    _plant(embedded_database, position, "settle", "acme", "u1")
+    embedded_database.query("DELETE FROM snapshots RETURNING 1")
+    found = whats(audited(embedded_database))
+    assert {(position, "command_ids"), (position, "inferences_settled.lines")} <= found
+
+
+@pytest.mark.parametrize("data", ["no json", "{}", '{"lines":5}', '{"lines":null}'])
+def test_an_event_that_nobody_can_read_hides_no_other_finding(
+    embedded_database: TestDatabase, data: str
+) -> None:
+    with guarded(embedded_database) as acme:
+        position = spent(acme)
+    ((old,),) = embedded_database.query(f"SELECT data FROM events WHERE position = {position}")
+    rewrite(embedded_database, position, str(old), data)
+    found = whats(audited(embedded_database))
+    assert {(position, "leaf"), (position, "data"), (position, "event")} <= found
+    assert (position, "command_ids") not in found
+    _plant(embedded_database, position - 1, "usage", "gateway", "nobody")
+    assert (position - 1, "command_ids") in whats(audited(embedded_database))
+
+
+def _plant(database: TestDatabase, position: int, *key: str) -> None:
+    with psycopg.connect(database.super_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO command_ids (position, kind, scope, id) VALUES (%s, %s, %s, %s)",
+            (position, *key),
+        )
+
+
 def test_an_id_that_no_line_has_is_a_stray(embedded_database: TestDatabase) -> None:
     with guarded(embedded_database) as acme:
         position = spent(acme)
-    with psycopg.connect(embedded_database.super_url, autocommit=True) as connection:
-        connection.execute(
-            "INSERT INTO command_ids (position, kind, scope, id) "
-            "VALUES (%s, 'usage', 'gateway', 'nobody')",
-            (position,),
-        )
+    _plant(embedded_database, position, "usage", "gateway", "nobody")
     (difference,) = audited(embedded_database).differences
     assert (difference.position, difference.what) == (position, "command_ids")
     assert "nobody" in difference.found
@@ -182,3 +216,11 @@ def test_each_view_adds_up_all_lines(embedded_database: TestDatabase, ledger: Gu
         format_instant(each.occurred_at) for each in told
     ]
     assert {each["request_hash"] for each in every} == {"0a" * 32}
+
+
+def test_a_command_has_the_time_of_its_own_line(ledger: Guarded) -> None:
+    run = ledger.ledger.store.run  # type: ignore[attr-defined]
+    listed = commands.page(run, kind="usage").items
+    assert [each["occurred_at"] for each in listed] == [
+        format_instant(NOON + number) for number in range(PARTS)
+    ]

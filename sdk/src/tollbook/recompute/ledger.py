@@ -175,7 +175,7 @@ class Recomputation:
         if account.releasing is not None and name not in _AFTER_A_CHARGE:
             fact.differ("order", "the release of a parked record", name)
             account.releasing = None
-        occurred = together.first_of(data).get("occurred_at")
+        occurred = together.first_of(name, data).get("occurred_at")
         happened = recorded_at if occurred is None else parse_instant(occurred)
         if occurred_at != happened:
             self._report(position, "occurred_at", happened, occurred_at)

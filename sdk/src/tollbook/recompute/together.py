@@ -12,7 +12,7 @@ from tollbook.recompute.opening import check_nothing_is_due
 
 NAME = "inferences_settled"
 
-LINES_MIN, LINES_MAX = 2, 100
+LINES_MIN, LINES_MAX = 2, 50
 """How many lines such an event has."""
 
 NOTHING = format_pico(0)
@@ -44,10 +44,9 @@ def inferences_settled(account: Account, fact: Fact) -> Place:
     return f"reservation-{name}", version
 
 
-def first_of(data: dict[str, Any]) -> dict[str, Any]:
+def first_of(name: str, data: dict[str, Any]) -> dict[str, Any]:
     """Return what tells when an event occurred: its first line, or where it has none, itself."""
-    lines = data.get("lines")
-    return lines[0] if isinstance(lines, list) and "reserved" not in data else data
+    return data["lines"][0] if name == NAME and data["lines"] else data
 
 
 def _lines(fact: Fact) -> Iterator[Fact]:
@@ -55,8 +54,13 @@ def _lines(fact: Fact) -> Iterator[Fact]:
     lines = fact.data["lines"]
     if not LINES_MIN <= len(lines) <= LINES_MAX:
         fact.differ("lines", f"{LINES_MIN} to {LINES_MAX} lines", len(lines))
-    if lines and lines[0]["id"] != fact.command:
-        fact.differ("lines", f"first that of {fact.command}", lines[0]["id"])
+    ids = [line["id"] for line in lines]
+    if ids[:1] != [fact.command]:
+        fact.differ("lines", f"first that of {fact.command}", ids[:1])
+    if len(set(ids)) < len(ids) or not all(isinstance(each, str) for each in ids):
+        fact.differ("lines", "a text of its own as id of each", ids)
+    for field in sorted(fact.data.keys() - {*_SHARED, "lines"}):
+        fact.differ(field, None, fact.data[field])
     shared = {name: fact.data[name] for name in _SHARED if name in fact.data}
     for number, line in enumerate(lines, 1):
         part = fact.part(f"{NAME}[{number}]", line["id"], {**_LEFT_OUT, **line, **shared})
