@@ -154,7 +154,10 @@ def apart(recorded: R) -> Sequence[R]:
 def last_of(recorded: Recorded) -> Recorded:
     """Return the last fact that a recorded event tells."""
     event = recorded.event
-    return _alone(recorded, event.lines[-1]) if type(event) is InferencesSettled else recorded
+    if type(event) is not InferencesSettled:
+        return recorded
+    found: Recorded = _alone(recorded, event.lines[-1])
+    return found
 
 
 def told_by(recorded: Recorded, id: str) -> Recorded:
@@ -163,7 +166,8 @@ def told_by(recorded: Recorded, id: str) -> Recorded:
     if type(event) is InferencesSettled:
         for line in event.lines:
             if line.id == id:
-                return _alone(recorded, line)
+                found: Recorded = _alone(recorded, line)
+                return found
     return recorded
 
 

@@ -186,12 +186,12 @@ def test_the_ledger_of_the_page_has_no_difference() -> None:
         ),
         "cora": Totals(
             currency="USD",
-            charged=parse_pico("0.0010477"),
-            from_balance=parse_pico("0.0010477"),
+            charged=parse_pico("0.0010574"),
+            from_balance=parse_pico("0.0010574"),
             receivable=0,
-            balance=parse_pico("0.998894"),
-            held=parse_pico("0.0000583"),
-            input_tokens=477,
+            balance=parse_pico("0.9988906"),
+            held=parse_pico("0.000052"),
+            input_tokens=574,
             output_tokens=0,
         ),
     }
