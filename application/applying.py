@@ -5,8 +5,8 @@ from typing import Any
 from application.draft import Draft
 from domain import license, parking, pipeline, pricebook, registry, reservation, screening
 from domain.event import Event
-from domain.events import GrantIssued, MinReaderRaised, PricesPublished
-from domain.folding import evolve
+from domain.events import GrantIssued, MinReaderRaised, PricesPublished, ReservationSettled
+from domain.folding import evolve, evolve_further
 from domain.license_events import (
     OF_LICENSE,
     LeaseRenewed,
@@ -55,6 +55,18 @@ def apply(
         draft.held_stages[event.reserved] = held
         version = held.version
     return version, balance.sequence, balance.customer.currency if balance.customer else ""
+
+
+def apply_further(draft: Draft, event: ReservationSettled, now: int, command: str) -> str:
+    """Evolve what a line concerns that is told with the event before it; return the currency."""
+    balance = evolve_further(draft.balance(event.customer), event, now)
+    draft.balances[event.customer] = balance
+    known = draft.reservations[event.reservation]
+    assert known is not None
+    state = reservation.evolve(known, event, now, command)
+    assert state is not None
+    draft.reservations[event.reservation] = state._replace(version=known.version)
+    return balance.customer.currency if balance.customer else ""
 
 
 def _apply_to_license(draft: Draft, event: Any, now: int) -> int:

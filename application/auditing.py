@@ -11,28 +11,15 @@ from typing import Any, NamedTuple, Protocol
 
 from tollbook.merkle import Frontier
 
+from application.auditing_ids import AuditedIds, Entry, IdReader
 from application.expecting import Expectation, ExpectedRoots
-from application.findings import LISTED_MAX, Difference, Findings
+from application.findings import Difference, Findings
 from application.folded import FoldedLedger, state_hash
-from application.ports import Head, Key
+from application.ports import Head
 from application.replaying import Progress
 from domain.balance import Balance
-from domain.event import Event, Recorded
+from domain.event import Recorded
 from domain.state import balance_to_wire
-
-
-class Entry(NamedTuple):
-    """A stored event as an auditor reads it."""
-
-    row: tuple[Any, ...]
-    """The columns in the order of `Recorded`, the payload's text in place of the event."""
-    event: Event | None
-    """What the payload says, read strictly; None when it cannot be read."""
-    problem: str | None
-    """Why the payload is not exactly what this program would have stored, if it is not."""
-    leaf: bytes
-    """The leaf hash, computed from the row."""
-    stored_leaf: bytes
 
 
 class StoredSnapshot(NamedTuple):
@@ -43,7 +30,7 @@ class StoredSnapshot(NamedTuple):
     data: str
 
 
-class AuditReader(Protocol):
+class AuditReader(IdReader, Protocol):
     """Reads everything that is stored, as of one instant."""
 
     def head(self) -> Head:
@@ -51,15 +38,6 @@ class AuditReader(Protocol):
 
     def entries(self) -> Iterator[Sequence[Entry]]:
         """Yield every stored event in order of position, in chunks."""
-
-    def unanswered(self, keys: Sequence[tuple[Key, int]]) -> list[int]:
-        """Return the positions of those keys that are not kept, each with its position."""
-
-    def id_count(self) -> int:
-        """Return how many ids are kept."""
-
-    def stray_ids(self, limit: int) -> list[tuple[int, Key]]:
-        """Return ids that point at no event, or at one of another command."""
 
     def snapshots(self) -> Iterator[StoredSnapshot]:
         """Yield the snapshots that this program would use."""
@@ -156,22 +134,13 @@ class _Audit:
         self._snapshot_at = {each.customer: each.sequence for each in reader.snapshots()}
         self._reached: dict[str, tuple[Balance, int]] = {}
         self._events = self._position = self._recorded_at = 0
-        self._answered = self._unreadable = 0
+        self._ids = AuditedIds(reader, self._findings)
 
     def examine(self, chunk: Sequence[Entry]) -> None:
         """Check a chunk of events, each by itself and against everything before it."""
-        keys = []
         for entry in chunk:
             self._examine(entry)
-            event = entry.event
-            if event is not None and (kind := event.command_kind()):
-                keys.append(((kind, event.command_scope(), entry.row[7]), entry.row[0]))
-            if event is not None:
-                keys.extend((key, entry.row[0]) for key in event.other_ids())
-        missing = self._reader.unanswered(keys)
-        for position in missing:
-            self._findings.note(position, "command_ids", "the id of this event's command", None)
-        self._answered += len(keys) - len(missing)
+        self._ids.examine(chunk)
 
     def _examine(self, entry: Entry) -> None:
         position = entry.row[0]
@@ -181,9 +150,7 @@ class _Audit:
         if entry.problem is not None:
             self._findings.note(position, "data", "the canonical form", entry.problem)
         self._recomputation.add(entry.row)
-        if entry.event is None:
-            self._unreadable += 1
-        else:
+        if entry.event is not None:
             self._fold(Recorded._make((*entry.row[:13], entry.event)))
         self._events += 1
         self._position, self._recorded_at = position, entry.row[12]
@@ -206,7 +173,7 @@ class _Audit:
         root = self._roots.finish(self._position)
         self._recomputation.finish()
         self._check_head()
-        self._check_ids()
+        self._ids.finish(self._position)
         self._check_states()
         self._check_snapshots()
         for what, expected, found in self._reader.open_doors():
@@ -231,17 +198,6 @@ class _Audit:
             self._findings.note(
                 self._position, "head: recorded_at", self._recorded_at, head.recorded_at
             )
-
-    def _check_ids(self) -> None:
-        """See that no id is kept beyond those of the events."""
-        kept = self._reader.id_count()
-        if self._answered <= kept <= self._answered + self._unreadable:
-            return
-        strays = self._reader.stray_ids(LISTED_MAX)
-        for position, key in strays:
-            self._findings.note(position, "command_ids", "an event of this command", list(key))
-        if not strays:
-            self._findings.note(self._position, "command_ids: rows", self._answered, kept)
 
     def _check_states(self) -> None:
         """Compare this program's fold with the recomputation, name by name."""

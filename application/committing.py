@@ -26,10 +26,10 @@ from application.ports import (
     FencedError,
     HeadMovedError,
     Key,
-    Snapshot,
     StoreFailedError,
     TakenError,
 )
+from application.snapshots import due_snapshots
 from application.world import World, catch_up
 
 logger = logging.getLogger("tollbook.executor")
@@ -48,7 +48,7 @@ CLOCK_OFF_MAX = 250_000
 
 RECENT_MAX = 100_000
 SNAPSHOT_EVERY = 2_000
-"""A customer's balance is snapshotted once per this many of their events."""
+"""A customer's balance is snapshotted once per this many facts in their events."""
 
 PATIENCE_SECONDS = 30.0
 """How long to try to reach the database again before giving up on a batch."""
@@ -183,12 +183,7 @@ class Committer:
             self.on_commit(commands, self._monotonic() - flight.begun)
         while len(self._recent) > RECENT_MAX:
             self._recent.popitem(last=False)
-        due = [
-            Snapshot(balance, flight.plan.draft.position)
-            for customer, balance in flight.plan.draft.balances.items()
-            if balance.sequence // SNAPSHOT_EVERY
-            > flight.undo.sequences[customer] // SNAPSHOT_EVERY
-        ]
+        due = due_snapshots(flight.plan, flight.undo.sequences, SNAPSHOT_EVERY)
         if due:
             try:
                 self._store.save_snapshots(due)

@@ -1,9 +1,10 @@
 """Deciding a batch: one command after another on a draft of the world, nothing written yet."""
 
+from typing import NamedTuple
+
 from tollbook.errors import Refused, TollbookError
 
 from application.answers import Answer, first_difference, id_reused
-from application.applying import apply
 from application.draft import Draft
 from application.handlers import (
     TakenResourceError,
@@ -18,6 +19,7 @@ from application.moments import CHARGES
 from application.pipeline_handlers import AS_A_WHOLE
 from application.ports import Batch, EventStore, Key, Rider
 from application.prefetching import prefetch_ids
+from application.recording import record
 from application.staging import binding, parts_of, refusal_of
 from application.taken import resource_exists
 from application.world import World
@@ -25,8 +27,18 @@ from domain.balance import Balance, due
 from domain.command import Command
 from domain.commands import CreateCustomer
 from domain.event import Event, Recorded
+from domain.inferences import told_by
 from domain.outcomes import Decision, Refusal
 from domain.usage_events import UsageParked
+
+
+class _Mark(NamedTuple):
+    """Where a plan stood, to go back to; its last event may get more lines later."""
+
+    draft: Draft
+    length: int
+    last: list[Recorded]
+    ids: dict[Key, int]
 
 
 class Plan:
@@ -43,6 +55,8 @@ class Plan:
         self._now = now
         self.careful = False
         self._errors = 0
+        self._read: Recorded | None = None
+        """The stored event that answered last."""
         self.draft = Draft(world)
         self.base = world.position
         self.events: list[Recorded] = []
@@ -106,13 +120,12 @@ class Plan:
         self._errors += 1
         return Answer(command.id, None, error=culprit.problem())
 
-    def _mark(self) -> tuple[Draft, int, dict[Key, int]]:
-        return self.draft.copy(), len(self.events), self.ids.copy()
+    def _mark(self) -> "_Mark":
+        return _Mark(self.draft.copy(), len(self.events), self.events[-1:], self.ids.copy())
 
-    def _back_to(self, mark: tuple[Draft, int, dict[Key, int]]) -> None:
-        draft, count, ids = mark
-        self.draft, self.ids = draft.copy(), ids.copy()
-        del self.events[count:]
+    def _back_to(self, mark: "_Mark") -> None:
+        self.draft, self.ids = mark.draft.copy(), mark.ids.copy()
+        self.events[max(0, mark.length - 1) :] = mark.last
 
     def _answer(self, item: Item) -> Answer:
         """Decide one command, or repeat the answer that its id has already."""
@@ -144,12 +157,14 @@ class Plan:
         return self._repeat(command, scope, self._taken(key)) if known else None
 
     def _taken(self, key: Key) -> Recorded:
-        """Return the event that answered a key, from this batch or from the store."""
+        """Return what answered a key, from this batch or from the store."""
         position = self.ids.get(key)
         if position is not None:
-            return self.events[position - self.base - 1]
+            return told_by(self.events[position - self.base - 1], key[2])
         position = self._recent[key]
-        return self._store.at([position])[position]
+        if self._read is None or self._read.position != position:  # one may answer many
+            self._read = self._store.at([position])[position]
+        return told_by(self._read, key[2])
 
     def _repeat(self, command: Command, customer: str | None, recorded: Recorded) -> Answer:
         field = first_difference(command, recorded.event)
@@ -267,32 +282,10 @@ class Plan:
     def _record(
         self, item: Item, customer: str | None, event: Event, now: int, key: Key | None
     ) -> Answer:
-        """Apply an event to the draft and give it its envelope and its position."""
-        draft = self.draft
-        command = item.command
-        stream_version, sequence, currency = apply(draft, event, customer, now, command.id)
-        position = draft.position = draft.position + 1
-        draft.recorded_at = now
-        occurred_at: int | None = getattr(event, "occurred_at", None)
-        recorded = Recorded(
-            position,
-            event.NAME,
-            event.VERSION,
-            event.stream(),
-            stream_version,
-            customer,
-            sequence,
-            command.id,
-            item.causation,
-            item.correlation,
-            item.actor,
-            now if occurred_at is None else occurred_at,
-            now,
-            event,
-        )
-        self.events.append(recorded)
+        """Record an event, and what its command and it take for ever."""
+        recorded, currency = record(self.draft, self.events, item, customer, event, now)
         if key is not None:
-            self.ids[key] = position
+            self.ids[key] = recorded.position
         for other in event.other_ids():
-            self.ids[other] = position
-        return Answer(command.id, recorded, currency)
+            self.ids[other] = recorded.position
+        return Answer(item.command.id, recorded, currency)

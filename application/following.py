@@ -62,11 +62,14 @@ class LedgerLog(Protocol):
         """Return position and recorded time of the newest event."""
 
     def after(self, position: int, limit: int) -> Sequence[Entry]:
-        """Return up to `limit` entries after a position, in order.
+        """Return up to `limit` entries after a position, in order; fewer where they are large.
 
         Raises TooNew when the very next event is newer than this program; before that, it
         returns the entries that come first.
         """
+
+    def reach(self, position: int, last: int) -> int:
+        """Return up to where after a position, and up to another, events can be read at once."""
 
     def share(self, position: int, last: int, share: Share) -> Stretch:
         """Return the entries of a share of the customers after one position and up to another.

@@ -14,6 +14,7 @@ from domain.fraud_commands import FlagCustomer
 from domain.fraud_facts import SEEN_EVENTS, sighting
 from domain.fraud_habit import Habit, habit_from_wire, habit_to_wire
 from domain.fraud_scoring import RULE, Verdict, step
+from domain.inferences import apart
 
 BATCH = 1_000
 HABITS_MAX = 5_000
@@ -86,13 +87,14 @@ def score(events: Iterable[Followed], habits: dict[str, Habit]) -> list[Scored]:
         customer = event.customer
         if customer is None or type(event.event) not in SEEN_EVENTS:
             continue
-        seen = sighting(event.event, event.occurred_at)
-        if seen is None:
-            continue
-        habit, verdict = step(habits.get(customer, _NEW), seen)
-        habits[customer] = habit
-        if verdict is not None:
-            found.append(Scored(event.position, customer, verdict))
+        verdicts = []
+        for each in apart(event):
+            seen = sighting(each.event, each.occurred_at)
+            if seen is not None:
+                habits[customer], verdict = step(habits.get(customer, _NEW), seen)
+                verdicts += [] if verdict is None else [verdict]
+        if verdicts:  # one flag for an event, whose position names it
+            found.append(Scored(event.position, customer, verdicts[0]))
     return found
 
 

@@ -8,7 +8,7 @@ about the same bucket.
 from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from application.ports import EventStore, HeadMovedError
 from domain.activity import requests_of
@@ -17,6 +17,7 @@ from domain.event import Recorded
 from domain.events import ReservationSettled, UsageCharged
 from domain.fraud import Crossing, Question, blocked, judge
 from domain.guard_events import AccountBlocked
+from domain.inferences import apart, last_of
 
 BUCKETS_MAX = 64
 """How many buckets are kept; the others are read again when they are asked about."""
@@ -45,7 +46,7 @@ class _Moments:
         """The requests up to each of the times; made when they are asked for."""
 
     def add(self, recorded: Recorded) -> None:
-        """Take an event, whose number is above every one before."""
+        """Take a charge, whose number is not below any one before."""
         moment = recorded.occurred_at, _requests(recorded)
         insort(self.times, moment)
         self.units += moment[1]
@@ -80,7 +81,7 @@ class Moments:
 
         The balance counts that charge already; the batch comes after a position.
         """
-        charge = batch[-1]
+        charge = last_of(batch[-1])
         at = charge.occurred_at
         name = charge.event.customer
         known: dict[int, int] = {}
@@ -110,7 +111,7 @@ class Moments:
             last = min(last, first.customer_sequence - 1)
         stored = self._stored(customer, question, position, last)
         units, after = stored.units, stored.after(question.edge)
-        for recorded in pending:
+        for recorded in chain.from_iterable(map(apart, pending)):
             if _is_in(question, recorded):
                 requests = _requests(recorded)
                 units += requests
@@ -127,8 +128,9 @@ class Moments:
         if known.reached < last:
             for recorded in self._store.customer_events(customer, known.reached, position, last):
                 known.reached = recorded.customer_sequence or known.reached
-                if _is_in(question, recorded):
-                    known.add(recorded)
+                for each in apart(recorded):
+                    if _is_in(question, each):
+                        known.add(each)
             self._make_room(len(known.times))
         self._known[key] = known
         if len(self._known) > BUCKETS_MAX:

@@ -12,6 +12,7 @@ from domain import capping
 from domain.balance import Balance, BalanceView, view
 from domain.commands import PublishPrices, parse
 from domain.event import Recorded
+from domain.inferences import told_by
 from domain.pricebook import PriceBook, publication_id
 from domain.quoting import quote, quote_request, quote_to_wire
 from domain.reservation import Reservation
@@ -107,7 +108,7 @@ class Tollbook:
             if position is None:
                 whose = f" of {scope}" if scope else ""
                 raise NotFound(f"no {kind}{whose} has the id {name}", field="id", value=name)
-            recorded = self.store.at([position])[position]
+            recorded = told_by(self.store.at([position])[position], name)
             if isinstance(recorded.event, UsageParked):
                 recorded = self._released(recorded, recorded.event.parked)
         except ConnectionLostError as error:

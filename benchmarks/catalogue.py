@@ -35,7 +35,8 @@ class Measurement:
     """Measured in the first round alone: it takes long, or is the same every time."""
 
 
-GATEWAY_KINDS = ("1_p50", "added", "16")
+_PAID = ("1_p50", "added", "16")
+FRONTS = {"triton": ("1_p50", "16"), "gateway": _PAID, "allowed": _PAID}
 
 # Each stage has all its rounds before the next begins: a long ledger must not lie about while
 # short ones are measured, since the server would tidy it up in the background.
@@ -57,7 +58,7 @@ STAGES = (
             tuple(
                 f"{name}_{protocol}_{kind}"
                 for protocol in PROTOCOLS
-                for name, kinds in (("triton", ("1_p50", "16")), ("gateway", GATEWAY_KINDS))
+                for name, kinds in FRONTS.items()
                 for kind in kinds
             ),
         ),

@@ -138,6 +138,11 @@ def _gateway_figures(protocol: str, added: float) -> tuple[Figure, ...]:
         Figure(many, "requests/s", f"Triton alone over {protocol}, 16 in flight"),
         Figure(f"gateway_{protocol}_16", "requests/s", "the same through the gateway", many,
                least_ratio=0.35),
+        Figure(f"allowed_{protocol}_1_p50", "ms", "one after another, from an allowance", one),
+        Figure(f"allowed_{protocol}_added", "ms", "what the gateway adds to the median then",
+               most=added),
+        Figure(f"allowed_{protocol}_16", "requests/s", "16 in flight, from an allowance", many,
+               least_ratio=0.35),
     )  # fmt: skip
 
 

@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from adapters.event_store.store import PostgresEventStore
+from adapters.redis.server import RedisServer
 from adapters.triton.server import TritonServer
 from benchmarks.bench import Bench
 from benchmarks.gateway_load import MODEL
@@ -19,6 +20,8 @@ from entrypoints.bootstrap import license_desk, open_database, tollbook_on
 from entrypoints.settings import Settings
 
 AT_ONCE = 16
+KINDS = {"1_p50": "p50_ms", f"{AT_ONCE}": "rate"}
+"""What is measured: the median of one request after another, and how many there are at once."""
 PROTOCOLS = ("grpc", "http")
 BOOK = {
     "id": "default",
@@ -51,21 +54,46 @@ class Served(NamedTuple):
 
 
 def gateway(bench: Bench) -> dict[str, float]:
-    """Measure both protocols, one request at a time and 16 at once, with and without."""
+    """Measure both protocols, one request at a time and 16 at once, with and without.
+
+    `gateway` holds money for each inference before it runs, `allowed` for many of them at once.
+    """
     found: dict[str, float] = {}
     with serving() as served:
         for protocol in PROTOCOLS:
-            direct, through = served.triton[protocol], served.gateway[protocol]
-            for at_once, name in ((1, "1_p50"), (AT_ONCE, f"{AT_ONCE}")):
-                count = bench.sizes.inferences // (4 if at_once == 1 else 1)
-                bare = driven(protocol, direct, "none", count, at_once)
-                paid = driven(protocol, through, served.key, count, at_once)
-                kind = "p50_ms" if at_once == 1 else "rate"
+            for name, kind in KINDS.items():
+                bare = driven(protocol, served.triton[protocol], "none", *_load(bench, name))
                 found[f"triton_{protocol}_{name}"] = bare[kind]
-                found[f"gateway_{protocol}_{name}"] = paid[kind]
-            added = found[f"gateway_{protocol}_1_p50"] - found[f"triton_{protocol}_1_p50"]
-            found[f"gateway_{protocol}_added"] = added
+        found |= _through(bench, served, "gateway")
+    with (
+        tempfile.TemporaryDirectory(prefix="tollbook-bench-redis-") as name,
+        RedisServer(Path(name)) as redis,
+        serving("--redis", redis.url) as served,
+    ):
+        found |= _through(bench, served, "allowed")
+    for protocol in PROTOCOLS:
+        bare_p50 = found[f"triton_{protocol}_1_p50"]
+        for way in ("gateway", "allowed"):
+            found[f"{way}_{protocol}_added"] = found[f"{way}_{protocol}_1_p50"] - bare_p50
     return found
+
+
+def _load(bench: Bench, name: str) -> tuple[int, int]:
+    """Return how many requests are sent for a figure, and how many at once."""
+    if name == "1_p50":
+        return bench.sizes.inferences // 4, 1
+    return bench.sizes.inferences, AT_ONCE
+
+
+def _through(bench: Bench, served: Served, way: str) -> dict[str, float]:
+    """Measure both protocols through a gateway."""
+    return {
+        f"{way}_{protocol}_{name}": driven(
+            protocol, served.gateway[protocol], served.key, *_load(bench, name)
+        )[kind]
+        for protocol in PROTOCOLS
+        for name, kind in KINDS.items()
+    }
 
 
 def gateway_memory(bench: Bench) -> dict[str, float]:
@@ -83,7 +111,7 @@ def gateway_memory(bench: Bench) -> dict[str, float]:
 
 
 @contextmanager
-def serving() -> Iterator[Served]:
+def serving(*options: str) -> Iterator[Served]:
     """Start a Triton with one model, and a gateway with a ledger of its own in front of it."""
     with tempfile.TemporaryDirectory(prefix="tollbook-bench-gateway-") as name:
         folder = Path(name)
@@ -94,7 +122,7 @@ def serving() -> Iterator[Served]:
             config = folder / "gateway.toml"
             addresses = {"grpc": triton.grpc_address, "http": triton.http_address}
             config.write_text(CONFIG.format(**addresses, model=MODEL), encoding="utf-8")
-            with _gateway(config, data) as (found, process):
+            with _gateway(config, data, options) as (found, process):
                 yield Served(addresses, found, key, process)
 
 
@@ -120,11 +148,13 @@ def licensed_ledger(data: Path) -> str:
 
 
 @contextmanager
-def _gateway(config: Path, data: Path) -> Iterator[tuple[dict[str, str], int]]:
+def _gateway(
+    config: Path, data: Path, options: Sequence[str]
+) -> Iterator[tuple[dict[str, str], int]]:
     ports = ("--grpc-port", "0", "--http-port", "0", "--json")
     command = [sys.executable, "-m", "tollbook", "gateway", "--config", str(config), *ports]
     with subprocess.Popen(
-        [*command, "--data", str(data)], stdout=subprocess.PIPE, text=True
+        [*command, "--data", str(data), *options], stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from domain.activity import counted, requests_of
 from domain.allocation import NEVER, Grant, Parts, in_burn_order, moved
 from domain.balance import Balance, earliest_expiry
 from domain.customer import changed, created
@@ -24,9 +23,10 @@ from domain.events import (
 from domain.fraud_folding import FRAUD_FOLDS
 from domain.guard_events import CapsSet
 from domain.holds import Hold
+from domain.inferences import InferencesSettled
 from domain.license_folding import OF_KNOWN_USE, OF_USE, uses_after
-from domain.metering import Used, reheld, rezoned, set_up
-from domain.metering import counted as metered
+from domain.metering import reheld
+from domain.metering_folding import caps_set, used, zone_changed
 from domain.pricing import token_volume
 from domain.reservation import expected, of_all, remaining
 
@@ -40,6 +40,8 @@ _PLACES = {name: place for place, name in enumerate(Balance._fields)}
 def evolve(balance: Balance, event: Event, at: int) -> Balance:
     """Apply one event of the customer; `at` is its recorded time."""
     kind = type(event)
+    if kind is InferencesSettled:
+        return _lines_settled(balance, event, at)
     fold = _FOLDS.get(kind)
     changes: Changes = {} if fold is None else fold(balance, event)
     timed = _TIMED.get(kind)
@@ -68,6 +70,19 @@ def evolve(balance: Balance, event: Event, at: int) -> Balance:
     for name, value in changes.items():
         fields[_PLACES[name]] = value
     return Balance._make(fields)
+
+
+def evolve_further(balance: Balance, event: Event, at: int) -> Balance:
+    """Apply what belongs to the event before, and so has the same number."""
+    return evolve(balance._replace(sequence=balance.sequence - 1), event, at)
+
+
+def _lines_settled(balance: Balance, event: Any, at: int) -> Balance:
+    first, *others = event.facts()
+    balance = evolve(balance, first, at)
+    for fact in others:
+        balance = evolve_further(balance, fact, at)
+    return balance
 
 
 def _held(balance: Balance, event: ReservationHeld, at: int) -> Changes:
@@ -244,33 +259,6 @@ _FOLDS: dict[type[Event], Callable[[Balance, Any], Changes]] = {
 }
 
 
-def _used(balance: Balance, event: ReservationSettled | UsageCharged, at: int) -> Changes:
-    """Count a charge for the fraud rule and for the caps."""
-    occurred_at = at if event.occurred_at is None else event.occurred_at
-    requests = requests_of(event.usage, event.is_inference)
-    sequence = balance.sequence + 1
-    changes: Changes = {"activity": counted(balance.activity, occurred_at, requests, sequence)}
-    if balance.meters:
-        used = Used(event.model, event.usage, event.is_inference, occurred_at)
-        changes["meters"] = metered(balance.meters, used, at, _zone(balance))
-    return changes
-
-
-def _zone(balance: Balance) -> str:
-    return balance.customer.time_zone if balance.customer else "UTC"
-
-
-def _rezoned(balance: Balance, event: CustomerChanged, at: int) -> Changes:
-    before, after = _zone(balance), event.time_zone
-    if not balance.meters or after is None or after == before:
-        return {}
-    return {"meters": rezoned(balance.meters, at, before, after)}
-
-
-def _caps_set(balance: Balance, event: CapsSet, _at: int) -> Changes:
-    return {"meters": set_up(event.caps, balance.meters, balance.holds)}
-
-
 def _reservations(event: Any) -> list[str]:
     """Return the reservations whose holds an event changes."""
     if isinstance(event, HoldsExpired):
@@ -280,10 +268,10 @@ def _reservations(event: Any) -> list[str]:
 
 _TIMED: dict[type[Event], Callable[[Balance, Any, int], Changes]] = {
     ReservationHeld: _held,
-    ReservationSettled: _used,
-    UsageCharged: _used,
-    CustomerChanged: _rezoned,
-    CapsSet: _caps_set,
+    ReservationSettled: used,
+    UsageCharged: used,
+    CustomerChanged: zone_changed,
+    CapsSet: caps_set,
     **FRAUD_FOLDS,
 }
 """What an event changes where the time of its recording matters."""

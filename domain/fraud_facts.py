@@ -15,6 +15,7 @@ from domain.event import Event
 from domain.events import CommandRefused, ReservationHeld, ReservationSettled, UsageCharged
 from domain.facts import Facts, facts_to_wire
 from domain.fraud_events import FraudCleared
+from domain.inferences import InferencesSettled
 from domain.license_events import LicenseActivated, LicenseValidated, SeatLeased
 from domain.units import Quantities
 
@@ -132,8 +133,8 @@ _READERS: dict[type[Event], Callable[[Any, int], Sighting | None]] = {
     FraudCleared: _cleared,
 }
 
-SEEN_EVENTS = frozenset(_READERS)
-"""The events that scoring looks at."""
+SEEN_EVENTS = frozenset[type[Event]]({*_READERS, InferencesSettled})
+"""The events that scoring looks at; of inferences told together, at each."""
 
 
 def _machine(facts: Facts | None) -> str:

@@ -16,6 +16,7 @@ from domain.allocation import Grant
 from domain.balance import Balance
 from domain.event import Event
 from domain.events import GrantIssued, GrantsExpired, ReservationSettled, UsageCharged
+from domain.inferences import InferencesSettled
 
 Postings = tuple[tuple[str, int], ...]
 """(account, amount) pairs in order of account; debits are above zero, credits below."""
@@ -85,6 +86,11 @@ def _used(_before: Balance, event: ReservationSettled | UsageCharged) -> list[tu
     return [(f"revenue:usage:{event.model}", -event.charged)] if event.charged else []
 
 
+def _used_together(_before: Balance, event: InferencesSettled) -> list[tuple[str, int]]:
+    charged = sum(line.charged for line in event.lines)
+    return [(f"revenue:usage:{event.model}", -charged)] if charged else []
+
+
 def _lapsed(before: Balance, event: GrantsExpired) -> list[tuple[str, int]]:
     """Book what lapsed: paid money was earned after all, promotional money was never spent."""
     kinds = {grant.id: grant.kind for grant in before.grants}
@@ -103,5 +109,6 @@ _OUTSIDE: dict[type[Event], Callable[[Balance, Any], list[tuple[str, int]]]] = {
     GrantsExpired: _lapsed,
     ReservationSettled: _used,
     UsageCharged: _used,
+    InferencesSettled: _used_together,
 }
 """What leaves a customer's own accounts, or comes into them; other events only move money there."""

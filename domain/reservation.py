@@ -15,6 +15,7 @@ from domain.events import (
     ReservationReleased,
     ReservationSettled,
 )
+from domain.inferences import InferencesSettled
 from domain.units import Quantities
 
 
@@ -96,6 +97,11 @@ def evolve(
         return None
     if isinstance(event, ReservationSettled):
         return _settled(reservation, event, command)
+    if isinstance(event, InferencesSettled):
+        version = reservation.version + 1
+        for fact in event.facts():
+            reservation = _settled(reservation, fact, command)
+        return reservation._replace(version=version)
     if isinstance(event, ReservationExtended):
         more = event.estimate or {}
         return reservation._replace(

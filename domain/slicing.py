@@ -20,6 +20,7 @@ from domain.events import (
     ReservationSettled,
     UsageCharged,
 )
+from domain.inferences import InferencesSettled
 from domain.license import License
 from domain.license_events import LeaseRenewed, LicenseValidated, SeatLeased, SeatReturned
 from domain.pipeline_events import PipelineReleased, PipelineReserved, PipelineSettled
@@ -38,6 +39,7 @@ BITS_KEPT = 4
 _ORDINARY: tuple[type[Event], ...] = (
     CommandRefused,
     HoldsExpired,
+    InferencesSettled,
     LeaseRenewed,
     LicenseValidated,
     PipelineReleased,

@@ -8,14 +8,17 @@ from zoneinfo import ZoneInfo
 from tollbook.amounts import format_micro
 from tollbook.times import format_instant
 
+from application.following import Followed
+from domain.customer import Customer
 from domain.event import Event
 from domain.events import ReservationSettled, UsageCharged
+from domain.inferences import InferencesSettled, apart
 from domain.units import MEASURED, Quantities
 from projections.copying import NULL, copy_lines, field, in_one_piece
 from projections.model import Change, Connection, Run, Wanted
-from projections.paging import Page, Where, checked_day, read_page
+from projections.paging import Page, Where, checked_day, place_of, read_places
 
-CHARGES = frozenset[type[Event]]({ReservationSettled, UsageCharged})
+CHARGES = frozenset[type[Event]]({InferencesSettled, ReservationSettled, UsageCharged})
 """The events that charge usage."""
 
 UNIT_COLUMNS = (
@@ -34,7 +37,7 @@ _COLUMNS = (
     "position, recorded_at, occurred_at, volume, requests, input_tokens, cached_input_tokens, "
     "output_tokens, pages, images, price_version, day, charged, from_balance, receivable, "
     "gpu_seconds, compute_units, customer, currency, model, period, price_book, reservation, "
-    "source, id, license, request_hash, response_hash"
+    "source, id, license, request_hash, response_hash, line"
 )
 
 _COUNTS = tuple(unit for unit in UNIT_COLUMNS if unit not in MEASURED)
@@ -45,7 +48,7 @@ class Charges:
     """The read model of charges."""
 
     NAME = "charges"
-    VERSION = 1
+    VERSION = 2
     EVENTS: Wanted = CHARGES
     # Columns stand widest first, so that no row carries padding.
     TABLES = """
@@ -78,9 +81,10 @@ CREATE TABLE charges (
     license             text,
     request_hash        text,
     response_hash       text,
-    CONSTRAINT charges_position PRIMARY KEY (position)
+    line                smallint NOT NULL,   -- of its event, which may tell several; from 1
+    CONSTRAINT charges_position PRIMARY KEY (position, line)
 );
-CREATE INDEX charges_of_customer ON charges (customer, position);
+CREATE INDEX charges_of_customer ON charges (customer, position, line);
 """
 
     def __init__(self) -> None:
@@ -88,8 +92,11 @@ CREATE INDEX charges_of_customer ON charges (customer, position);
         self._lines: list[str] = []
 
     def collect(self, change: Change) -> None:
-        """Keep the row of a charge."""
-        self._lines.append(_line(change))
+        """Keep the row of a charge, or of each that an event tells."""
+        terms = change.before.customer if change.before is not None else None
+        assert terms is not None, "a charge has a customer who exists"
+        charges = apart(change.recorded)
+        self._lines += [_line(each, line, terms) for line, each in enumerate(charges, 1)]
 
     def write(self, connection: Connection) -> None:
         """Append the rows collected so far."""
@@ -105,11 +112,8 @@ CREATE INDEX charges_of_customer ON charges (customer, position);
         return {"_lines": in_one_piece(self._lines)}
 
 
-def _line(change: Change) -> str:
-    recorded = change.recorded
+def _line(recorded: Followed, line: int, terms: Customer) -> str:
     event: Any = recorded.event
-    terms = change.before.customer if change.before is not None else None
-    assert terms is not None, "a charge has a customer who exists"
     name = recorded.command if event.record is None else event.record
     return (
         f"{recorded.position}\t{recorded.recorded_at}\t{recorded.occurred_at}\t{event.volume}\t"
@@ -119,7 +123,7 @@ def _line(change: Change) -> str:
         f"{_measured(event.usage)}\t{recorded.customer}\t{terms.currency}\t{event.model}\t"
         f"{event.period}\t{event.price_book}\t{_reservation(event)}\t{field(event.source)}\t"
         f"{field(name)}\t{event.license or NULL}\t{event.request_hash or NULL}\t"
-        f"{event.response_hash or NULL}\n"
+        f"{event.response_hash or NULL}\t{line}\n"
     )
 
 
@@ -158,6 +162,7 @@ def _utc_day(day: int) -> str:
 
 _SHOWN = (
     "position",
+    "line",
     "recorded_at",
     "occurred_at",
     "customer",
@@ -203,10 +208,10 @@ def page(
     from_position: int | None = None,
     to_position: int | None = None,
     newest_first: bool = False,
-    after: int | None = None,
+    after: str | None = None,
     limit: int = 100,
 ) -> Page:
-    """Return charges in order of position; days and positions are inclusive."""
+    """Return charges in order of position and line; days and positions are inclusive."""
     where = Where()
     where.add("customer = %s", customer)
     where.add("model = %s", model)
@@ -214,10 +219,14 @@ def page(
     where.add("day <= %s", checked_day("to_day", to_day))
     where.add("position >= %s", from_position)
     where.add("position <= %s", to_position)
-    where.add("position < %s" if newest_first else "position > %s", after)
+    if after is not None:
+        compared = "<" if newest_first else ">"
+        where.add(
+            f"(position, line) {compared} (%s, %s)", *place_of(after, newest_first=newest_first)
+        )
     order = "DESC" if newest_first else "ASC"
-    query = f"{_SELECT} {where} ORDER BY position {order}"
-    found = read_page(run, query, where.values, limit, _SHOWN, "position")
+    query = f"{_SELECT} {where} ORDER BY position {order}, line {order}"
+    found = read_places(run, query, where.values, limit, _SHOWN)
     return Page([_shown(row) for row in found.items], found.next)
 
 

@@ -231,7 +231,7 @@ def _shown(run: Run, license: str, positions: list[int]) -> list[dict[str, Any]]
             "kind": _KINDS.get(name) or said["kind"],
             "id": command,
         }
-        if name == _HELD:
+        if name == _HELD and "inferences" not in said:  # of several, each charge has its own
             item |= settled.get(stream, {})
         items.append(item | (_denied(said) if name == "command_refused" else _admitted(said)))
     return items

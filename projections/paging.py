@@ -10,6 +10,8 @@ from domain.values import check_key_text
 from projections.model import Run
 
 LIMIT_MAX = 1000
+_BEYOND = 2**15 - 1
+"""No event has so many lines."""
 
 
 class Page(NamedTuple):
@@ -63,6 +65,33 @@ def checked_day(field: str, day: str | None) -> date | None:
     if found.isoformat() != day:
         raise Invalid.because(field, day, "a day as YYYY-MM-DD")
     return found
+
+
+def place_of(after: str, *, newest_first: bool) -> tuple[int, int]:
+    """Read a cursor `POSITION.LINE`: the line of an event that a page ended with; or raise Invalid.
+
+    A position alone stands for all of the event.
+    """
+    position, point, line = after.partition(".")
+    if not all(_is_number(part) for part in ((position, line) if point else (position,))):
+        raise Invalid.because("after", after, "a cursor that a page gave")
+    whole = 0 if newest_first else _BEYOND
+    return int(position), min(int(line), _BEYOND) if point else whole
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
+def read_places(
+    run: Run, query: str, values: Sequence[Any], limit: int, columns: Sequence[str]
+) -> Page:
+    """Read a page whose cursor is position and line, of which the rows have a column each."""
+    found = read_page(run, query, values, limit, columns, "position")
+    if found.next is None:
+        return found
+    last = found.items[-1]
+    return Page(found.items, f"{last['position']}.{last['line']}")
 
 
 def read_page(

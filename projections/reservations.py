@@ -19,16 +19,15 @@ from domain.events import (
     ReservationReleased,
     ReservationSettled,
 )
+from domain.inferences import InferencesSettled, facts_of
 from projections.arrays import money, numbers, texts
 from projections.copying import NULL, copy_lines, field, in_one_piece
 from projections.model import Change, Connection, Run, Wanted
 from projections.paging import Page, Where, read_page
 
 _CONCERNED: Wanted = frozenset(
-    {
-        *(ReservationHeld, ReservationExtended, ReservationSettled),
-        *(ReservationReleased, HoldsExpired),
-    }
+    {ReservationHeld, ReservationExtended, ReservationSettled, InferencesSettled}
+    | {ReservationReleased, HoldsExpired}
 )
 
 STATUSES = ("open", "expired", "settled", "released")
@@ -199,9 +198,11 @@ def _step(change: Change) -> _Step:
         return _Step(position, 0, 0, event.released, "released", None, at, command)
     if isinstance(event, ReservationExtended):
         return _Step(position, event.held, 0, 0, None, event.expires_at)
-    if event.final:
+    if isinstance(event, ReservationSettled) and event.final:
         return _Step(position, 0, event.charged, event.released, "settled", None, at, command)
-    return _Step(position, _held(change.after, event.reservation), event.charged)
+    told: Any = facts_of(event)
+    charged = sum(fact.charged for fact in told)
+    return _Step(position, _held(change.after, event.reservation), charged)
 
 
 def _held(balance: Balance | None, name: str) -> int:

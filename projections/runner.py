@@ -103,7 +103,7 @@ class Projector:
         """Catch up in several processes; return early when that does not work out."""
         try:
             with crew() as pipes:
-                self._write_all(shares.batches(pipes, mark, until, stop), advance)
+                self._write_all(shares.batches(pipes, mark, until, stop, self._log.reach), advance)
         except batches.ShareFailedError:
             self._forget()
 

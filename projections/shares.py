@@ -63,6 +63,10 @@ Crew = Callable[[], AbstractContextManager[Sequence[Pipe]]]
 """Starts the processes, each at the other end of a pipe, for the length of a block."""
 
 
+Reach = Callable[[int, int], int]
+"""As `LedgerLog.reach`."""
+
+
 def work(
     pipe: Pipe, log: LedgerLog, run: Run, schema: str, share: Share, models: Callable[[], Models]
 ) -> None:
@@ -86,16 +90,18 @@ def _part(batch: Batch) -> Part:
 
 
 def batches(
-    pipes: Sequence[Pipe], mark: Mark, until: int, stop: threading.Event
+    pipes: Sequence[Pipe], mark: Mark, until: int, stop: threading.Event, reach: Reach
 ) -> Iterator[Batch]:
     """Yield batch after batch up to a position, put together from the shares.
 
+    `reach` says how far events can be read at once, for the sake of memory.
     Raises ShareFailedError when a process has failed.
     """
     given_out: deque[Work] = deque()
     while True:
         while len(given_out) <= AHEAD and mark.position < until and not stop.is_set():
-            given = Work(mark, min(mark.position + BATCH_MAX, until))
+            last = reach(mark.position, min(mark.position + BATCH_MAX, until))
+            given = Work(mark, last)
             given_out.append(given)
             _send(pipes, given)
             mark = mark._replace(position=given.last)

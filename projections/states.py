@@ -12,6 +12,7 @@ from typing import NamedTuple
 from application.following import Followed, LedgerLog
 from domain.balance import Balance
 from domain.folding import evolve
+from domain.inferences import weight
 from domain.state import STATE_VERSION, balance_from_wire, balance_to_wire
 from projections.arrays import numbers, texts
 from projections.model import Connection, Run
@@ -28,6 +29,7 @@ CREATE TABLE balance_history (
 """
 
 KEPT_EVERY = 256
+"""A state is kept once in so many facts of the customer's events, or fewer."""
 CUSTOMERS_MAX = 50_000
 
 _INSERT = """
@@ -105,7 +107,7 @@ class CustomerStates:
             after = after._replace(sequence=sequence)
         self._balances[name] = after
         self._positions[name] = recorded.position
-        if sequence % KEPT_EVERY == 0:
+        if sequence % max(1, KEPT_EVERY // weight(recorded.event)) == 0:
             self.kept.append(_kept(recorded.position, name, after))
         return before, after
 

@@ -9,6 +9,9 @@ from typing import Any
 from tollbook.amounts import format_micro
 from tollbook.errors import Invalid
 
+from application.following import Followed
+from domain.customer import Customer
+from domain.inferences import apart
 from domain.units import MEASURED
 from domain.values import check_key_text
 from projections.arrays import money, numbers, texts
@@ -66,11 +69,14 @@ CREATE TABLE usage (
         self._currencies: dict[str, str] = {}
 
     def collect(self, change: Change) -> None:
-        """Add a charge to its day."""
-        recorded = change.recorded
-        event: Any = recorded.event
+        """Add a charge to its day, or each that an event tells."""
         terms = change.before.customer if change.before is not None else None
         assert terms is not None, "a charge has a customer who exists"
+        for each in apart(change.recorded):
+            self._add(each, terms)
+
+    def _add(self, recorded: Followed, terms: Customer) -> None:
+        event: Any = recorded.event
         key = (terms.id, event.model, local_day(recorded.occurred_at, terms.time_zone))
         used = [(_PLACE[unit], quantity) for unit, quantity in event.usage.items()]
         self._currencies[terms.id] = terms.currency

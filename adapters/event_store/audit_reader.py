@@ -1,6 +1,6 @@
 """What auditors read: every row as it is stored, in one snapshot of the database."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -11,13 +11,15 @@ from tollbook.errors import TollbookError, Unavailable
 
 from adapters.event_store.mapper import ROW_COLUMNS, decode, encode, leaf_hash
 from adapters.postgres import Connection, connect
-from application.auditing import Entry, StoredSnapshot
+from application.auditing import StoredSnapshot
+from application.auditing_ids import Entry, Told
 from application.ports import Head, Key
 from application.replaying import Fact, Share
 from domain.event import Event, Recorded
 from domain.state import STATE_VERSION
 
-CHUNK = 5_000
+CHUNK = 1_000
+"""So few rows are in memory at a time: an event may tell many inferences."""
 
 _SELECT = f"SELECT {ROW_COLUMNS}, leaf FROM events ORDER BY position"  # noqa: S608 - our own names
 
@@ -35,13 +37,8 @@ WHERE NOT EXISTS (SELECT FROM command_ids AS kept WHERE kept.id = wanted.id
     AND kept.kind = wanted.kind AND kept.scope = wanted.scope AND kept.position = wanted.position)
 """
 
-_STRAY = """
-SELECT kept.position, kept.kind, kept.scope, kept.id FROM command_ids AS kept
-LEFT JOIN events ON events.position = kept.position
-WHERE CASE kept.kind WHEN 'license_key' THEN events.data::json->>'key_hash'
-    ELSE events.command END IS DISTINCT FROM kept.id
-ORDER BY kept.position LIMIT %s
-"""
+_IDS = "SELECT position, kind, scope, id FROM command_ids ORDER BY position"
+_TOLD = "SELECT position, name, version, command, data FROM events WHERE position = ANY(%s)"
 
 _SNAPSHOTS = f"""
 SELECT substr(stream, length('balance-') + 1), stream_version, data FROM snapshots
@@ -115,9 +112,17 @@ class PostgresAuditReader:
         """Return how many ids are kept."""
         return int(self._run("SELECT count(*) FROM command_ids")[0][0])
 
-    def stray_ids(self, limit: int) -> list[tuple[int, Key]]:
-        """Return ids that point at no event, or at one of another command."""
-        return [(row[0], (row[1], row[2], row[3])) for row in self._run(_STRAY, (limit,))]
+    def ids(self) -> Iterator[Sequence[tuple[int, Key]]]:
+        """Yield every id that is kept, in order of position, in chunks."""
+        for rows in self._chunks(_IDS):
+            yield [(row[0], (row[1], row[2], row[3])) for row in rows]
+
+    def told_at(self, positions: Sequence[int]) -> Mapping[int, Told]:
+        """Return what stands at these positions; those where nothing does are left out."""
+        return {
+            position: (command, _strictly_read(name, version, data.encode())[0])
+            for position, name, version, command, data in self._run(_TOLD, (list(positions),))
+        }
 
     def snapshots(self) -> Iterator[StoredSnapshot]:
         """Yield the snapshots that this program would use."""

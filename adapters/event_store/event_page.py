@@ -13,16 +13,25 @@ Run = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
 _COLUMNS = (
     "position, name, version, stream, stream_version, customer, customer_sequence, command, "
-    "causation, correlation, actor, occurred_at, recorded_at, data, encode(leaf, 'hex')"
+    "causation, correlation, actor, occurred_at, recorded_at, {data}, encode(leaf, 'hex')"
 )
-_EVERYBODY = (
-    f"SELECT {_COLUMNS} FROM events WHERE position > %s "  # noqa: S608 - our own names
-    "ORDER BY position LIMIT %s"
+BYTES_MAX = 4 * 2**20
+"""Once so many bytes of payloads are on a page, the rest is on the next one."""
+
+# The size of a payload is known without reading it; what comes too late is not read at all.
+_DATA = f"CASE WHEN ahead < {BYTES_MAX} THEN data END"
+_PAGE = (
+    f"SELECT {_COLUMNS.format(data=_DATA)} FROM (SELECT *, sum(octet_length(data)) "  # noqa: S608
+    "OVER (ORDER BY position) - octet_length(data) AS ahead "
+    "FROM (SELECT * FROM events WHERE {whose} LIMIT %s) AS wanted) AS sized ORDER BY position"
 )
-_OF_CUSTOMER = (
-    f"SELECT {_COLUMNS} FROM events WHERE customer = %s AND customer_sequence > %s "  # noqa: S608
-    "ORDER BY customer_sequence LIMIT %s"
+_EVERYBODY = _PAGE.format(whose="position > %s ORDER BY position")
+_OF_CUSTOMER = _PAGE.format(
+    whose="customer = %s AND customer_sequence > %s ORDER BY customer_sequence"
 )
+_DATA_AT = 13
+"""Where the payload is in a row."""
+
 _NEWEST = "SELECT max(customer_sequence) FROM events WHERE customer = %s"
 _POSITION = "SELECT position FROM events WHERE customer = %s AND customer_sequence = %s"
 
@@ -30,13 +39,16 @@ _POSITION = "SELECT position FROM events WHERE customer = %s AND customer_sequen
 def event_page(
     run: Run, *, after: int = 0, limit: int = 100, customer: str | None = None
 ) -> tuple[list[str], int | None]:
-    """Return events after a position as JSON objects in text, and the cursor of the next page."""
+    """Return events after a position as JSON objects in text, and the cursor of the next page.
+
+    There are `limit` of them at most, and fewer where they are large.
+    """
     if customer is None:
         rows = run(_EVERYBODY, (after, limit + 1))
     else:
         rows = run(_OF_CUSTOMER, (customer, _sequence_at(run, customer, after), limit + 1))
-    follows = rows[limit - 1][0] if len(rows) > limit else None
-    return [_json(row) for row in rows[:limit]], follows
+    shown = [row for row in rows[:limit] if row[_DATA_AT] is not None]
+    return [_json(row) for row in shown], shown[-1][0] if len(rows) > len(shown) else None
 
 
 def _sequence_at(run: Run, customer: str, position: int) -> int:

@@ -17,9 +17,22 @@ _COLUMNS = (
 )
 """Those of `Followed`, then the version and the payload, and the leaf hash."""
 
+BYTES_MAX = 64 * 2**20
+"""Once so many bytes of payloads are to be read at once, the rest comes later."""
+
+# The size of a payload is known without reading it.
+_SIZED = (
+    "SELECT *, sum(octet_length(data)) OVER (ORDER BY position) - octet_length(data) AS ahead FROM"
+)
 _AFTER = (
-    f"SELECT {_COLUMNS} FROM public.events "  # noqa: S608 - our own names
-    "WHERE position > %s ORDER BY position LIMIT %s"
+    f"SELECT {_COLUMNS} FROM ({_SIZED} (SELECT {_COLUMNS} FROM public.events "  # noqa: S608
+    "WHERE position > %s ORDER BY position LIMIT %s) AS wanted) AS sized "
+    f"WHERE ahead < {BYTES_MAX} ORDER BY position"
+)
+_REACH = (
+    f"SELECT max(position) FROM ({_SIZED} (SELECT position, data FROM "  # noqa: S608 - our names
+    "public.events WHERE position > %s AND position <= %s ORDER BY position) AS wanted) AS sized "
+    f"WHERE ahead < {BYTES_MAX}"
 )
 _SHARE = (
     f"SELECT {_COLUMNS} FROM public.events "  # noqa: S608 - our own names
@@ -59,7 +72,10 @@ class LogReader:
         return position, recorded_at
 
     def after(self, position: int, limit: int) -> Sequence[Entry]:
-        """Return up to `limit` entries after a position; stops before what is too new to read."""
+        """Return up to `limit` entries after a position; stops before what is too new to read.
+
+        Where they are large, there are fewer.
+        """
         entries: list[Entry] = []
         for row in self.run(_AFTER, (position, limit)):
             try:
@@ -69,6 +85,11 @@ class LogReader:
                     raise
                 return entries
         return entries
+
+    def reach(self, position: int, last: int) -> int:
+        """Return up to where events can be read at once; the first one always can."""
+        ((reached,),) = self.run(_REACH, (position, last))
+        return last if reached is None else int(reached)
 
     def share(self, position: int, last: int, share: Share) -> Stretch:
         """Return the entries of a share of the customers after one position and up to another."""

@@ -18,6 +18,7 @@ from tollbook import canonical
 from tollbook.errors import Tampered, Unavailable
 
 from domain import events as _all_events  # noqa: F401 - defining the events registers them
+from domain import inferences as _inferences  # noqa: F401 - they are built on those
 from domain.event import EVENT_TYPES, Event, Recorded
 from domain.upcasting import upcast
 

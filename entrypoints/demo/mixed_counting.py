@@ -7,12 +7,14 @@ counters or to the ledger.
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from application.tollbook import Tollbook
 from domain.events import ReservationHeld, ReservationReleased, ReservationSettled
 from domain.free_inferences import Free
+from domain.inferences import apart
 from domain.usage_events import UsageParked
 from entrypoints.demo.kinds import KINDS, MODELS, Kind, Line, from_the_cache
 from entrypoints.gateway.admission import PREFIX
@@ -67,7 +69,8 @@ def ledgered(tollbook: Tollbook, kind: Kind, notes: Sequence[Free] = ()) -> Ledg
     found = Ledgered([], 0, set(), set(), set())
     amount, in_parts = 0, set[str]()
     position = tollbook.store.head().position
-    for recorded in tollbook.store.customer_events(kind.customer, 0, position):
+    events = tollbook.store.customer_events(kind.customer, 0, position)
+    for recorded in chain.from_iterable(map(apart, events)):
         event = recorded.event
         if isinstance(event, ReservationSettled):
             id = event.record or recorded.command

@@ -107,6 +107,7 @@ READ: dict[str, Schema] = {
             {
                 **{name: PAID[name] for name in PAID if name != "grants"},
                 "position": WHOLE,
+                "line": WHOLE,
                 "id": TEXT,
                 "customer": ID,
                 "model": TEXT,
@@ -122,7 +123,8 @@ READ: dict[str, Schema] = {
             license=ID,
             request_hash=TEXT,
             response_hash=TEXT,
-        )
+        ),
+        TEXT,
     ),
     "UsageDays": page(
         thing(
@@ -209,7 +211,8 @@ READ: dict[str, Schema] = {
                     },
                     customer=ID,
                     correlation=TEXT,
-                )
+                ),
+                TEXT,
             ),
         ]
     },

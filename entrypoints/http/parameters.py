@@ -121,6 +121,7 @@ def one_of(name: str, choices: tuple[str, ...], description: str) -> Parameter:
 
 LIMIT = whole("limit", "How many items a page holds at most.", 1, LIMIT_MAX, LIMIT_DEFAULT)
 AFTER_POSITION = position("after", "The `next` of the page before; without it, the first page.")
+AFTER_PLACE = a_text("after", "The `next` of the page before; without it, the first page.")
 WAIT_FOR = position(
     "wait_for", "Answer once the views hold this position: up to 5 s, then `unavailable`."
 )

@@ -4,6 +4,7 @@ from domain.commands import COMMANDS
 from entrypoints.http import key_routes, lists
 from entrypoints.http.commanding import publish_prices
 from entrypoints.http.parameters import (
+    AFTER_PLACE,
     AFTER_POSITION,
     CUSTOMER,
     FROM_DAY,
@@ -43,7 +44,7 @@ LEDGER = (
         tag="ledger",
         query=(
             *(CUSTOMER, MODEL, FROM_DAY, TO_DAY, FROM_POSITION, TO_POSITION, ORDER),
-            *(AFTER_POSITION, LIMIT, WAIT_FOR),
+            *(AFTER_PLACE, LIMIT, WAIT_FOR),
         ),
         codes=("not_found",),
     ),
@@ -70,7 +71,7 @@ LEDGER = (
             an_id("customer", "Whose command it was; together with `id`, the id's scope."),
             a_text("source", "The source of a usage record, which is the scope of its id."),
             a_text("id", "The one command that is asked about."),
-            *(ORDER, AFTER_POSITION, LIMIT),
+            *(ORDER, AFTER_PLACE, LIMIT),
         ),
         codes=("not_found",),
     ),

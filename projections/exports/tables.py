@@ -54,7 +54,7 @@ _PAID = _columns(Kind.MONEY, "charged", "from_balance", "receivable")
 CHARGES = Table(
     "charges",
     (
-        *_columns(Kind.COUNT, "position"),
+        *_columns(Kind.COUNT, "position", "line"),
         *_columns(Kind.TIME, "recorded_at", "occurred_at"),
         *_columns(Kind.TEXT, "customer", "model", "reservation"),
         *_columns(Kind.FREE, "source", "id"),
@@ -68,7 +68,7 @@ CHARGES = Table(
         *_columns(Kind.TEXT, "license", "request_hash", "response_hash"),
     ),
     "SELECT * FROM views.charges WHERE position <= {position}",
-    "position",
+    "position, line",
 )
 
 _SUMS = ", ".join(f"coalesce(sum({unit}), 0) AS {unit}" for unit in UNIT_COLUMNS)

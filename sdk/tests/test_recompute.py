@@ -60,6 +60,9 @@ FREE = {
         for field in ("id", "limit", "per", "unit")
     ),
     (81, "policy.limits.1.models.0"),
+    # Of lines as of charges: hashes, the source, and of the second what the table of ids knows.
+    *((125, f"lines.0.{field}") for field in ("request_hash", "response_hash")),
+    *((125, "source"), (125, "lines.1.id"), (125, "lines.1.occurred_at")),
     # Facts that the check which refused came before, or that another channel looks at.
     *(
         (at, f"body.{path}")
@@ -159,7 +162,7 @@ def test_the_leaf_hashes_and_the_root_are_those_of_the_page() -> None:
 
 def test_the_ledger_of_the_page_has_no_difference() -> None:
     report = recompute(ROWS, whole=True)
-    assert (report.ok, report.differences, report.events, report.position) == (True, [], 124, 124)
+    assert (report.ok, report.differences, report.events, report.position) == (True, [], 125, 125)
     assert report.customers == {
         "acme": Totals(
             currency="USD",
@@ -183,12 +186,12 @@ def test_the_ledger_of_the_page_has_no_difference() -> None:
         ),
         "cora": Totals(
             currency="USD",
-            charged=parse_pico("0.0010477"),
-            from_balance=parse_pico("0.0010477"),
+            charged=parse_pico("0.0010574"),
+            from_balance=parse_pico("0.0010574"),
             receivable=0,
-            balance=parse_pico("0.998894"),
-            held=parse_pico("0.0000583"),
-            input_tokens=477,
+            balance=parse_pico("0.9988906"),
+            held=parse_pico("0.000052"),
+            input_tokens=574,
             output_tokens=0,
         ),
     }

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from domain import events as _all_events  # noqa: F401 - defining the events registers them
+from domain import inferences as _inferences  # noqa: F401 - they are built on those
 from domain.event import EVENT_TYPES
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "events"

@@ -31,3 +31,5 @@ DECISION: dict[str, Any] = {
     "remaining": [["rate", 5, NOON], ["compute", "1.5", LAST]],
 }
 """What a licence said of a request that it admitted in its grace time."""
+PARTS = [["grant-1", "0.000037500000"], ["grant-2", "1.000000000000"]]
+"""Grants and amounts."""

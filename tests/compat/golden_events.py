@@ -13,13 +13,13 @@ from tollbook import canonical
 
 from adapters.event_store.mapper import decode, leaf_hash
 from domain.event import EVENT_TYPES, Recorded
-from tests.compat.example_values import DECISION, FACTS, NOON, NOON_US, TEXT, USAGE
+from tests.compat.example_values import DECISION, FACTS, NOON, NOON_US, PARTS, TEXT, USAGE
+from tests.compat.inference_examples import INFERENCE_EXAMPLES
 from tests.compat.license_examples import LICENSE_EXAMPLES
 from tests.compat.pipeline_examples import PIPELINE_EXAMPLES
 
 FOLDER = Path(__file__).parent / "events"
 
-PARTS = [["grant-1", "0.000037500000"], ["grant-2", "1.000000000000"]]
 TIER = {"cached_input": "2.5", "input": "10", "output": "30", "up_to": 1_000_000}
 MODEL: dict[str, Any] = {
     "max_output_tokens": 16384,
@@ -189,6 +189,7 @@ EXAMPLES: dict[tuple[str, int], dict[str, Any]] = {
         "scope": "cust-1",
     },
     **LICENSE_EXAMPLES,
+    **INFERENCE_EXAMPLES,
     **PIPELINE_EXAMPLES,
 }
 

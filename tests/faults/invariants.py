@@ -30,8 +30,13 @@ GAPS = {
     "one id per outcome": "SELECT count(*), (SELECT count(DISTINCT position) FROM command_ids) "
     "FROM events WHERE name NOT IN ('holds_expired', 'grants_expired', 'account_blocked') "
     "AND NOT (name IN ('usage_charged', 'reservation_settled') AND data::jsonb ? 'record')",
-    "ids and their events": "SELECT count(*), count(*) FILTER (WHERE events.command = ids.id) "
+    "ids and their events": "SELECT count(*), count(*) FILTER (WHERE events.command = ids.id "
+    "OR name = 'inferences_settled' AND data::jsonb -> 'lines' @> "
+    "jsonb_build_array(jsonb_build_object('id', ids.id))) "
     "FROM command_ids AS ids LEFT JOIN events USING (position) WHERE kind <> 'license_key'",
+    "lines and their ids": "SELECT coalesce(sum(jsonb_array_length(data::jsonb -> 'lines')), 0), "
+    "(SELECT count(*) FROM command_ids JOIN events USING (position) WHERE name = "
+    "'inferences_settled') FROM events WHERE name = 'inferences_settled'",
 }
 """Pairs of numbers that must be equal."""
 
@@ -106,6 +111,11 @@ def _add(money: Money, name: str, data: dict[str, Any]) -> None:
         left = money.holds.pop(data["reservation"], None)
         if not data["final"] and left is not None:  # a part uses up its own hold first
             money.holds[data["reservation"]] = max(0, left - pico(data["from_balance"]))
+    elif name == "inferences_settled":
+        for line in data["lines"]:
+            paid = pico(line["charged"]) - pico(line.get("receivable", "0." + 12 * "0"))
+            told = {"final": False, "from_balance": f"{paid // 10**12}.{paid % 10**12:012}"}
+            _add(money, "reservation_settled", {"reservation": data["reservation"], **told})
     elif name == "reservation_released":
         money.holds.pop(data["reservation"], None)
     elif name == "usage_charged":
@@ -121,8 +131,13 @@ def assert_spent_in_sql(super_url: str, sums: dict[str, Money]) -> None:
     """Check the same spending by a sum of the database's own."""
     rows = query(
         super_url,
-        "SELECT customer, sum((data::jsonb ->> 'from_balance')::numeric) * 1000000000000 "
-        "FROM events WHERE name IN ('usage_charged', 'reservation_settled') GROUP BY customer",
+        "SELECT customer, sum(paid) * 1000000000000 FROM ("
+        "SELECT customer, (data::jsonb ->> 'from_balance')::numeric AS paid FROM events "
+        "WHERE name IN ('usage_charged', 'reservation_settled') UNION ALL "
+        "SELECT customer, (line ->> 'charged')::numeric - "
+        "coalesce((line ->> 'receivable')::numeric, 0) "
+        "FROM events, jsonb_array_elements(data::jsonb -> 'lines') AS line "
+        "WHERE name = 'inferences_settled') AS payments GROUP BY customer",
     )
     spent = {customer: money.spent for customer, money in sums.items() if money.spent}
     assert {customer: amount for customer, amount in rows if amount} == spent

@@ -23,6 +23,7 @@ from adapters.kafka.producer import Producer
 from adapters.kafka.server import KafkaServer
 from application.tollbook import Tollbook
 from domain.events import ReservationSettled
+from domain.inferences import apart
 from domain.usage_events import UsageParked
 from entrypoints.bootstrap import Database, tollbook_on
 from entrypoints.streaming import offsets_of
@@ -131,7 +132,8 @@ class StreamLoad:
         parked: Counter[str] = Counter()
         with closing(PostgresEventStore(self.database.app_url)) as store:
             head = store.head().position
-            for recorded in store.at(range(1, head + 1)).values():
+            stored = store.at(range(1, head + 1)).values()
+            for recorded in (each for one in stored for each in apart(one)):
                 if isinstance(recorded.event, ReservationSettled):
                     settled[recorded.event.reservation] += 1
                 elif isinstance(recorded.event, UsageParked):

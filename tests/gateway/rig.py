@@ -21,6 +21,7 @@ from application.license_desk import LicenseDesk
 from application.tollbook import Tollbook
 from domain.event import Recorded
 from domain.events import ReservationSettled
+from domain.inferences import apart
 from domain.license_events import LicenseIssued
 from entrypoints.bootstrap import Database, license_desk, tollbook_on
 from entrypoints.gateway.assembling import Kafka, gateway_on
@@ -175,7 +176,7 @@ class Licensee:
         store = self.rig.tollbook.store
         found = list(store.customer_events(self.customer, 0, store.head().position))
         last = max(n for n, each in enumerate(found) if isinstance(each.event, LicenseIssued))
-        return found[last + 1 :]
+        return [each for recorded in found[last + 1 :] for each in apart(recorded)]
 
     def names(self) -> list[str]:
         """Return the names of what happened to the customer after the licence, in order."""

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from adapters.event_store import event_page as event_page_module
 from adapters.event_store.event_page import event_page
 from adapters.event_store.store import PostgresEventStore
 from tests.support.databases import TestDatabase
@@ -51,14 +52,25 @@ def settled(api: httpx.Client, customer: str, count: int) -> int:
     return int(results[-1]["position"])
 
 
+def told_together(api: httpx.Client, customer: str, count: int) -> None:
+    """Settle some inferences of one reservation, which one event tells."""
+    many = {"customer": customer, "model": MODEL, "estimate": USAGE, "inferences": count}
+    part = {"kind": "settle", "reservation": f"many-{customer}", "usage": USAGE, "final": False}
+    commands = [{"kind": "reserve", "id": f"many-{customer}", **many}, *[part] * count]
+    results = api.post("/commands", json={"commands": commands}).json()["results"]
+    assert len({each["position"] for each in results}) == 2
+
+
 @pytest.mark.parametrize("order", ["asc", "desc"])
 @pytest.mark.parametrize("what", ["reservations", "charges", "journal", "commands"])
 def test_pages_put_together_are_the_whole_list(
     api: httpx.Client, customer: str, what: str, order: str
 ) -> None:
     """Whatever the size of a page, nothing is lost and nothing comes twice."""
-    wait: Query = {"wait_for": settled(api, customer, 5)} if what != "commands" else {}
+    told_together(api, customer, 5)
     settled(api, customer, 5)
+    last = settled(api, customer, 5)
+    wait: Query = {"wait_for": last} if what != "commands" else {}
     query: Query = {"customer": customer, "order": order, **wait}
     whole = api.get(f"/{what}", params=query).json()
     positions = [item["position"] for item in whole["items"]]
@@ -136,3 +148,31 @@ def test_the_views_say_how_far_they_are(api: httpx.Client, customer: str) -> Non
     lag = api.get("/projections").json()
     assert lag["position"] >= position
     assert lag["parked"] == 0
+
+
+def test_a_page_of_events_is_bounded_in_bytes_and_loses_none(
+    embedded_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_ledger(embedded_database) as ledger:
+        a_customer(ledger, "one")
+        for number in range(9):
+            reserve(ledger, f"r{number}", "one").result()
+    small = {
+        name: getattr(event_page_module, name).replace(str(event_page_module.BYTES_MAX), str(600))
+        for name in ("_EVERYBODY", "_OF_CUSTOMER")
+    }
+    store = PostgresEventStore(embedded_database.app_url)
+    for customer in (None, "one"):
+        whole, none = event_page(store.run, limit=1000, customer=customer)
+        assert none is None
+        items: list[str] = []
+        after: int | None = 0
+        with monkeypatch.context() as smaller:
+            for name, query in small.items():
+                smaller.setattr(event_page_module, name, query)
+            while after is not None:
+                page, after = event_page(store.run, after=after, limit=1000, customer=customer)
+                assert 1 <= len(page) <= 4
+                items += page
+        assert items == whole
+    store.close()

@@ -12,6 +12,7 @@ from application.executor import Executor
 from application.jobs import Item
 from domain.commands import parse
 from domain.parking import parked_id
+from tests.integration.random_prices import random_models
 from tests.integration.registry_workload import registry_command
 from tests.support.memory_store import MemoryEventStore
 
@@ -35,6 +36,10 @@ def rows_of(store: MemoryEventStore) -> Rows:
     return [(*stored.envelope[:13], stored.data.decode()) for stored in store.stored]
 
 
+Made = Item | None | list[Item | None]
+"""What an action sends: one command, several, or none."""
+
+
 class Workload:
     """Sends random commands to a ledger in memory; the same seed sends the same ones."""
 
@@ -47,6 +52,8 @@ class Workload:
         self.effective_from = self.now - DAY
         self.customers: list[str] = []
         self.reservations: list[tuple[str, str, str]] = []
+        self.several: list[tuple[str, str, str]] = []
+        """Those that are for several inferences."""
         self.parked: list[str] = []
         self.number = 0
 
@@ -56,21 +63,22 @@ class Workload:
         waiting = [self._publish(), self._customer(), self._customer()]
         for step in range(steps):
             self._let_time_pass()
-            waiting.append(self.random.choices(kinds, weights)[0]())
+            made = self.random.choices(kinds, weights)[0]()
+            waiting += made if isinstance(made, list) else [made]
             if self.random.random() < 0.5 or step == steps - 1:
                 self.executor.execute([item for item in waiting if item], timeout=None)
                 waiting = []
         self.executor.close()
         return rows_of(self.store)
 
-    def _actions(self) -> list[tuple[Callable[[], Item | None], float]]:
+    def _actions(self) -> list[tuple[Callable[[], Made], float]]:
         """Return what may be sent, with how often it is."""
         kinds = (
             *(self._reserve, self._settle, self._extend, self._release, self._usage),
             *(self._grant, self._change, self._publish, self._release_usage, self._newcomer),
-            self._of_registry,
+            *(self._of_registry, self._parts),
         )
-        weights = (34, 24, 8, 4, 14, 12, 3, 2, 8, 0.3, 8)
+        weights = (34, 24, 8, 4, 14, 12, 3, 2, 8, 0.3, 8, 8)
         return list(zip(kinds, weights, strict=True))
 
     def _let_time_pass(self) -> None:
@@ -91,36 +99,18 @@ class Workload:
         self.number += 1
         return f"{prefix}{self.number}"
 
-    def _price(self) -> str:
-        return self.random.choice("0125") + self.random.choice(("", ".5", ".000001", ".25"))
-
     def _publish(self) -> Item | None:
         chosen = self.random
         if self.store.stored:
             ahead = chosen.choice((1, 30 * SECOND, 600 * SECOND))
             self.effective_from = max(self.effective_from, self.now) + ahead
-        bounds = sorted(chosen.sample((100, 500, 1000, 1500, 3000, 10_000), chosen.randint(1, 4)))
-        tiers: list[dict[str, Any]] = [
-            {"up_to": bound, "input": self._price(), "output": self._price()} for bound in bounds
-        ]
-        tiers += [{"input": self._price(), "output": self._price(), "cached_input": self._price()}]
-        tokens = ("input_tokens", "output_tokens", "cached_input_tokens")
-        units = ("gpu_seconds", "compute_units", "pages", "images", "requests")
-        cap = {"max_output_tokens": chosen.choice((50, 200, 1000))}
-        models: list[dict[str, Any]] = [
-            {"name": "tiered", "tiers": tiers, "prices": {"requests": self._price()}},
-            {"name": "flat", "prices": {unit: self._price() for unit in tokens}, **cap},
-            {"name": "measured", "prices": {unit: self._price() for unit in units}},
-        ]
-        if chosen.random() < 0.5:
-            models[0] |= cap
         effective_from = format_instant(self.effective_from)
         name = "default" if not self.store.stored or chosen.random() < 0.8 else "other"
         book = {
             "id": name,
             "currency": "USD" if name == "default" or chosen.random() < 0.8 else "EUR",
             "effective_from": effective_from,
-            "models": models,
+            "models": random_models(chosen),
         }
         return self._item("publish_prices", id=f"{name}:{effective_from}", book=book)
 
@@ -199,6 +189,8 @@ class Workload:
             body["inferences"] = self.random.randint(2, 4)
         customer = self.random.choice(self.customers)
         self.reservations.append((self._id("reservation"), model, customer))
+        if "inferences" in body:
+            self.several.append(self.reservations[-1])
         return self._item(
             "reserve",
             id=self.reservations[-1][0],
@@ -275,6 +267,28 @@ class Workload:
             **reason,
             **self._licence_of_record(customer),
         )
+
+    def _parts(self) -> list[Item | None]:
+        """Send records of inferences that one reservation pays, all at once."""
+        if not self.several:
+            return []
+        name, model, customer = self.random.choice(self.several[-3:])
+        hashes = {"request_hash": "0a" * 32, "response_hash": "f9" * 32}
+        return [
+            self._item(
+                "usage",
+                id=self._id("usage"),
+                source=self.random.choice(("batch", "batch", "batch", "other")),
+                customer=customer,
+                model=model,
+                reservation=name,
+                usage=self._quantities(model),
+                occurred_at=format_instant(self.now - self.random.choice((0, 0, 1000))),
+                final=self.random.random() < 0.1,
+                **(hashes if self.random.random() < 0.5 else {}),
+            )
+            for _ in range(self.random.randint(2, 6))
+        ]
 
     def _release_usage(self) -> Item | None:
         """Release one of the last records; not every one is parked."""

@@ -6,9 +6,9 @@ from typing import Any
 from tollbook.times import format_instant
 
 from application.jobs import Item
-from tests.integration.audit_workload import DAY, SECOND, Rows, Workload
+from tests.integration.audit_workload import DAY, SECOND, Made, Rows, Workload
 
-Action = tuple[Callable[[], Item | None], float]
+Action = tuple[Callable[[], Made], float]
 
 HOUR = 3600 * SECOND
 COUNTRIES = ("DE", "KP", "fr")

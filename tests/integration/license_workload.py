@@ -6,7 +6,7 @@ from typing import Any
 from tollbook.times import format_instant
 
 from application.jobs import Item
-from tests.integration.audit_workload import DAY, MODELS, SECOND, Workload
+from tests.integration.audit_workload import DAY, MODELS, SECOND, Made, Workload
 
 TEMPLATES = ("free", "professional", "enterprise", "gold", "gold", "silver")
 PROVENANCES = ("declared", "observed", "observed", "signed", "attested")
@@ -45,7 +45,7 @@ FACTS: dict[str, tuple[Any, ...]] = {
 }
 """Values of facts: the first ones fit most policies."""
 
-Action = Callable[[], Item | None]
+Action = Callable[[], Made]
 
 
 class LicensedWorkload(Workload):

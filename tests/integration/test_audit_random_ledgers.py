@@ -21,7 +21,7 @@ PARKING_REASONS = {
 
 OF_ANY_LEDGER = (
     *("command_refused", "customer_changed", "customer_created", "export_list_published"),
-    *("grant_issued", "grants_expired", "holds_expired", "model_registered"),
+    *("grant_issued", "grants_expired", "holds_expired", "inferences_settled", "model_registered"),
     *("model_version_released", "model_version_yanked", "prices_published"),
     *("reservation_extended", "reservation_held", "reservation_released", "reservation_settled"),
     *("usage_charged", "usage_parked", "usage_released"),

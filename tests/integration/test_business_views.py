@@ -20,6 +20,7 @@ from domain.events import (
     ReservationSettled,
     UsageCharged,
 )
+from domain.inferences import apart
 from domain.units import MEASURED, quantities_to_wire
 from domain.usage_events import UsageParked, UsageReleased
 from projections import charges, journal, parked, reservations, usage
@@ -54,12 +55,14 @@ def run(database: TestDatabase, rows: Rows, seed: int) -> Iterator[Run]:
 def expected_charges(rows: Rows) -> Items:
     """Lay out each charge as the list should show it."""
     items = []
-    for recorded, terms in terms_at(rows):
+    told = ((*each, terms) for one, terms in terms_at(rows) for each in enumerate(apart(one), 1))
+    for line, recorded, terms in told:
         event = recorded.event
         if not isinstance(event, CHARGES):
             continue
         item = {
             "position": recorded.position,
+            "line": line,
             "recorded_at": format_instant(recorded.recorded_at),
             "occurred_at": format_instant(recorded.occurred_at),
             "customer": recorded.customer,
@@ -76,6 +79,8 @@ def expected_charges(rows: Rows) -> Items:
             "from_balance": money(event.from_balance, terms["currency"]),
             "receivable": money(event.receivable, terms["currency"]),
             "usage": quantities_to_wire(event.usage),
+            "request_hash": event.request_hash,
+            "response_hash": event.response_hash,
         }
         items.append({name: value for name, value in item.items() if value is not None})
     return items

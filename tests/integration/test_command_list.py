@@ -81,7 +81,13 @@ def test_pages_follow_each_other_without_gap_or_repeat(
 def test_a_cursor_of_somebody_else_is_refused(run: Run) -> None:
     other = commands.page(run, customer="cust-2").items[0]["position"]
     with pytest.raises(Invalid):
-        commands.page(run, customer="cust-1", after=other)
+        commands.page(run, customer="cust-1", after=str(other))
+
+
+@pytest.mark.parametrize("after", ["", "x", "-1", "1.", ".1", "1.x", "1.-1", "9" * 20])
+def test_a_cursor_that_no_page_gave_is_refused(run: Run, after: str) -> None:
+    with pytest.raises(Invalid, match="after"):
+        commands.page(run, after=after)
 
 
 def test_a_command_is_read_back_by_its_key(run: Run) -> None:

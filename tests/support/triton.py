@@ -24,7 +24,7 @@ from adapters.triton.installation import Installation, find
 from adapters.triton.server import MODELS, TritonServer
 from tests.support import third_party_deaths
 
-WAIT_SECONDS = 20
+WAIT_SECONDS = 60
 _KINDS = {"BYTES": np.object_, "INT32": np.int32, "FP32": np.float32, "UINT8": np.uint8}
 
 

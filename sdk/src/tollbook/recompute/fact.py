@@ -44,6 +44,10 @@ class Fact:
         self.data = data
         self._differ = differ
 
+    def part(self, name: str, command: str, data: dict[str, Any]) -> "Fact":
+        """Return a part of this event as an event of its own, under a name for reports."""
+        return Fact(self.position, name, self.at, command, data, self._differ)
+
     def differ(self, field: str, expected: object, found: object) -> None:
         """Report that a field is not what it should be."""
         self._differ(

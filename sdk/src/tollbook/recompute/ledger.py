@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tollbook.errors import TollbookError
-from tollbook.recompute import fraud, licenses, pipelines
+from tollbook.recompute import fraud, licenses, pipelines, together
 from tollbook.recompute.account import Account, ParkedRecords
 from tollbook.recompute.charging import reservation_settled, usage_charged
 from tollbook.recompute.envelope import Envelope, Event, envelope_of, payload
@@ -51,6 +51,7 @@ RULES: dict[str, Callable[[Account, Fact], Place]] = {
     "reservation_held": reservation_held,
     "reservation_extended": reservation_extended,
     "reservation_settled": reservation_settled,
+    "inferences_settled": together.inferences_settled,
     "reservation_released": reservation_released,
     "usage_charged": usage_charged,
     "usage_parked": usage_parked,
@@ -174,7 +175,7 @@ class Recomputation:
         if account.releasing is not None and name not in _AFTER_A_CHARGE:
             fact.differ("order", "the release of a parked record", name)
             account.releasing = None
-        occurred = data.get("occurred_at")
+        occurred = together.first_of(name, data).get("occurred_at")
         happened = recorded_at if occurred is None else parse_instant(occurred)
         if occurred_at != happened:
             self._report(position, "occurred_at", happened, occurred_at)
