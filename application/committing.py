@@ -88,9 +88,9 @@ class Committer:
         """Decide jobs while the batch before is being committed, and send them; never raises.
 
         They are answered by the next `feed`, `flush` or `process`. While other processes write, or
-        for a stream, or if anything is unusual, it is the same as `process`: to lose one costs all.
+        if anything is unusual, it is the same as `process`.
         """
-        if self._calm < CALM_BATCHES or any(job.riders for job in jobs):
+        if self._calm < CALM_BATCHES:
             self.process(jobs)
             return
         begun = self._monotonic()

@@ -4,6 +4,9 @@ The world advances by a draft when the batch is sent, so that the next one can b
 if the batch was not committed, the world goes back to the position before it.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from application.world import World
 from domain.balance import Balance
 from domain.license import License
@@ -113,45 +116,78 @@ class Draft:
         Returns what takes them back, should the batch turn out not to be committed.
         """
         world = self._world
-        undo = Undo(world, {name: _sequence(world, name) for name in self.balances})
         # First, so that what this batch changes stays in memory until it is committed: nothing
         # else knows of it before.
         world.trim()
-        world.balances.update(self.balances)
-        world.reservations.update(self.reservations)
-        world.books.update(self.books)
-        world.parked.update(self.parked)
-        world.models.update(self.models)
-        world.pipelines.update(self.pipelines)
-        world.held_stages.update(self.held_stages)
-        world.licenses.update(self.licenses)
-        world.templates.update(self.templates)
+        undo = Undo(world, self._changes())
+        for known, changed in self._changes():
+            known.update(changed)
         if self.exports is not None:
             world.exports = self.exports
         world.position, world.recorded_at = self.position, self.recorded_at
         world.ledger_version = self.ledger_version
+        undo.mark()
         return undo
 
+    def _changes(self) -> "Changes":
+        """Return what the world has of each kind, and what this batch has changed of it."""
+        world = self._world
+        return (
+            (world.balances, self.balances),
+            (world.reservations, self.reservations),
+            (world.books, self.books),
+            (world.parked, self.parked),
+            (world.models, self.models),
+            (world.pipelines, self.pipelines),
+            (world.held_stages, self.held_stages),
+            (world.licenses, self.licenses),
+            (world.templates, self.templates),
+        )
 
-def _sequence(world: World, customer: str) -> int:
-    known = world.balances.get(customer)
-    return 0 if known is None else known.sequence
+
+Changes = Sequence[tuple[dict[str, Any], dict[str, Any]]]
+"""Of each kind of aggregate, all that is in memory, and some that replace theirs."""
+
+_NOTHING = object()
 
 
 class Undo:
     """The way back to the position before a batch that was not committed."""
 
-    def __init__(self, world: World, sequences: dict[str, int]) -> None:
-        """Remember where the world stands, and each concerned customer's event number."""
+    def __init__(self, world: World, changes: Changes) -> None:
+        """Remember where the world stands, and what the batch is about to change."""
         self._world = world
         self._marks = world.position, world.recorded_at, world.ledger_version
-        self.sequences = sequences
+        self._exports = world.exports
+        self._before = [
+            (known, {name: known.get(name, _NOTHING) for name in changed})
+            for known, changed in changes
+        ]
+        self._lengths: list[int] = []
+        balances = self._before[0][1]
+        self.sequences = {
+            name: 0 if before is _NOTHING else before.sequence for name, before in balances.items()
+        }
+        """Each concerned customer's number of events before the batch."""
+
+    def mark(self) -> None:
+        """Remember how much is in memory once the changes are made: what is loaded comes after."""
+        self._lengths = [len(known) for known, _ in self._before]
 
     def take_back(self) -> None:
-        """Stand at the old position again, and forget all state.
+        """Stand at the old position again, with the state that the batch had changed.
 
-        What was loaded since then may hold other writers' events, so it is loaded anew.
+        What was loaded since may hold other writers' events, so it is forgotten. It stands at the
+        end of its dictionary, for nothing is taken out of memory while a batch is under way.
         """
         world = self._world
-        world.forget()
+        for (known, before), length in zip(self._before, self._lengths, strict=True):
+            while len(known) > length:
+                known.popitem()
+            for name, value in before.items():
+                if value is _NOTHING:
+                    del known[name]
+                else:
+                    known[name] = value
+        world.exports = self._exports
         world.position, world.recorded_at, world.ledger_version = self._marks

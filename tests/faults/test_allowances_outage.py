@@ -67,7 +67,7 @@ def gone_on(rig: Rig, redis: str, home: Path) -> None:
         stage.finish(last)
         stage.reconnect()
         wait_until(lambda: allowing(stage.gateway).state() == "on")
-        after = used(who, [stage.gateway], 100, enough=lambda it: len(it.drawn) > 20)
+        after = used(who, [stage.gateway], 10_000, enough=lambda it: len(it.drawn) > 20)
         assert after.drawn
         ids = [*before.ids, *away.ids, last.id, *after.ids]
         wait_until(lambda: len(paid(who)) == len(ids))

@@ -87,7 +87,7 @@ def expected_decisions(rows: Rows) -> Items:
             license = data.get("license") or licensed[data["reservation"]]
             if recorded.name == "reservation_held":
                 licensed[data["reservation"]] = license
-                end = settled.get(recorded.stream, {})
+                end = {} if "inferences" in data else settled.get(recorded.stream, {})
                 data["request_hash"] = data.get("request_hash") or end.get("request_hash")
                 item["response_hash"] = end.get("response_hash")
             item |= {"license": license, "kind": KINDS[recorded.name], **_admitted(data)}

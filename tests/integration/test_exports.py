@@ -19,6 +19,7 @@ from tollbook.merkle import root_of
 from adapters.event_store.mapper import leaf_hash, recorded_from
 from domain.balance import view
 from domain.events import ReservationSettled, UsageCharged
+from domain.inferences import facts_of
 from entrypoints.cli.export import FORMATS, WHATS
 from entrypoints.projecting import rebuild
 from projections.exports.tables import AMOUNTS, TABLES, Kind
@@ -121,7 +122,7 @@ def test_charges_usage_and_journal_sum_to_what_the_balances_count(
     filled: TestDatabase, rows: Rows, seed: int, tmp_path: Path, format: str
 ) -> None:
     position = random.Random(seed).randint(len(rows) // 2, len(rows))
-    events = [recorded_from(row).event for row in rows[:position]]
+    events = [fact for row in rows[:position] for fact in facts_of(recorded_from(row).event)]
     charged = [event for event in events if isinstance(event, ReservationSettled | UsageCharged)]
     charges = exported(filled, tmp_path, "charges", format, position)
     assert len(charges) == len(charged)

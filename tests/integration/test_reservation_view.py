@@ -10,6 +10,7 @@ from tollbook.times import format_instant
 
 from adapters.event_store.store import PostgresEventStore
 from domain.events import HoldsExpired, ReservationReleased
+from domain.inferences import apart
 from projections import reservations
 from projections.model import Run
 from tests.integration.audit_workload import Rows
@@ -39,7 +40,8 @@ def run(database: TestDatabase, rows: Rows, seed: int) -> Iterator[Run]:
 def expected_reservations(rows: Rows, now: int) -> Items:
     """Follow each reservation event by event, then look at it at an instant."""
     found: dict[str, dict[str, Any]] = {}
-    for recorded, terms in terms_at(rows):
+    told = ((fact, terms) for recorded, terms in terms_at(rows) for fact in apart(recorded))
+    for recorded, terms in told:
         event: Any = recorded.event
         if isinstance(event, HoldsExpired):
             for name, amount in event.holds:
