@@ -4,6 +4,7 @@ One suite of scenarios (see conftest.py): both clients must do the same in each.
 """
 
 import logging
+import socket
 import ssl
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -76,8 +77,11 @@ def test_an_outcome_that_stays_unknown_is_raised_with_the_id_to_ask_by(
 def test_a_server_that_is_not_there_is_unavailable(server: LedgerServer, open_client: Any) -> None:
     server.shutdown()
     server.server_close()
-    with pytest.raises(Unavailable):
-        open_client(deadline=0.3).reserve("ada", "small", USAGE)
+    with socket.socket() as nobody:  # who has the port and does not listen: else others might
+        nobody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        nobody.bind(("127.0.0.1", server.server_address[1]))
+        with pytest.raises(Unavailable):
+            open_client(deadline=0.3).reserve("ada", "small", USAGE)
 
 
 def test_a_refusal_is_raised_once_and_as_it_is(server: LedgerServer, client: Any) -> None:

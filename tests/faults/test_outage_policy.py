@@ -238,7 +238,7 @@ def test_a_slice_that_nobody_needs_any_more_goes_back(rig: Rig, tmp_path: Path) 
             assert standing.last is not None
             standing.last[1].at -= 12 * 10**9
         wait_until(lambda: name in released_of(who))
-        assert stage.gateway.emergency.slices.count == 0
+        wait_until(lambda: stage.gateway.emergency.slices.count == 0)
         assert rig.tollbook.balance(who.customer).held == 0
 
 
