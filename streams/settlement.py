@@ -3,8 +3,8 @@
 The ledger owns the offsets (house rule 8): they move in the transaction that settles, so that a
 record is settled once whatever Kafka repeats, and a worker that another has replaced is fenced.
 While one transaction is decided and commits, the records of the next are read and handed over too;
-should the first fail, the second is fenced by its own offsets, unless another worker has settled
-just what precedes it.
+should the first fail, the others are fenced by their own offsets, unless another worker has settled
+just what precedes them.
 Nothing here knows Faust: the worker feeds it, and so do tests.
 """
 
@@ -34,8 +34,9 @@ ITEMS_LEAST = 50
 SECONDS = 0.125
 """So long a transaction is to take: a busy machine gets smaller ones, of so many events at least.
 The ledger refuses a decision whose time is 250 ms off when it is written."""
-AHEAD_MAX = 2
-"""So many transactions are handed over at most: one that the ledger has, and one that waits."""
+AHEAD_MAX = 3
+"""So many transactions are handed over at most: one that commits, one that is decided meanwhile,
+and one that waits, so that the ledger need not wait for its records to be read."""
 
 
 class Record(NamedTuple):

@@ -71,14 +71,14 @@ def test_transactions_grow_to_the_largest_on_a_machine_that_is_quick_enough() ->
 def test_a_machine_that_becomes_busy_gets_smaller_ones(can_do: int, size: int) -> None:
     machine = Machine(QUICK)
     worker = worker_on(machine)
-    worker.apply(told(400))
+    worker.apply(told(600))
     machine.seconds = SECONDS / can_do
     machine.sizes.clear()
     worker.begin(0, 0)
-    worker.apply(told(400))
+    worker.apply(told(600))
     assert machine.sizes[0] == ITEMS_MAX
-    assert set(machine.sizes[3:-1]) == {size}, "two were sent before the first was slow"
-    assert sum(machine.sizes) == 400 * EACH
+    assert set(machine.sizes[4:-1]) == {size}, "three were sent before the first was slow"
+    assert sum(machine.sizes) == 600 * EACH
 
 
 def test_what_failed_is_tried_again_in_smaller_pieces() -> None:
