@@ -88,6 +88,7 @@ class _Session:
         self._in_transaction = False
         self._swallow = threading.Event()
         self._half = threading.Event()
+        self._mute = threading.Event()
         self._last_words = b""
 
     def forward(self) -> None:
@@ -104,6 +105,8 @@ class _Session:
                     cut = self._halve(cut, kind)
                 if cut == "after":
                     self._swallow.set()
+                if cut == "during":
+                    self._mute.set()  # the server may answer before this end is cut
                 if cut is not None:
                     self._proxy.cuts += 1  # before the server can answer, and whoever asks can look
                 if cut != "before":
@@ -119,6 +122,8 @@ class _Session:
         """Pass answers to the client; swallow the one that a cut is meant for."""
         try:
             for kind, body in _messages(self._server):
+                if self._mute.is_set():
+                    break
                 if self._swallow.is_set():
                     if kind == b"Z":  # ready for the next query: this one is committed
                         break
