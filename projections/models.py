@@ -1,7 +1,8 @@
 """Models of the registry and the export list, as lists: read from the log itself, always current.
 
-There are few of them; the streams `model-NAME` and `export-0` find them through the log's own index
-(for the list of all models, in a database that sorts as C does, as embedded ones do).
+There are few of them, and the streams `model-NAME` and `export-0` find them through the log's own
+index. In any order of letters all models stand from `model` on and before `modem`
+(projections/pipelines.py).
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,8 @@ from projections.model import Run
 
 _REGISTERED = (
     "WITH found AS MATERIALIZED (SELECT position, stream FROM events "
-    "WHERE stream LIKE 'model-%%' AND name = 'model_registered') "
+    "WHERE stream >= 'model' AND stream < 'modem' AND stream LIKE 'model-%%' "
+    "AND name = 'model_registered') "
     "SELECT position, stream FROM found WHERE position > %s ORDER BY position LIMIT %s"
 )
 _OF_STREAMS = (

@@ -1,15 +1,17 @@
 """Policy templates, as a list: read from the log itself through its index of streams.
 
-There are few of them (in a database that sorts as C does, the index finds them at once).
+In any order of letters they stand from `policy` on and before `polid` (projections/pipelines.py);
+not before `policz`, since Estonian has its z before t.
 """
 
 from projections.model import Run
 
 _PREFIX = "policy-"
 _NEWEST = (
-    "SELECT DISTINCT ON (stream) stream, position FROM events "
-    "WHERE stream LIKE 'policy-%%' AND name = 'policy_published' "
-    "ORDER BY stream, stream_version DESC"
+    'SELECT DISTINCT ON (stream COLLATE "C") stream, position FROM events '
+    "WHERE stream >= 'policy' AND stream < 'polid' AND stream LIKE 'policy-%%' "
+    "AND name = 'policy_published' "
+    'ORDER BY stream COLLATE "C", stream_version DESC'
 )
 
 

@@ -1,14 +1,15 @@
 """Price books and their versions, as lists: read from the log itself, so they are always current.
 
-There are few of them, and the streams `prices-BOOK` find them through the log's own index. (For
-the list of all books that takes a database that sorts as C does, as embedded ones do; others scan.)
+There are few of them, and the streams `prices-BOOK` find them through the log's own index. In any
+order of letters all books stand from `prices` on and before `pricet` (projections/pipelines.py).
 """
 
 from projections.model import Run
 
 _OF_ALL = (
     "WITH found AS MATERIALIZED (SELECT position FROM events "
-    "WHERE stream LIKE 'prices-%%' AND name = 'prices_published') "
+    "WHERE stream >= 'prices' AND stream < 'pricet' AND stream LIKE 'prices-%%' "
+    "AND name = 'prices_published') "
     "SELECT position FROM found WHERE position > %s ORDER BY position LIMIT %s"
 )
 _OF_ONE = (
