@@ -256,7 +256,10 @@ class Plan:
             found = answer if answers else found
             if isinstance(event, CHARGES):
                 balance = self.draft.balance(event.customer)
-                block = self._world.moments.block_after(balance, self.events, self.base)
+                assert answer.recorded is not None
+                block = self._world.moments.block_after(
+                    balance, answer.recorded, self.events, self.base
+                )
                 if block is not None:
                     self._record(item, customer, block, now, None)
         assert found is not None

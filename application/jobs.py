@@ -58,7 +58,7 @@ class Item:
         An actor, correlation or causation that is no text of 1 to 512 bytes is answered as
         `invalid`, for this command alone.
         """
-        self.problem = _problem_of(actor=actor, correlation=correlation, causation=causation)
+        self.problem = _problem_of(actor, correlation, causation)
         self.command = command
         self.actor = actor
         self.correlation = correlation
@@ -73,12 +73,14 @@ class Item:
         return Item(command, self.actor, self.correlation, self.causation, self.at)
 
 
-def _problem_of(**texts: str | None) -> Invalid | None:
+def _problem_of(actor: str, correlation: str | None, causation: str | None) -> Invalid | None:
     """Return what is wrong with the texts of an envelope, if anything is."""
     try:
-        for field, text in texts.items():
-            if text is not None:
-                check_key_text(field, text)
+        check_key_text("actor", actor)
+        if correlation is not None:
+            check_key_text("correlation", correlation)
+        if causation is not None:
+            check_key_text("causation", causation)
     except Invalid as problem:
         return problem.kept()
     return None

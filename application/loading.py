@@ -72,21 +72,6 @@ def load_reservation(store: EventStore, name: str, position: int) -> Reservation
     return state
 
 
-def load_reservations(
-    store: EventStore, names: Sequence[str], position: int
-) -> dict[str, Reservation]:
-    """Fold the streams of many reservations at once; those that there are not are left out."""
-    states: dict[str, Reservation] = {}
-    streams = [f"reservation-{name}" for name in names]
-    for recorded in store.streams_events(streams, position):
-        name = recorded.stream.removeprefix("reservation-")
-        at, command = recorded.recorded_at, recorded.command
-        state = reservation.evolve(states.get(name), recorded.event, at, command)
-        if state is not None:
-            states[name] = state
-    return states
-
-
 def load_parked(store: EventStore, name: str, position: int) -> ParkedUsage | None:
     """Fold a parked usage record's stream up to a position."""
     state: ParkedUsage | None = None

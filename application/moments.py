@@ -17,7 +17,7 @@ from domain.event import Recorded
 from domain.events import ReservationSettled, UsageCharged
 from domain.fraud import Crossing, Question, blocked, judge
 from domain.guard_events import AccountBlocked
-from domain.inferences import apart, last_of
+from domain.inferences import apart
 
 BUCKETS_MAX = 64
 """How many buckets are kept; the others are read again when they are asked about."""
@@ -75,13 +75,12 @@ class Moments:
         self._known: OrderedDict[tuple[str, int, int], _Moments] = OrderedDict()
 
     def block_after(
-        self, balance: Balance, batch: Sequence[Recorded], position: int
+        self, balance: Balance, charge: Recorded, batch: Sequence[Recorded], position: int
     ) -> AccountBlocked | None:
         """Return the block of an account that the last charge of a batch demands, if it does.
 
         The balance counts that charge already; the batch comes after a position.
         """
-        charge = last_of(batch[-1])
         at = charge.occurred_at
         name = charge.event.customer
         known: dict[int, int] = {}

@@ -11,6 +11,7 @@ from tollbook.tokens import SigningKey
 
 from domain.balance import Balance
 from domain.event import Event, Recorded
+from domain.reservation import Reservation
 
 Key = tuple[str, str, str]
 """(kind, scope, id): unique for ever."""
@@ -136,6 +137,9 @@ class EventStore(Protocol):
 
         A customer is left out if the newest usable snapshot is of later than that.
         """
+
+    def reservations(self, names: Sequence[str], position: int) -> dict[str, Reservation]:
+        """Return many reservations as of a position; those that there are not are left out."""
 
     def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
         """Yield the events of many streams up to a position, each stream's in order."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from application.jobs import Item
-from application.loading import load_balances, load_licenses, load_reservations, load_runs
+from application.loading import load_balances, load_licenses, load_runs
 from application.ports import EventStore
 from application.world import World
 from domain.command import Command
@@ -25,6 +25,10 @@ MOST = 2_000
 LOOK_AFTER = 200
 """So many aggregates are loaded before the garbage collector looks at them. All of them stay, so a
 look finds nothing and holds up every answer: at thousands, as it would by itself, for too long."""
+
+RARELY = 50_000
+"""Where the collector comes by itself after so many objects or more, nobody waits for each answer,
+and it is left to that: by then most of what is under way has gone."""
 
 _NAMING = ("license", "reservation", "customer")
 _FIELDS: dict[type[Command], tuple[str, ...]] = {
@@ -69,7 +73,8 @@ def prefetch(world: World, store: EventStore, items: Iterable[Item]) -> None:
         world.balances.update(load_balances(store, list(customers)[:MOST], world.position))
     world.unseen += len(licenses) + len(reservations) + len(customers)
     if world.unseen >= LOOK_AFTER:
-        gc.collect(0)
+        if gc.get_threshold()[0] < RARELY:
+            gc.collect(0)
         world.unseen = 0
 
 
@@ -109,5 +114,5 @@ def _stages_of_runs(world: World, store: EventStore, commands: Iterable[Any]) ->
 
 def _load_reservations(world: World, store: EventStore, names: list[str]) -> None:
     """Load reservations, and remember where there are none."""
-    found = load_reservations(store, names, world.position)
-    world.reservations.update({name: found.get(name) for name in names})
+    found = store.reservations(names, world.position)
+    world.reservations.update(dict.fromkeys(names) | found)

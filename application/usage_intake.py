@@ -13,6 +13,7 @@ from tollbook.errors import Invalid
 from tollbook.times import parse_instant
 
 from application.answers import Answer, result_of
+from domain.command import Command
 from domain.commands import ChargeUsage, parse
 from domain.events import ReservationSettled, UsageCharged
 from domain.usage_events import UsageParked, UsageReleased
@@ -30,6 +31,9 @@ _DATA = frozenset(
     | {"final"}
 )
 _ATTRIBUTE_NAME = re.compile(r"[a-z0-9]{1,64}")
+_USUAL = frozenset({*_REQUIRED, "time"})
+"""What an event mostly has, and no more."""
+
 _CONTENT_TYPE = re.compile(r'application/json(?:\s*;\s*charset="?utf-8"?)?', re.IGNORECASE)
 
 
@@ -76,6 +80,11 @@ def _parsed(body: Mapping[str, Any]) -> ChargeUsage:
     return command
 
 
+def charge_of(body: Mapping[str, Any]) -> Command:
+    """Read the body of a usage command that this program wrote; raises Invalid as `parse` does."""
+    return _made(body) or parse(ChargeUsage.KIND, body)
+
+
 def _made(body: Mapping[str, Any]) -> ChargeUsage | None:
     """Make the command without writing its body as JSON first; None where that may not be done.
 
@@ -92,6 +101,9 @@ def _made(body: Mapping[str, Any]) -> ChargeUsage | None:
 
 def _check_attributes(event: Mapping[str, Any]) -> None:
     """Check the envelope: what there must be, what there may be, and the form of extensions."""
+    if event.keys() == _USUAL and _is_plain(event):
+        parse_instant(event["time"], "time")
+        return
     for name in _REQUIRED:
         if name not in event:
             raise Invalid.because(name, None, "present")
@@ -109,6 +121,15 @@ def _check_attributes(event: Mapping[str, Any]) -> None:
     content_type = event.get("datacontenttype")
     if content_type is not None and not _CONTENT_TYPE.fullmatch(content_type):
         raise Invalid.because("datacontenttype", content_type, "application/json")
+
+
+def _is_plain(event: Mapping[str, Any]) -> bool:
+    """Say whether nothing is wrong with an envelope that has the usual attributes, but the time."""
+    for name in ("source", "id", "subject"):
+        if type(event[name]) is not str or not event[name]:
+            return False
+    known = event["specversion"] == SPEC_VERSION and event["type"] == TYPE
+    return known and type(event["time"]) is str
 
 
 def _check_optional(name: object, value: object) -> None:

@@ -4,6 +4,7 @@ Memory is only a cache of a position. The changes of a batch that is being decid
 `application.draft`. Nobody is answered, and nothing is read, from here before the commit.
 """
 
+from itertools import islice
 from typing import Any
 
 from tollbook.errors import Unavailable
@@ -238,7 +239,7 @@ class World:
 
 def _trim(cache: dict[str, Any], most: int) -> None:
     if len(cache) > most:
-        for key in list(cache)[: len(cache) - most * 9 // 10]:
+        for key in list(islice(cache, len(cache) - most * 9 // 10)):
             del cache[key]
 
 

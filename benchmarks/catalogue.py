@@ -19,6 +19,7 @@ from benchmarks.projecting import balances_as_of, project
 from benchmarks.raw_copy import raw_copy
 from benchmarks.reading import open_1m, replay, verify
 from benchmarks.streaming import stream
+from benchmarks.streaming_allowed import stream_allowed
 from benchmarks.streaming_memory import stream_memory
 from benchmarks.streaming_paced import stream_latency
 from benchmarks.sustained import pairs_sustained
@@ -71,6 +72,9 @@ STAGES = (
             stream,
             tuple(f"stream_{kind}_{count}" for count in (1, 2) for kind in ("settled", "cpu")),
             once=True,
+        ),
+        Measurement(
+            stream_allowed, ("stream_settled_allowed_1", "stream_cpu_allowed_1"), once=True
         ),
         Measurement(
             stream_latency,

@@ -26,6 +26,11 @@ class Buckets(Generic[V]):
         """Wrap buckets; callers start from an empty map and use `put` and `drop`."""
         self._buckets = buckets
 
+    @classmethod
+    def of(cls, values: dict[str, V]) -> "Buckets[V]":
+        """Return a map of these values."""
+        return cls((values.copy(),) if len(values) <= _FEW else _spread(values))
+
     def get(self, name: str) -> V | None:
         """Return the value under an id, or None."""
         buckets = self._buckets

@@ -7,6 +7,7 @@ rule can look at them one by one (`facts_of`, `apart`); only storage and proofs 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from pydantic import ConfigDict
@@ -26,6 +27,8 @@ _SHARED = (
 """What all lines of a fact have in common, beside that each is an inference of its own."""
 
 _ENVELOPE = ("stream", "customer", "causation", "correlation", "actor", "recorded_at")
+
+_shared_by, _envelope_of = attrgetter(*_SHARED), attrgetter(*_ENVELOPE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,15 +154,6 @@ def apart(recorded: R) -> Sequence[R]:
     return [_alone(whole, line) for line in whole.event.lines]
 
 
-def last_of(recorded: Recorded) -> Recorded:
-    """Return the last fact that a recorded event tells."""
-    event = recorded.event
-    if type(event) is not InferencesSettled:
-        return recorded
-    found: Recorded = _alone(recorded, event.lines[-1])
-    return found
-
-
 def told_by(recorded: Recorded, id: str) -> Recorded:
     """Return what a recorded event says of a command: the event itself, or the command's line."""
     event = recorded.event
@@ -195,12 +189,11 @@ def together(before: Recorded, later: Recorded) -> Recorded | None:
         lines = one.lines
     else:
         return None
-    if any(getattr(one, name) != getattr(fact, name) for name in _SHARED):
+    shared = _shared_by(fact)
+    if _shared_by(one) != shared or _envelope_of(before) != _envelope_of(later):
         return None
-    if any(getattr(before, name) != getattr(later, name) for name in _ENVELOPE):
-        return None
-    shared: dict[str, Any] = {name: getattr(fact, name) for name in _SHARED}
-    settled = InferencesSettled(lines=(*lines, _line(fact, later.command)), **shared)
+    named: dict[str, Any] = dict(zip(_SHARED, shared, strict=True))
+    settled = InferencesSettled(lines=(*lines, _line(fact, later.command)), **named)
     return before._replace(name=settled.NAME, version=settled.VERSION, event=settled)
 
 

@@ -73,23 +73,47 @@ def expected(estimate: Quantities, more: Quantities) -> Quantities:
     return added(estimate, more)
 
 
+def opened(
+    id: str,
+    customer: str,
+    model: str,
+    estimate: Quantities,
+    at: int,
+    expires_at: int,
+    license: str | None,
+    inferences: int | None,
+) -> Reservation:
+    """Return a reservation whose money was set aside at an instant; `estimate` is of one."""
+    whole = of_all(estimate, inferences)
+    return Reservation(
+        id,
+        customer,
+        model,
+        whole,
+        {},
+        at,
+        expires_at,
+        0,
+        "open",
+        None,
+        1,
+        license,
+        inferences,
+    )
+
+
 def evolve(
     reservation: Reservation | None, event: Event, at: int, command: str
 ) -> Reservation | None:
     """Apply one event of the reservation's stream; `at` is its recorded time."""
     if isinstance(event, ReservationHeld):
-        return Reservation(
+        return opened(
             event.reservation,
             event.customer,
             event.model,
-            of_all(event.estimate, event.inferences),
-            {},
+            event.estimate,
             at,
             event.expires_at,
-            0,
-            "open",
-            None,
-            1,
             event.license,
             event.inferences,
         )

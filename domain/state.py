@@ -4,6 +4,7 @@ Format `tollbook/state/5` is documented in docs/formats/state.md. It holds store
 never anything that depends on when it is read.
 """
 
+from functools import lru_cache
 from typing import Any
 
 from tollbook.amounts import format_pico, parse_pico
@@ -22,6 +23,9 @@ from domain.use_state import uses_from_wire, uses_to_wire
 
 STATE_VERSION = 5
 """Raised when the format or the meaning of a stored state changes; old snapshots are dropped."""
+
+# Of thousands of holds many have an amount in common, with one another and with their parts.
+_money = lru_cache(maxsize=4096)(parse_pico)
 
 _TOTALS = ("held", "credit_held", "overdraft", "granted", "breakage", "spent", "receivable")
 
@@ -76,9 +80,7 @@ def _grant_to_wire(grant: Grant) -> dict[str, Any]:
 
 def balance_from_wire(wire: dict[str, Any]) -> Balance:
     """Read what `balance_to_wire` wrote."""
-    holds = Holds()
-    for name, hold in wire["holds"].items():
-        holds = holds.put(name, _hold_from_wire(hold))
+    holds = Holds.of({name: _hold_from_wire(hold) for name, hold in wire["holds"].items()})
     terms = wire["customer"]
     customer = None
     if terms is not None:
@@ -100,10 +102,10 @@ def balance_from_wire(wire: dict[str, Any]) -> Balance:
 
 def _hold_from_wire(wire: dict[str, Any]) -> Hold:
     return Hold(
-        parse_pico(wire["amount"]),
+        _money(wire["amount"]),
         parse_instant(wire["expires_at"]),
-        tuple((part, parse_pico(amount)) for part, amount in wire["parts"]),
-        parse_pico(wire["credit"]),
+        tuple([(part, _money(amount)) for part, amount in wire["parts"]]),
+        _money(wire["credit"]),
         wire["model"],
         _quantities_from_wire(wire["estimate"]),
         wire.get("license"),

@@ -2,7 +2,8 @@
 
 A cold process folds every licence that a customer has, whichever of them is asked for. Their
 payloads differ in ids, keys and times only, so the rest is read strictly once and known again by
-its text (the stored form is canonical: docs/formats/events.md).
+its text (the stored form is canonical: docs/formats/events.md). Holds have a form of their own
+(`adapters.event_store.held`).
 """
 
 import re
@@ -11,8 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 from tollbook.errors import Invalid
 from tollbook.times import parse_instant
 
+from adapters.event_store.held import held
 from adapters.event_store.mapper import decode
 from domain.event import Event
+from domain.events import ReservationHeld
 from domain.license_events import LicenseIssued, LimitsIssued
 from domain.policy import Limit, Policy
 from domain.values import ID_PATTERN
@@ -37,6 +40,7 @@ _REFERENCE, _STARTS_AT = 1, 2
 """The groups of the tail that are mostly a licence's own."""
 
 _NAME, _VERSION = LicenseIssued.NAME, LicenseIssued.VERSION
+_HELD, _HELD_VERSION = ReservationHeld.NAME, ReservationHeld.VERSION
 
 
 class _Terms(NamedTuple):
@@ -62,7 +66,7 @@ def decode_briefly(name: str, version: int, data: str) -> Event:
     Of the issue of a licence that is like an earlier one, times are known by their form alone.
     """
     if name != _NAME or version != _VERSION:
-        return decode(name, version, data)
+        return _other(name, version, data)
     head = _HEAD.match(data)
     if head is None:
         return decode(name, version, data)
@@ -84,7 +88,7 @@ def decode_briefly(name: str, version: int, data: str) -> Event:
 def decode_likewise(name: str, version: int, data: str) -> Event:
     """Read all of a payload, as `decode` does, in less time if it is like one read before."""
     if name != _NAME or version != _VERSION:
-        return decode(name, version, data)
+        return _other(name, version, data)
     head = _HEAD.match(data)
     end = data.rfind("},") + 1
     tail = None if head is None else _TAIL.fullmatch(data, end)
@@ -92,6 +96,12 @@ def decode_likewise(name: str, version: int, data: str) -> Event:
         return decode(name, version, data)
     terms = _KNOWN.get(data[head.end() : end])
     return _learned(data, head, end) if terms is None else _issued(data, head, terms, tail)
+
+
+def _other(name: str, version: int, data: str) -> Event:
+    """Read what is no issue of a licence: a hold by its text, and all else as `decode` does."""
+    found = held(data) if name == _HELD and version == _HELD_VERSION else None
+    return decode(name, version, data) if found is None else found
 
 
 def _learned(data: str, head: re.Match[str], end: int) -> Event:

@@ -16,21 +16,30 @@ from psycopg.pq.abc import PGresult
 from adapters.event_store.appending import flushed, next_result
 from adapters.event_store.arrays import ARRAY_OF, BIGINT, TEXT, bigint, text_array
 from adapters.event_store.brief import decode_briefly, decode_likewise
-from adapters.event_store.mapper import ROW_COLUMNS
+from adapters.event_store.held import reservation_held
+from adapters.event_store.mapper import ROW_COLUMNS, decode
 from adapters.event_store.recorder import snapshot_from
 from application.ports import Fact, History
 from domain.balance import Balance
 from domain.event import Recorded
+from domain.events import ReservationHeld
+from domain.reservation import Reservation, evolve
 from domain.state import STATE_VERSION
 
 ROWS_AT_ONCE = 64
+OF_RESERVATION = "reservation-"
+"""How the stream of a reservation begins; its id follows."""
 
 _STREAMS = b"tollbook_streams"
+_RESERVATIONS = b"tollbook_reservations"
 _CUSTOMERS = b"tollbook_customers"
 # Lateral probes per customer: whatever the planner thinks of their number, it never scans. A
 # snapshot comes before the events since.
 _QUERIES = {
     _STREAMS: f"SELECT {ROW_COLUMNS} FROM events "  # noqa: S608 - our own names
+    "WHERE stream = ANY($1) AND position <= $2 ORDER BY stream, stream_version",
+    _RESERVATIONS: "SELECT name, version, data, recorded_at, command, "  # noqa: S608 - the same
+    f"substr(stream, {len(OF_RESERVATION) + 1}) FROM events "
     "WHERE stream = ANY($1) AND position <= $2 ORDER BY stream, stream_version",
     _CUSTOMERS: f"""
         SELECT wanted.customer, found.* FROM unnest($1) AS wanted (customer)
@@ -71,6 +80,26 @@ def streams(connection: Connection[Any], names: Sequence[str], position: int) ->
             Recorded._make((*row[:13], decode_likewise(row[1], row[2], row[13]))) for row in rows
         ]
     return found
+
+
+def reservations(
+    connection: Connection[Any], names: Sequence[str], position: int
+) -> dict[str, Reservation]:
+    """Return many reservations as of a position; those that there are not are left out."""
+    states: dict[str, Reservation] = {}
+    wanted = [OF_RESERVATION + name for name in names]
+    for rows in _chunks(connection, _RESERVATIONS, wanted, position):
+        for kind, version, data, recorded_at, command, name in rows:
+            opened = None
+            if kind == ReservationHeld.NAME and version == ReservationHeld.VERSION:
+                opened = reservation_held(data, recorded_at)
+            state = opened
+            if opened is None:
+                event = decode(kind, version, data)
+                state = evolve(states.get(name), event, recorded_at, command)
+            if state is not None:
+                states[name] = state
+    return states
 
 
 def histories(

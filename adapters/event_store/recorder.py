@@ -15,14 +15,14 @@ from eventsourcing.persistence import (
     OperationalError,
     StoredEvent,
 )
-from tollbook import canonical
+from tollbook.errors import Invalid
 from tollbook.merkle import leaf_hash
 
 from adapters.event_store.mapper import ROW_COLUMNS, StoredRow
+from adapters.event_store.snapshot_text import BYTES_MAX, snapshot_text
 from application.ports import Snapshot, TakenError
-from domain.state import STATE_VERSION, balance_from_wire, balance_to_wire
+from domain.state import STATE_VERSION, balance_from_wire
 
-SNAPSHOT_BYTES_MAX = 256 * 2**20
 NUMBER_MAX = 2**63 - 1
 
 Run = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -142,12 +142,15 @@ class SnapshotMapper(Mapper[str]):
         snapshot: Snapshot = domain_event
         customer = snapshot.balance.customer
         assert customer is not None
-        state = {"position": snapshot.position, "balance": balance_to_wire(snapshot.balance)}
+        state = snapshot_text(snapshot).encode()
+        if len(state) > BYTES_MAX:
+            rule = f"at most {BYTES_MAX} bytes"
+            raise Invalid.because("snapshot", len(state), rule)
         return StoredEvent(
             originator_id=f"balance-{customer.id}",
             originator_version=snapshot.balance.sequence,
             topic=str(STATE_VERSION),
-            state=canonical.dumps(state, max_bytes=SNAPSHOT_BYTES_MAX),
+            state=state,
         )
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:

@@ -36,6 +36,7 @@ from application.ports import (
     TakenError,
 )
 from domain.event import Recorded
+from domain.reservation import Reservation
 
 T = TypeVar("T")
 
@@ -98,6 +99,7 @@ class PostgresEventStore:
         with suppress(HeadMovedError):
             self.append(Batch(-1, (), ()))
         list(self.streams_events((), 0))
+        self.reservations((), 0)
         self.histories((), 0)
 
     def run(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -226,6 +228,10 @@ class PostgresEventStore:
     def histories(self, customers: Sequence[str], position: int) -> dict[str, History]:
         """Return what the folds of many customers start from, and the events up to a position."""
         return self._ahead(reading_ahead.histories, customers, position)
+
+    def reservations(self, names: Sequence[str], position: int) -> dict[str, Reservation]:
+        """Return many reservations as of a position; those that there are not are left out."""
+        return self._ahead(reading_ahead.reservations, names, position)
 
     def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
         """Yield the events of many streams up to a position, each stream's in order."""

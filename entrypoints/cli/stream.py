@@ -105,13 +105,13 @@ def work(args: argparse.Namespace) -> int:
         sys.stdout.flush()
 
     tune_malloc()
-    tune()
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     with ExitStack() as stack:
         stack.enter_context(Logging(serve_settings_from().log_level))
         database = stack.enter_context(open_database(settings_of(args), create=False))
         tollbook = stack.enter_context(tollbook_on(database))
+        tune()  # nobody waits for each answer here
         if watched:
             fraud = FraudProcess(database)
             stack.callback(fraud.stop)

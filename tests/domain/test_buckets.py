@@ -44,6 +44,18 @@ def test_many_put_at_once_are_as_one_by_one(before: dict[str, int], values: dict
     assert dict(buckets.items()) == before
 
 
+@given(VALUES)
+def test_a_map_of_values_is_as_one_that_they_were_put_into(values: dict[str, int]) -> None:
+    made, put = Buckets.of(values), Buckets[int]().put_all(values)
+    assert made == put
+    assert len(made) == len(values)
+    assert made.put("more", 7).get("more") == 7
+    assert dict(made.items()) == values, "it stays what it was"
+    assert dict(Buckets.of(values).put("more", 7).drop("more").items()) == {
+        name: value for name, value in values.items() if name != "more"
+    }
+
+
 @given(st.dictionaries(NAMES, st.integers(), max_size=12))
 def test_a_map_that_was_large_equals_one_that_never_was(values: dict[str, int]) -> None:
     large: Buckets[int] = Buckets()

@@ -31,9 +31,9 @@ def test_every_statement_is_planned_and_nothing_is_written(
         store.append(batch)
         store.close()
         head = store.head()
-        assert plans(store) == [0, 0, 0]
+        assert plans(store) == [0, 0, 0, 0]
         store.get_ready()
-        assert plans(store) == [1, 1, 1]
+        assert plans(store) == [1, 1, 1, 1]
         assert store.head() == head
         assert store.since(0, 10) == batch.events
         store.append(batch_for(store))

@@ -18,6 +18,7 @@ from application.prefetching import prefetch
 from application.world import World, catch_up
 from domain.commands import parse
 from domain.event import Recorded
+from domain.reservation import Reservation
 from tests.support.databases import TestDatabase
 from tests.support.ledger import MODEL, a_customer, open_ledger, reserve
 from tests.support.pipelines import publish_pipeline
@@ -41,6 +42,11 @@ class CountingStore(PostgresEventStore):
         """Read many streams in one query, and count it."""
         self.queries += 1
         return super().streams_events(streams, position)
+
+    def reservations(self, names: Sequence[str], position: int) -> dict[str, Reservation]:
+        """Read many reservations in one query, and count it."""
+        self.queries += 1
+        return super().reservations(names, position)
 
     def histories(self, customers: Sequence[str], position: int) -> dict[str, History]:
         """Read many customers in one query, and count it."""
@@ -142,11 +148,15 @@ def test_the_garbage_collector_looks_at_what_was_loaded_little_by_little(
 
     gc.callbacks.append(looking)
     gc.disable()
+    thresholds = gc.get_threshold()
     try:
         assert looked(4, 4) == [0, 0], "two licences and two customers each time"
         assert looked(8, 6) == [0]
         assert looked(13, 6) == []
+        gc.set_threshold(prefetching.RARELY)
+        assert looked(4, 4) == [], "where nobody waits it comes by itself"
     finally:
+        gc.set_threshold(*thresholds)
         gc.enable()
         gc.callbacks.remove(looking)
 

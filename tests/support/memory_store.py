@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 from adapters.event_store.mapper import decode, encode, leaf_hash
+from application.loading import load_reservation
 from application.ports import (
     Batch,
     ClockRefusedError,
@@ -24,6 +25,7 @@ from application.ports import (
 )
 from domain.balance import Balance
 from domain.event import Recorded
+from domain.reservation import Reservation
 from domain.state import balance_from_wire, balance_to_wire
 
 CLOCK_TOLERANCE = 250_000
@@ -184,6 +186,11 @@ class MemoryEventStore:
                 facts = [Fact(recorded.event, recorded.recorded_at) for recorded in events]
                 found[customer] = History(balance, facts)
         return found
+
+    def reservations(self, names: Sequence[str], position: int) -> dict[str, Reservation]:
+        """Return many reservations as of a position; those that there are not are left out."""
+        found = {name: load_reservation(self, name, position) for name in names}
+        return {name: state for name, state in found.items() if state is not None}
 
     def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
         """Yield the events of many streams up to a position, each stream's in order."""

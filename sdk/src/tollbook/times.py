@@ -41,6 +41,10 @@ def parse_instant(text: object, field: str = "time") -> int:
         second, micros = _own_second(text[:19]), text[20:26]
         if second is not None and micros.isdecimal() and micros.isascii():
             return second * SECOND + int(micros)
+    elif isinstance(text, str) and text[19:] == "Z":  # to the second, as many write it
+        second = _own_second(text[:19])
+        if second is not None:
+            return second * SECOND
     match = _INSTANT_TEXT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise Invalid.because(field, text, INSTANT_RULE)
