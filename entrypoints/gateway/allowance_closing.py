@@ -25,11 +25,12 @@ from entrypoints.gateway.slices import Log
 logger = logging.getLogger("tollbook.gateway")
 
 EVERY_SECONDS = 0.25
+PAUSE_SECONDS = 0.05
+"""Between two looks: each refusal for want of money hurries, and there may be many a second."""
 IDLE_NS = 1_000_000_000
 """Who drew nothing for so long asks whether others have gone on to the next slice."""
 LATE_NS = 5_000_000_000
 CLOSE_SECONDS = 3.0
-_PAUSE_SECONDS = 0.05
 _REASON = "what is left of an allowance"
 
 
@@ -71,9 +72,10 @@ class Closer:
             try:
                 await self.tend()
             except RedisUnavailable:
-                continue  # it is said where it is noticed; what is not done now is done later
+                pass  # it is said where it is noticed; what is not done now is done later
             except Exception:
                 logger.exception("what is left of allowances is not given back")
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def tend(self) -> None:
         """Bring each slice one step further; raises where Redis does not answer."""
@@ -103,7 +105,7 @@ class Closer:
                 while any(not held.is_abandoned for held in self._holding.open.values()):
                     with suppress(RedisUnavailable):
                         await self.tend()
-                    await asyncio.sleep(_PAUSE_SECONDS)
+                    await asyncio.sleep(PAUSE_SECONDS)
         if count := sum(held.mine for held in self._holding.open.values()):
             logger.warning("%d allowances stay until they expire", count)
 

@@ -16,8 +16,10 @@ MEMORY_SECONDS = 10
 """What an inference asked for counts for so long at least, and for twice that at most."""
 ASK_SECONDS = 0.05
 """How long nothing is drawn after there was nothing to draw."""
-AHEAD_MAX, AHEAD_RATE = 256, 50
+AHEAD_MAX, AHEAD_RATE = 256, 10
 """At so many in a second one place is drawn ahead, and so many at most."""
+AHEAD_SHARE = 8
+"""One gateway draws no more ahead than this part of a slice, of which others may need places."""
 PLACES_LEAST = 2
 REFUSED_SECONDS = 1.0
 
@@ -89,7 +91,9 @@ class Demand:
 
     def ahead(self, now: float) -> int:
         """Return how many places are kept in stock."""
-        return min(AHEAD_MAX, self.rate(now) // AHEAD_RATE)
+        held = self.current
+        most = AHEAD_MAX if held is None else min(AHEAD_MAX, held.places // AHEAD_SHARE)
+        return min(most, self.rate(now) // AHEAD_RATE)
 
     def misfit(self) -> None:
         """Take note of an inference that needs more than a place holds."""

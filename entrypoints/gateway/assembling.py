@@ -106,7 +106,8 @@ def _tellers(
 ) -> Tellers:
     """Return what makes a teller for a log: with Kafka only the stream settles."""
     if kafka is None:
-        return lambda log: Noting(Settler(submitter, log, admission.actor), notes)
+        half = config.unsettled // 2  # of what may wait before nothing is admitted
+        return lambda log: Noting(Settler(submitter, log, admission.actor, half), notes)
     from adapters.kafka.producer import Producer
 
     producer = Producer(kafka.address, kafka.topic, kafka.access)

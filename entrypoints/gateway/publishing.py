@@ -23,7 +23,9 @@ from streams import wire
 
 logger = logging.getLogger("tollbook.gateway")
 
-LINGER_SECONDS = 0.02
+LINGER_SECONDS = 0.05
+"""So long outcomes are gathered before each record that would not be full: 50 of one slice are one
+event of the ledger, and 50 records of one inference each are 50."""
 CONFIRM_SECONDS = 0.25
 CONFIRMED_AT_ONCE = 5_000
 BYTES_MAX = wire.RECORD_BYTES_MAX * 3 // 4
@@ -128,6 +130,8 @@ class Publisher:
                 queue.popleft()
                 self._sent_keys[id] = wire.keys_of(event, customer)
             self._count -= len(some)
+            if 0 < len(queue) < wire.EVENTS_MAX:
+                await asyncio.sleep(LINGER_SECONDS)
         if not self._count:
             self._idle.set()
 

@@ -9,13 +9,15 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any, Protocol
 
 from tollbook.errors import TollbookError, Unavailable, Unknown
 
 from application.answers import Answer
+from application.usage_intake import charge_of
 from domain.command import Command
-from domain.commands import parse
+from domain.commands import ChargeUsage, parse
 from entrypoints.http.submitting import Submitter
 from streams import wire
 from streams.runs import TYPES, Told
@@ -25,6 +27,8 @@ logger = logging.getLogger("tollbook.gateway")
 BATCH = 256
 LINGER_SECONDS = 0.02
 """So long outcomes are gathered: each commit holds up the inferences that are admitted."""
+LINGERS = 5
+"""So many times as long, where all of them are parts of slices: no hold waits for those."""
 
 _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
 """Seconds between tries while the ledger does not answer."""
@@ -56,7 +60,7 @@ def command_of(id: str, outcome: Outcome) -> Command:
     }
     if "park" in outcome:
         return parse("park_usage", {**body, "reason": outcome["park"][:500]})
-    return parse("usage", body)
+    return charge_of(body)
 
 
 class Teller(Protocol):
@@ -101,15 +105,24 @@ Tellers = Callable[[Log], Teller]
 
 
 class Settler:
-    """Tells outcomes, in the order in which they came, many in one transaction."""
+    """Tells outcomes, in the order in which they came, many in one transaction.
 
-    def __init__(self, submitter: Submitter, log: Log, actor: str) -> None:
-        """Begin when `run` does; outcomes that come before wait."""
+    There, those of one slice stand side by side, so that the ledger keeps them as few events.
+    """
+
+    def __init__(self, submitter: Submitter, log: Log, actor: str, many: int = BATCH) -> None:
+        """Begin when `run` does; outcomes that come before wait.
+
+        So many at once, or a batch of them, do not wait for more to come.
+        """
         self._submitter = submitter
         self._log = log
         self._actor = actor
+        self._many = min(many, BATCH)
         self._waiting: deque[tuple[str, list[Told]]] = deque()
         self._under_way = 0
+        self._is_awaited = False
+        """Whether somebody waits for an outcome: its own hold, or who drains."""
         self._more = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -142,6 +155,7 @@ class Settler:
             self._keep(id, error)
             return
         self._waiting.append((id, told))
+        self._is_awaited = self._is_awaited or _slice_of(told) is None
         self._idle.clear()
         self._more.set()
 
@@ -149,16 +163,26 @@ class Settler:
         """Tell outcomes until cancelled."""
         while True:
             await self._more.wait()
-            await asyncio.sleep(LINGER_SECONDS)
-            self._more.clear()
-            while self._waiting:
-                await self._tell_some()
-            self._idle.set()
+            await self._gather()
+            await self._tell_some()
+            if not self._waiting:
+                self._more.clear()
+                self._idle.set()
 
     async def drain(self, seconds: float) -> None:
         """Wait until everything is told, or the time is over; `run` has to go on meanwhile."""
+        self._is_awaited = True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), seconds)
+
+    async def _gather(self) -> None:
+        """Let more outcomes come, the longer the less anybody waits for those that came."""
+        for _ in range(LINGERS):
+            if len(self._waiting) >= self._many:
+                return
+            await asyncio.sleep(LINGER_SECONDS)
+            if self._is_awaited:
+                return
 
     async def _tell_some(self) -> None:
         some = self._next()
@@ -186,7 +210,8 @@ class Settler:
         while self._waiting and weight < BATCH:
             some.append(self._waiting.popleft())
             weight += sum(each.command.WEIGHT for each in some[-1][1])
-        return some
+        self._is_awaited = self._is_awaited and bool(self._waiting)
+        return _side_by_side(some)
 
     def _is_told(self, id: str, answers: list[Answer]) -> bool:
         """Take the answers to one outcome; False where the ledger has to be told again."""
@@ -204,3 +229,20 @@ class Settler:
     def _keep(self, id: str, error: TollbookError) -> None:
         self.stuck += 1
         logger.error("the ledger does not take the outcome of %s: %s", id, error)
+
+
+def _slice_of(told: list[Told]) -> str | None:
+    """Return the slice that an outcome is charged to in part; None where it has its own hold."""
+    command = told[0].command
+    if isinstance(command, ChargeUsage) and command.final is False:
+        return command.reservation
+    return None
+
+
+def _side_by_side(some: list[tuple[str, list[Told]]]) -> list[tuple[str, list[Told]]]:
+    """Return outcomes so that those of one slice follow each other, in the order they came."""
+    places: dict[str, int] = {}
+    order = [places.setdefault(_slice_of(told) or id, len(places)) for id, told in some]
+    if len(places) in {1, len(some)}:
+        return some
+    return [each for _, each in sorted(zip(order, some, strict=True), key=itemgetter(0))]

@@ -135,11 +135,18 @@ def test_while_a_customer_has_hardly_enough_nothing_is_set_aside() -> None:
 
 def test_one_goes_for_many_and_draws_ahead() -> None:
     found = busy(1_000)
-    assert found.count(100.5) == 21
+    assert found.count(100.5) == 101
     found.is_drawing = True
     assert found.count(100.5) == 1
     assert busy(10**6 // 10).count(100.5) == 1 + AHEAD_MAX
     assert busy(BUSY).count(100.5) == 1
+
+
+@pytest.mark.parametrize(("places", "ahead"), [(8, 1), (64, 8), (160, 20), (2_000, 20)])
+def test_no_gateway_draws_more_than_an_eighth_of_a_slice_ahead(places: int, ahead: int) -> None:
+    found = busy(200)
+    found.current = slice_with(left=places, places=places)
+    assert found.count(100.5) == 1 + ahead
 
 
 def test_a_pause_doubles_and_is_not_made_longer_by_who_waits_already() -> None:

@@ -14,6 +14,7 @@ from adapters.redis.errors import RedisUnavailable
 from adapters.redis.server import RedisServer
 from domain.usage_events import UsageParked
 from domain.values import SECOND
+from entrypoints.gateway import allowance_closing
 from entrypoints.gateway.allowance_closing import Closer
 from entrypoints.gateway.allowance_link import Link
 from entrypoints.gateway.allowance_slices import Held, Holding
@@ -123,6 +124,32 @@ def test_who_does_not_know_whether_its_tally_counts_uses_no_place_that_is_left()
         asyncio.run(closer.tend())
     assert redis.noted == ["a"]
     assert Held.is_stocked(held) is False
+
+
+def test_however_many_hurry_the_closer_looks_at_a_bounded_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = 0
+
+    def latest() -> int:
+        nonlocal looks
+        looks += 1
+        return 5
+
+    nothing: Any = SimpleNamespace(submitter=None, readers=None, actor="gateway")
+    following: Any = SimpleNamespace(heard_at=1, latest=latest, is_heard=lambda: True)
+    closer = Closer(quick(), nothing, following, nothing, Holding(), nothing)
+
+    async def hurried() -> None:
+        task = asyncio.create_task(closer.run())
+        for _ in range(1_000):
+            closer.hurry()
+            await asyncio.sleep(0)
+        task.cancel()
+
+    monkeypatch.setattr(allowance_closing, "PAUSE_SECONDS", 3_600.0)
+    asyncio.run(hurried())
+    assert looks == 1
 
 
 async def finished(gateway: Gateway, running: Running) -> None:

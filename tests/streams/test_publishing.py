@@ -115,6 +115,41 @@ def test_each_outcome_is_told_in_its_customers_order(failures: float, seed: int)
             assert got == wanted
 
 
+def test_what_comes_while_a_record_is_sent_is_gathered_before_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    linger, asleep = 0.0125, asyncio.sleep
+    late = [f"late-{number}" for number in range(46)]
+    publishers: list[Publisher] = []
+
+    def tell_more(count: int) -> None:
+        for id in late[:count]:
+            late.remove(id)
+            publishers[0].tell(id, {"event": usage_event(id)})
+
+    async def sleep(seconds: float) -> None:
+        if seconds == linger:
+            tell_more(10)
+        await asleep(0)
+
+    class Busy(Sent):
+        async def send(self, key: str, value: bytes) -> None:
+            await super().send(key, value)
+            tell_more(2)
+
+    async def tell(publisher: Publisher) -> None:
+        publishers.append(publisher)
+        publisher.tell("first", {"event": usage_event("first")})
+
+    monkeypatch.setattr(publishing, "LINGER_SECONDS", linger)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    sent = Busy(1)
+    published(sent, tell)
+    sizes = [len(ids) for _, ids in sent.records]
+    assert sum(sizes) == 47
+    assert min(sizes) > 10, sizes
+
+
 @given(st.lists(st.sampled_from(["charge", "park", "release", "slice"]), max_size=120))
 def test_every_way_to_end_is_an_event_that_the_stream_reads(ways: list[str]) -> None:
     sent = Sent(1)
