@@ -21,6 +21,7 @@ _LOCK = "lock"
 _SUFFIX = ".jsonl"
 _CUT = b"!\n"
 """Follows what stands of a line that was cut."""
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
 _RECOVERED = "recovered"
 """The segment of those who adopt a folder: read after all of the process's own."""
 
@@ -128,7 +129,7 @@ class IntentLog:
         return fresh
 
     def _write(self, segment: _Segment, line: dict[str, Any]) -> None:
-        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        data = _encoded(line).encode() + b"\n"
         if segment.is_cut:
             # The cut line ends here, and is none even where only its end was missing.
             data = _CUT + data
@@ -166,7 +167,7 @@ class Left(NamedTuple):
 
         The line before may have been cut by the end of another who recovered: it ends here.
         """
-        line = json.dumps({"outcome": id, **outcome}, separators=(",", ":")).encode()
+        line = _encoded({"outcome": id, **outcome}).encode()
         data = b"\n" + line + b"\n"
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         try:

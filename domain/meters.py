@@ -5,17 +5,19 @@ comes from elsewhere (`domain.device_time`) and is added at the end.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tollbook.amounts import parse_micro
 from tollbook.errors import Invalid
 
-from domain.meters_format import BEFORE, Meter, Metered, Source
+from domain.meters_format import Meter, Metered, Source
 from domain.tensors import Tensors, extent, size_in_bytes, texts, total
 from domain.units import MEASURED, QUANTITY_MAX, Quantities
 
 MICRO = 1_000_000
+METERS_MAX = 4_096
+"""So many meters' own properties are remembered; a gateway has fewer."""
 
 
 class Request(NamedTuple):
@@ -40,12 +42,14 @@ class Produced(NamedTuple):
 NOTHING = Produced({})
 
 
+@lru_cache(maxsize=METERS_MAX)
 def wanted_outputs(meter: Meter) -> tuple[str, ...]:
     """Return the outputs without which an answer cannot be metered, in a fixed order."""
     named = [source.output or source.output_shape for source in meter.used]
     return tuple(dict.fromkeys(name for name in (*named, meter.request_id_output) if name))
 
 
+@lru_cache(maxsize=METERS_MAX)
 def waits_for_traces(meter: Meter) -> bool:
     """Say whether a part of the usage is known only from the server's traces."""
     return any(source.traces for source in meter.used)
@@ -184,10 +188,18 @@ def known_before(meter: Metered, request: Request) -> Quantities:
     """Return the part of the usage that a request tells by itself, its answer apart."""
     told: Quantities = {}
     for unit, source in sorted(meter.usage.items()):
-        if source.kind in BEFORE:
-            with suppress(UnmeteredError):  # it is met again when the usage is counted
-                told[unit] = _told_by_request(unit, source, request) or 0
+        if source.is_told_before:
+            known = _known_or_none(unit, source, request)
+            if known is not None:
+                told[unit] = known
     return told
+
+
+def _known_or_none(unit: str, source: Source, request: Request) -> int | None:
+    try:
+        return _told_by_request(unit, source, request) or 0
+    except UnmeteredError:  # it is met again when the usage is counted
+        return None
 
 
 def _told_by_request(unit: str, source: Source, request: Request) -> int | None:

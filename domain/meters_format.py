@@ -60,6 +60,17 @@ class Source:
         """The name of the one source that is given."""
         return next(kind for kind in SOURCES if getattr(self, kind) is not None)
 
+    @property
+    def is_told_before(self) -> bool:
+        """Whether it is known before the inference: whether its kind is one of `BEFORE`."""
+        return (
+            self.output is None
+            and self.output_shape is None
+            and self.response_parameter is None
+            and self.formula is None
+            and self.traces is None
+        )
+
     @model_validator(mode="after")
     def _one_source(self) -> "Source":
         given = [kind for kind in SOURCES if getattr(self, kind) is not None]
@@ -128,6 +139,10 @@ class Meter:
     """Whether a stream that its client left is stopped, or runs to its end and is charged so."""
     seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
     """How long an inference may take."""
+
+    def __hash__(self) -> int:
+        """Hash the name, which names one meter of a gateway: equal meters have it in common."""
+        return hash(self.name)
 
     @property
     def priced_as(self) -> str:

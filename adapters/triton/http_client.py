@@ -1,16 +1,16 @@
 """A pool's server over HTTP: answers of bounded size that come whole, and others in pieces."""
 
-import asyncio
 import io
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Self
 
 import aiohttp
 from tollbook.errors import Unavailable, Unknown
 from yarl import URL
 
+from adapters.limits import Limits
 from adapters.triton.http_connections import (
     CONNECT_SECONDS,
     KEPT_SECONDS,
@@ -60,6 +60,7 @@ class HttpClient:
         self.address = address
         self._root = f"http://{address}"
         self._kept = Connections(address, message_bytes)
+        self._limits = Limits()
         self._session: aiohttp.ClientSession | None = None
         self._down_until = 0.0
 
@@ -86,7 +87,7 @@ class HttpClient:
     ) -> HttpAnswer:
         """Send a request and return the whole answer; raises NotReached or AnswerLost."""
         try:
-            async with asyncio.timeout(seconds):
+            with nullcontext() if seconds is None else self._limits.within(seconds):
                 answer = await self._kept.ask(method, path, body, headers or {})
         except TimeoutError:
             raise AnswerLost(f"the server did not answer within {seconds} s") from None

@@ -51,6 +51,8 @@ class _Connection(asyncio.Protocol):
         self._parser: Any = None
         self._headers: list[tuple[str, str]] = []
         self._pieces: list[bytes] = []
+        self._found: CIMultiDict[str] | None = None
+        """The headers, once they are whole."""
         self._size = self._head_size = 0
         self._ends_with_it = False
         """Whether the answer lasts until the connection ends."""
@@ -81,7 +83,7 @@ class _Connection(asyncio.Protocol):
             raise
         finally:
             # What may be large is not kept with a connection that nobody uses.
-            self._answered = self._parser = None
+            self._answered = self._parser = self._found = None
             self._headers, self._pieces = [], []
 
     def close(self) -> None:
@@ -124,7 +126,7 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Look at how long the answer is."""
-        headers = CIMultiDict(self._headers)
+        headers = self._found = CIMultiDict(self._headers)
         length = headers.get("Content-Length")
         if length is not None and int(length) > self._most:
             self._broke(f"it is larger than {self._most} bytes")
@@ -145,7 +147,10 @@ class _Connection(asyncio.Protocol):
             self._headers = []
         elif self._answered is not None and not self._answered.done():
             body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-            self._answered.set_result(HttpAnswer(status, CIMultiDict(self._headers), body))
+            headers = self._found
+            if headers is None or len(headers) != len(self._headers):
+                headers = CIMultiDict(self._headers)  # some came behind the body
+            self._answered.set_result(HttpAnswer(status, headers, body))
             if not self._parser.should_keep_alive():
                 self.close()
 
@@ -213,6 +218,8 @@ class Connections:
         ]
         if body or method == "POST":
             lines.append(f"Content-Length: {len(body)}")
-        if any("\r" in line or "\n" in line for line in lines):
+        text = "\r\n".join(lines)
+        ends = len(lines) - 1
+        if text.count("\r") != ends or text.count("\n") != ends:
             raise NotConnectedError("a header has more than one line")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
+        return (text + "\r\n\r\n").encode("utf-8", "surrogateescape")

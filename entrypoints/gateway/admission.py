@@ -26,6 +26,9 @@ LICENSES_MAX = 100_000
 PREFIX = "inf"
 
 _RESERVED = Prepared("reserve", {})
+_ALWAYS = frozenset({"features"})
+"""What is told to every licence, whether or not it asks for it."""
+_in_order = json.JSONEncoder(sort_keys=True).encode
 
 
 class Asked(NamedTuple):
@@ -119,7 +122,7 @@ class Admission:
         if opened is None or opened.license not in self._asks:
             return None
         facts = self.facts(opened.license, asked)
-        return Question(opened, json.dumps(facts, sort_keys=True))
+        return Question(opened, _in_order(facts) if facts else "{}")
 
     async def ledger_answers(self) -> None:
         """Return when the ledger answers; raises Unavailable when it does not."""
@@ -231,18 +234,20 @@ class Admission:
 
         What the operator says goes before what the client declares.
         """
-        wanted = self._asks.get(license, frozenset()) | {"features"}
+        wanted = self._asks.get(license, _ALWAYS)
         known: dict[str, Any] = {}
         for name, value in (asked.facts or {}).items():
             if isinstance(value, dict) and "from" in value:
                 raise Invalid.because(f"facts.{name[:64]}", None, "declared: a value alone")
-            known[name] = value
-        if asked.address is not None:
+            if name in wanted or name in _ALWAYS:
+                known[name] = value
+        if asked.address is not None and "address" in wanted:
             known["address"] = {"value": asked.address, "from": "observed"}
         for name, fact in self._config.facts.items():
-            value = list(fact.value) if isinstance(fact.value, tuple) else fact.value
-            known[name] = {"value": value, "from": fact.provenance}
-        return {name: value for name, value in known.items() if name in wanted}
+            if name in wanted or name in _ALWAYS:
+                value = list(fact.value) if isinstance(fact.value, tuple) else fact.value
+                known[name] = {"value": value, "from": fact.provenance}
+        return known
 
     async def _reserved(
         self, opened: Opened, meter: Meter, held: Quantities, asked: Asked

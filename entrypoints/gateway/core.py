@@ -39,6 +39,7 @@ LATE_SHARE = 3 / 4
 last message slowly, and its outcome waits to be told. The rest is for waiting for its turn."""
 
 Headers = dict[str, str]
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Gateway:
@@ -261,15 +262,15 @@ class Gateway:
         )
         return {
             **self.first_headers(running),
-            USAGE: json.dumps(told, separators=(",", ":")),
+            USAGE: _encoded(told),
             RECEIPT: receipt.sign(made, self._key),
         }
 
     def first_headers(self, running: Running) -> Headers:
         """Return what is known before the answer: the inference's id, and what limits leave."""
         admitted = running.admitted
-        left = json.dumps(admitted.remaining, separators=(",", ":"))
-        known = {REQUEST_ID: running.id, REMAINING: left}
+        left = admitted.remaining
+        known = {REQUEST_ID: running.id, REMAINING: _encoded(left) if left else "[]"}
         is_emergency = admitted.is_emergency and admitted.slice is not None
         return {**known, EMERGENCY: str(admitted.slice)} if is_emergency else known
 

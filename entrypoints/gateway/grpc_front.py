@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from tollbook.errors import Invalid, TollbookError, Unavailable
 from tritonclient.grpc import service_pb2 as pb
 
+from adapters.limits import Limit, Limits
 from adapters.triton.grpc_client import SERVICE, ServerError, TritonGrpc
 from entrypoints.gateway import grpc_messages as messages
 from entrypoints.gateway import grpc_refusals as refusals
@@ -87,14 +88,15 @@ class GrpcFront:
         self._config = config
         self._read_seconds = read_seconds
         self._stall_seconds = stall_seconds
+        self._limits = Limits()
         self._server: Any = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sessions: set[StreamSession] = set()
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, *, is_shared: bool = False) -> int:
         """Listen, and return the port; raises Unavailable where the address is not to be had."""
         options = [
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(is_shared)),
             ("grpc.max_receive_message_length", self._config.message_bytes),
             ("grpc.max_send_message_length", -1),
             ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
@@ -156,13 +158,16 @@ class GrpcFront:
 
     async def _read(self, context: Any) -> bytes:
         try:
-            async with asyncio.timeout(self._read_seconds):
+            with self._limits.within(self._read_seconds):
                 data = await context.read()
         except TimeoutError:
             raise TimedOut("the request did not arrive in time") from None
         if data is grpc.aio.EOF:
             raise Invalid.because("message", None, "given")
         return bytes(data)
+
+    def _stall_limit(self) -> Limit:
+        return self._limits.within(self._stall_seconds)
 
     async def _server_live(self, _context: Any) -> bytes:
         return bytes(pb.ServerLiveResponse(live=True).SerializeToString())
@@ -243,7 +248,7 @@ class GrpcFront:
             await refusals.abort(context, error)
             raise
         session = StreamSession(
-            self._gateway, self._clients, who, context, self.spawn, self._stall_seconds
+            self._gateway, self._clients, who, context, self.spawn, self._stall_limit
         )
         self._sessions.add(session)
         try:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -24,6 +25,8 @@ _PASSED = "traceparent"
 _LARGE = 1_048_576
 """From here on, hashing takes long enough to be done beside the loop."""
 _UNKNOWN_ID = "<id_unknown>"
+PEERS_MAX = 4_096
+"""So many clients' addresses are remembered; each calls many times."""
 
 
 class Caller(NamedTuple):
@@ -49,6 +52,7 @@ def caller(context: Any) -> Caller:
     return Caller(shown.license_key, shown.facts, _address(context.peer()), passed)
 
 
+@lru_cache(maxsize=PEERS_MAX)
 def _address(peer: str) -> str | None:
     """Return the address in a peer's name, like `ipv4:127.0.0.1:1` or `ipv6:%5B::1%5D:1`."""
     kind, _, rest = peer.partition(":")

@@ -4,6 +4,7 @@ The order of outputs and of their packed contents is one and the same, and stays
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -50,27 +51,29 @@ def parsed(data: bytes) -> Any:
 
 def check(request: Any, meter: Meter) -> None:
     """Refuse what a gateway cannot carry, or what would blind its meter."""
-    for where in ("inputs", "outputs", "parameters"):
-        if len(getattr(request, where)) > TENSORS_MAX:
-            raise Invalid.because(where, len(getattr(request, where)), f"at most {TENSORS_MAX}")
-    for name in request.parameters:
+    inputs, outputs, parameters = request.inputs, request.outputs, request.parameters
+    for where, given in (("inputs", inputs), ("outputs", outputs), ("parameters", parameters)):
+        if len(given) > TENSORS_MAX:
+            raise Invalid.because(where, len(given), f"at most {TENSORS_MAX}")
+    for name in parameters:
         if name.startswith(_RESERVED) and name != WANTS_LAST:
             rule = f"no name that begins with {_RESERVED}, but {WANTS_LAST}"
             raise Invalid.because("parameters", name, rule)
     names: set[str] = set()
-    for tensor in request.inputs:
+    for tensor in inputs:
         _check_tensor("inputs", tensor)
-        if tensor.name in names:
-            raise Invalid.because("inputs", tensor.name, "named once")
-        names.add(tensor.name)
+        name = tensor.name
+        if name in names:
+            raise Invalid.because("inputs", name, "named once")
+        names.add(name)
     packed = len(request.raw_input_contents)
-    if packed not in (0, len(request.inputs)):
-        rule = f"none, or one for each of the {len(request.inputs)} inputs"
+    if packed not in (0, len(inputs)):
+        rule = f"none, or one for each of the {len(inputs)} inputs"
         raise Invalid.because("raw_input_contents", packed, rule)
     wanted = meters.wanted_outputs(meter)
-    for tensor in request.outputs:
+    for tensor in outputs:
         _check_tensor("outputs", tensor)
-        if tensor.name in wanted and _CLASSIFICATION in tensor.parameters:
+        if wanted and tensor.name in wanted and _CLASSIFICATION in tensor.parameters:
             rule = f"without {_CLASSIFICATION}: the model is metered by it"
             raise Invalid.because(f"outputs.{tensor.name}", None, rule)
 
@@ -84,17 +87,24 @@ def _check_tensor(where: str, tensor: Any) -> None:
 
 def metered(request: Any, meter: Meter) -> meters.Request:
     """Return what of a request its meter reads; only those contents are kept that it counts."""
-    read = {source.input or source.input_bytes for source in meter.sources}
+    read = _read_by(meter)
     found: Tensors = {}
     for index, tensor in enumerate(request.inputs):
-        shape = checked_shape(tensor.name, list(tensor.shape))
-        if tensor.name in read:
+        name = tensor.name
+        shape = checked_shape(name, list(tensor.shape))
+        if name in read:
             contents = request.raw_input_contents
             packed = contents[index] if contents else None
-            found[tensor.name] = _tensor(tensor, shape, packed)
+            found[name] = _tensor(tensor, shape, packed)
         else:
-            found[tensor.name] = Tensor(tensor.datatype, shape)
+            found[name] = Tensor(tensor.datatype, shape)
     return meters.Request(found, parameters(request))
+
+
+@lru_cache(maxsize=meters.METERS_MAX)
+def _read_by(meter: Meter) -> frozenset[str | None]:
+    """Return the inputs whose contents a meter reads."""
+    return frozenset(source.input or source.input_bytes for source in meter.sources)
 
 
 def _tensor(tensor: Any, shape: tuple[int, ...], packed: bytes | None) -> Tensor:
@@ -116,14 +126,16 @@ def parameters(message: Any) -> dict[str, Any]:
 
 def wants_last(request: Any) -> bool:
     """Say whether a client asks for an empty message at the end of its answer."""
-    return WANTS_LAST in request.parameters and request.parameters[WANTS_LAST].bool_param
+    given = request.parameters
+    return WANTS_LAST in given and given[WANTS_LAST].bool_param
 
 
 def in_sequence(request: Any) -> bool:
     """Say whether a request is one of a sequence, whose order counts."""
-    if _SEQUENCE not in request.parameters:
+    given = request.parameters
+    if _SEQUENCE not in given:
         return False
-    value = request.parameters[_SEQUENCE]
+    value = given[_SEQUENCE]
     return bool(value.int64_param or value.uint64_param or value.string_param)
 
 
@@ -132,17 +144,19 @@ def rewritten(
 ) -> tuple[bytes, frozenset[str]]:
     """Return the bytes for the server, and the outputs that were added for the meter."""
     request.id = id
-    request.parameters[_PRIORITY].Clear()
-    request.parameters[_PRIORITY].uint64_param = priority
+    given = request.parameters
+    given[_PRIORITY].Clear()
+    given[_PRIORITY].uint64_param = priority
     if stream:
-        request.parameters[WANTS_LAST].Clear()
-        request.parameters[WANTS_LAST].bool_param = True
+        given[WANTS_LAST].Clear()
+        given[WANTS_LAST].bool_param = True
     added: list[str] = []
-    if request.outputs:
-        named = {tensor.name for tensor in request.outputs}
-        added = [name for name in meters.wanted_outputs(meter) if name not in named]
+    outputs, wanted = request.outputs, meters.wanted_outputs(meter)
+    if wanted and outputs:
+        named = {tensor.name for tensor in outputs}
+        added = [name for name in wanted if name not in named]
         for name in added:
-            request.outputs.add(name=name)
+            outputs.add(name=name)
     return request.SerializeToString(), frozenset(added)
 
 
@@ -170,11 +184,11 @@ def outputs(response: Any, meter: Meter) -> Tensors:
     wanted = meters.wanted_outputs(meter)
     found: Tensors = {}
     for index, tensor in enumerate(response.outputs):
-        shape = tuple(tensor.shape)
-        if tensor.name in wanted:
-            found[tensor.name] = _tensor(tensor, shape, contents[index] if contents else None)
+        name, shape = tensor.name, tuple(tensor.shape)
+        if name in wanted:
+            found[name] = _tensor(tensor, shape, contents[index] if contents else None)
         else:
-            found[tensor.name] = Tensor(tensor.datatype, shape)
+            found[name] = Tensor(tensor.datatype, shape)
     return found
 
 

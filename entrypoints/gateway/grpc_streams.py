@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from tollbook.errors import TollbookError
 
+from adapters.limits import Limit
 from adapters.triton.grpc_client import ServerError, ServerLost, ServerStopped, TritonStream
 from entrypoints.gateway import grpc_messages as messages
 from entrypoints.gateway import grpc_refusals as refusals
@@ -20,6 +21,7 @@ from entrypoints.gateway.grpc_inference import Caller, Clients, Inference
 AT_ONCE = 32
 """So many inferences of one stream run at once; then no more of its requests are read."""
 
+Patience = Callable[[], Limit]
 Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 _Turn = asyncio.Future[None]
 
@@ -63,9 +65,9 @@ class StreamSession:
         "_handler",
         "_headers",
         "_is_gone",
+        "_patience",
         "_relays",
         "_spawn",
-        "_stall_seconds",
         "_stopped",
         "_tasks",
         "_writing",
@@ -78,15 +80,18 @@ class StreamSession:
         caller: Caller,
         context: Any,
         spawn: Spawn,
-        stall_seconds: float,
+        patience: Patience,
     ) -> None:
-        """Serve a stream whose key is known; what is spawned outlives it."""
+        """Serve a stream whose key is known; what is spawned outlives it.
+
+        A client that leaves a message untaken for longer than `patience` lets it is left.
+        """
         self._gateway = gateway
         self._clients = clients
         self._caller = caller
         self._context = context
         self._spawn = spawn
-        self._stall_seconds = stall_seconds
+        self._patience = patience
         self._writing = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._relays: set[_Relay] = set()
@@ -237,9 +242,10 @@ class StreamSession:
         if self._is_gone:
             return
         try:
-            async with asyncio.timeout(self._stall_seconds), self._writing:
-                if not self._is_gone:
-                    await self._context.write(data)
+            with self._patience():
+                async with self._writing:
+                    if not self._is_gone:
+                        await self._context.write(data)
         except TimeoutError:
             self._stopped = refusals.stalled()
             self._leave()

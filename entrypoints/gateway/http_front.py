@@ -58,13 +58,13 @@ class HttpFront:
         self._connections: Connections | None = None
         self._listening: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, *, is_shared: bool = False) -> int:
         """Listen, and return the port; raises Unavailable where that cannot be."""
         self._connections = Connections(self._answer, self._parts.patience)
         loop = asyncio.get_running_loop()
         try:
             self._listening = await loop.create_server(
-                self._connections, host, port, backlog=BACKLOG
+                self._connections, host, port, backlog=BACKLOG, reuse_port=is_shared or None
             )
         except (OSError, OverflowError) as error:
             raise Unavailable(f"{host} port {port} is not to be had: {error}") from None

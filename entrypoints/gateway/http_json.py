@@ -13,6 +13,7 @@ from tollbook.errors import Invalid
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _BLANKS = frozenset(" \t\n\r")
+_text_of = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Piece(NamedTuple):
@@ -36,7 +37,7 @@ class Member(NamedTuple):
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) < len(pairs) or any("\0" in name for name in found):
+    if len(found) < len(pairs) or "\0" in "".join(found):
         raise ValueError("names of members must be given once, without a zero character")
     return found
 
@@ -70,11 +71,12 @@ def closed(members: list[str]) -> str:
 
 def dumped(value: Any) -> str:
     """Return a value as JSON; raises Invalid for text that has no encoding."""
-    text = json.dumps(value, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise Invalid.because("id", value, "text that can be encoded") from None
+    text = _text_of(value)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise Invalid.because("id", value, "text that can be encoded") from None
     return text
 
 
@@ -83,7 +85,7 @@ class _Reading:
 
     def __init__(self, text: str, decoder: json.JSONDecoder) -> None:
         self._text = text
-        self._decoder = decoder
+        self._value = decoder.raw_decode
         self._found: list[list[Member]] = []
 
     def check(self) -> None:
@@ -101,12 +103,15 @@ class _Reading:
         while True:
             if text[at] != '"':
                 raise ValueError(f"no name of a member at {at}")
-            start = at
-            name, at = self._value(at)
-            begin = _after(text, _skipped(text, at), ":")
-            value, at = self._opened(begin) if name in within else self._value(begin)
+            start, end = at, text.find('"', at + 1)
+            name, at = text[at + 1 : end], end + 1
+            if end < 0 or not name.isidentifier():
+                name, at = self._value(text, start)  # it may hold escapes, or what no name may
+            begin = _after(text, at, ":")
+            value, at = self._opened(begin) if name in within else self._value(text, begin)
             found.append(Member(name, text[begin:at], value, text[start:at]))
-            at = _skipped(text, at)
+            if text[at] in _BLANKS:
+                at = _skipped(text, at)
             if text[at] == "}":
                 return found, at + 1
             at = _after(text, at, ",")
@@ -114,7 +119,7 @@ class _Reading:
     def _opened(self, at: int) -> tuple[Any, int]:
         if self._text[at] == "{":
             return self.members(at, frozenset())
-        return self._pieces(at) if self._text[at] == "[" else self._value(at)
+        return self._pieces(at) if self._text[at] == "[" else self._value(self._text, at)
 
     def _pieces(self, at: int) -> tuple[list[Piece], int]:
         text, found = self._text, list[Piece]()
@@ -123,21 +128,23 @@ class _Reading:
             return found, at + 1
         while True:
             begin = at
-            value, at = self._value(begin)
+            value, at = self._value(text, begin)
             found.append(Piece(text[begin:at], value))
-            at = _skipped(text, at)
+            if text[at] in _BLANKS:
+                at = _skipped(text, at)
             if text[at] == "]":
                 return found, at + 1
             at = _after(text, at, ",")
 
-    def _value(self, at: int) -> tuple[Any, int]:
-        return self._decoder.raw_decode(self._text, at)
-
 
 def _after(text: str, at: int, sign: str) -> int:
+    """Return where the text goes on behind a sign, which blanks may stand before and behind."""
     if text[at] != sign:
-        raise ValueError(f"no {sign} at {at}")
-    return _skipped(text, at + 1)
+        at = _skipped(text, at)
+        if text[at] != sign:
+            raise ValueError(f"no {sign} at {at}")
+    at += 1
+    return _skipped(text, at) if text[at : at + 1] in _BLANKS else at
 
 
 def _skipped(text: str, at: int) -> int:

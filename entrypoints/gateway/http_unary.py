@@ -25,14 +25,10 @@ async def infer(parts: Parts, call: Call) -> web.StreamResponse:
         parts, call, meters.Request(asked.inputs, asked.parameters)
     )
     head, added = infers.forwarded(asked, running.id, running.admitted.priority, wanted)
-    headers = call.upstream(**{"Content-Type": calls.JSON})
+    told = {"Content-Type": calls.JSON}
     if given.tail:
-        headers = call.upstream(
-            **{
-                "Content-Type": calls.BINARY,
-                "Inference-Header-Content-Length": str(len(head)),
-            }
-        )
+        told = {"Content-Type": calls.BINARY, "Inference-Header-Content-Length": str(len(head))}
+    headers = call.upstream(**told)
     answer = await answered(parts, running, client, call.path, head + given.tail, headers)
     if answer.status != 200:
         parts.gateway.failed(running, calls.reason(answer))

@@ -19,6 +19,7 @@ from entrypoints.gateway.assembling import Kafka, gateway_on
 from entrypoints.gateway.checking import check_models
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import Gateway
+from entrypoints.gateway.crew import stop_with_pipe
 from entrypoints.gateway.grpc_front import GrpcFront
 from entrypoints.gateway.http_front import HttpFront
 from entrypoints.gateway.monitoring import Monitor
@@ -39,6 +40,8 @@ class Ports(NamedTuple):
     grpc: int
     http: int
     monitor: int
+    is_shared: bool = False
+    """Whether others of a crew listen on the first two as well."""
 
 
 def check(config: GatewayConfig) -> int:
@@ -75,6 +78,8 @@ def serve(
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        if ports.is_shared:
+            stop_with_pipe(stop.set)
         async with fronts_on(database, tollbook, config, home, ports, kafka, redis) as found:
             ready(found)
             await stop.wait()
@@ -115,8 +120,11 @@ async def fronts_on(
         stack.push_async_callback(monitor.stop)
         found = {"monitor": f"http://{ports.host}:{await monitor.start(ports.host, ports.monitor)}"}
         stack.push_async_callback(_stop_both, grpc, http)
-        found["grpc"] = f"{ports.host}:{await grpc.start(ports.host, ports.grpc)}"
-        found["http"] = f"http://{ports.host}:{await http.start(ports.host, ports.http)}"
+        shared = ports.is_shared
+        found["grpc"] = f"{ports.host}:{await grpc.start(ports.host, ports.grpc, is_shared=shared)}"
+        found["http"] = (
+            f"http://{ports.host}:{await http.start(ports.host, ports.http, is_shared=shared)}"
+        )
         yield found
 
 

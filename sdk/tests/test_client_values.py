@@ -1,5 +1,7 @@
 """What the client writes and reads: money, ids, times, answers, the address and the key."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, localcontext
 from typing import Any
@@ -61,6 +63,26 @@ def test_ids_sort_by_time_and_are_accepted_by_the_ledger() -> None:
     assert make_id("rsv", 2**50 - 1, 2**80 - 1) == "rsv_" + "z" * 26
     assert make_id("a", 5, 2**80 - 1) < make_id("a", 6, 0)
     assert len({new_id("x") for _ in range(1000)}) == 1000
+
+
+def test_neither_threads_nor_forked_processes_make_an_id_twice() -> None:
+    new_id("x")  # from here on random bits are at hand, which a fork copies
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: new_id("x"), range(4_000)))
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, "".join(new_id("x")[-16:] for _ in range(300)).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    made += [new_id("x") for _ in range(300)]
+    with os.fdopen(reading, encoding="ascii") as file:
+        theirs = file.read()
+    os.waitpid(child, 0)
+    noise = [each[-16:] for each in made] + [theirs[at : at + 16] for at in range(0, 4_800, 16)]
+    assert len(set(noise)) == len(noise) == 4_600
 
 
 TIMES: list[tuple[datetime | str, str]] = [

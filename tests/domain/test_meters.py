@@ -21,7 +21,7 @@ from domain.meters import (
     waits_for_traces,
     wanted_outputs,
 )
-from domain.meters_format import Meter
+from domain.meters_format import BEFORE, SOURCES, Meter, Source
 from domain.tensors import Tensor
 
 ADAPTER = TypeAdapter(Meter)
@@ -218,6 +218,23 @@ def test_the_outputs_that_a_meter_needs_are_known_beforehand() -> None:
         "OUTPUT_TOKENS",
         "REQUEST_ID",
     )
+
+
+def test_meters_of_one_name_are_told_apart_unless_they_are_equal() -> None:
+    image = meter({"images": {"output_shape": "IMAGE"}}, {"images": {"constant": 1}})
+    traced = meter({"gpu_seconds": {"traces": True}}, {"gpu_seconds": {"constant": "1"}})
+    assert wanted_outputs(meter()) == wanted_outputs(meter()) == ("INPUT_TOKENS", "OUTPUT_TOKENS")
+    assert wanted_outputs(image) == ("IMAGE",)
+    assert [waits_for_traces(each) for each in (image, traced)] == [False, True]
+    assert len({meter(), meter(), image, traced}) == 3
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_source_is_told_before_the_answer_or_by_it(kind: str) -> None:
+    unlike: dict[str, Any] = {"formula": {"constant": "1"}, "traces": True, "constant": 1}
+    given = unlike.get(kind, "X")
+    source = Source(**{kind: given})
+    assert (source.kind, source.is_told_before) == (kind, kind in BEFORE)
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,11 @@ def _check_members(value: Any, field: str, depth: int) -> None:
     for key, item in value.items():
         if type(key) is not str:
             raise Invalid.because(field, key, "a string, being the key of an object")
-        _check_text(key, field)
-        _check(item, key, depth)
+        if not key.isascii():
+            _check_text(key, field)
+        # Most members are plain text, and a receipt is written for every inference.
+        if type(item) is not str or not item.isascii():
+            _check(item, key, depth)
 
 
 def _check_text(text: str, field: str) -> None:

@@ -6,6 +6,8 @@ The signature also covers an implicit assertion: bytes that both sides know and 
 carry. docs/formats/tokens.md says what we use, with the test vectors of the specification.
 """
 
+from functools import lru_cache
+from struct import Struct
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
@@ -17,10 +19,12 @@ from tollbook import strict_base64
 from tollbook.errors import Invalid, Tampered
 
 HEADER = "v4.public."
+_HEADER_BYTES = HEADER.encode()
 MAX_TOKEN_BYTES = 65_536
 MAX_FOOTER_BYTES = 512
 
 _SIGNATURE_BYTES = 64
+_written_length = Struct("<Q").pack
 
 
 class Token(NamedTuple):
@@ -33,9 +37,9 @@ class Token(NamedTuple):
 
 def encode_pieces(*pieces: bytes) -> bytes:
     """Join pieces so that no two lists of them give the same bytes (PAE of the specification)."""
-    joined = [len(pieces).to_bytes(8, "little")]
+    joined = [_written_length(len(pieces))]
     for piece in pieces:
-        joined += (len(piece).to_bytes(8, "little"), piece)
+        joined += (_written_length(len(piece)), piece)
     return b"".join(joined)
 
 
@@ -45,13 +49,19 @@ def sign(
     """Write the token of a message."""
     if len(footer) > MAX_FOOTER_BYTES:
         raise Invalid.because("footer length", len(footer), f"at most {MAX_FOOTER_BYTES} bytes")
-    signature = key.sign(encode_pieces(HEADER.encode(), message, footer, implicit))
+    signature = key.sign(encode_pieces(_HEADER_BYTES, message, footer, implicit))
     token = HEADER + strict_base64.encode_url(message + signature)
     if footer:
-        token += "." + strict_base64.encode_url(footer)
+        token += "." + _footer_text(footer)
     if len(token) > MAX_TOKEN_BYTES:
         raise Invalid.because("token length", len(token), f"at most {MAX_TOKEN_BYTES} bytes")
     return token
+
+
+@lru_cache(maxsize=16)
+def _footer_text(footer: bytes) -> str:
+    """Return a footer as it is written: a key's tokens all have the same."""
+    return strict_base64.encode_url(footer)
 
 
 def parse(token: str, field: str = "token") -> Token:
@@ -78,7 +88,7 @@ def holds(token: Token, key: Ed25519PublicKey, implicit: bytes = b"") -> bool:
     try:
         key.verify(
             token.signature,
-            encode_pieces(HEADER.encode(), token.message, token.footer, implicit),
+            encode_pieces(_HEADER_BYTES, token.message, token.footer, implicit),
         )
     except InvalidSignature:
         return False

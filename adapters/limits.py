@@ -1,0 +1,95 @@
+"""Limits: waits that end after so long, of which the loop's timers know only the next to end.
+
+A timer of the loop costs more than most waits that it watches over, and almost none ever ends one.
+Waits of one length end in the order in which they began, so that one timer does for all of them.
+"""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+
+class Limits:
+    """Makes limits; used on one event loop."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._queues: dict[float, _Queue] = {}
+
+    def within(self, seconds: float) -> "Limit":
+        """Return what ends a `with` block of the task that enters it, if it waits for so long.
+
+        There should be few lengths: each is remembered.
+        """
+        queue = self._queues.get(seconds)
+        if queue is None:
+            queue = self._queues[seconds] = _Queue(seconds)
+        return Limit(queue)
+
+
+class Limit:
+    """A limit of one wait: raises TimeoutError as `asyncio.timeout` does."""
+
+    __slots__ = ("_before", "_is_over", "_queue", "_task")
+
+    def __init__(self, queue: "_Queue") -> None:
+        """Wait with others of the same length; use `Limits.within`."""
+        self._queue = queue
+        self._is_over = False
+
+    def __enter__(self) -> Self:
+        """Begin now."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._before = task, task.cancelling()
+        self._queue.add(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Raise TimeoutError where it is this limit that has ended the block."""
+        if not self._is_over:
+            self._queue.drop(self)
+        elif self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def end(self) -> None:
+        """End the block where it waits."""
+        self._is_over = True
+        self._task.cancel()
+
+
+class _Queue:
+    """The limits of one length that are running, the oldest first, and a timer for that."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._running: dict[Limit, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, limit: Limit) -> None:
+        loop = asyncio.get_running_loop()
+        at = self._running[limit] = loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = loop.call_at(at, self._look)
+
+    def drop(self, limit: Limit) -> None:
+        # The timer stays: when it comes it looks for the next to end, or for none.
+        del self._running[limit]
+
+    def _look(self) -> None:
+        """End what is over, and come again for the next."""
+        loop, over = asyncio.get_running_loop(), list[Limit]()
+        now, self._timer = loop.time(), None
+        for limit, at in self._running.items():
+            if at > now:
+                self._timer = loop.call_at(at, self._look)
+                break
+            over.append(limit)
+        for limit in over:
+            del self._running[limit]
+            limit.end()

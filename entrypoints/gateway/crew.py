@@ -1,0 +1,177 @@
+"""A crew: several processes that are one gateway, behind the same two ports.
+
+One process of Python computes on one core. Each member of a crew is a whole gateway, with a log,
+allowances and limits of its own, and the kernel deals the clients' connections among them
+(SO_REUSEPORT, Linux 3.9). What one does not know of another the ledger and Redis know. A member
+that dies is replaced, and who comes next settles what it left, as after any other death.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from tollbook.errors import EXIT_DONE, EXIT_UNAVAILABLE, Unavailable
+
+logger = logging.getLogger("tollbook.gateway")
+
+PROCESSES_MAX = 64
+
+STOP_SECONDS = 60.0
+"""So long members have to stop in order; then they are killed, and the next start settles."""
+
+_PAUSE_SECONDS, _PAUSE_SECONDS_MAX = 1.0, 30.0
+"""Between a member's death and its successor, doubled while none comes to serve."""
+
+Command = Callable[[int], Sequence[str]]
+"""What starts a member, given its port for health and metrics; 0 takes a free one."""
+
+
+class _MemberFailedError(Exception):
+    """A member that could not begin: it has said why itself, and its exit status of what kind."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"a process of the gateway did not start, and ended with {status}")
+        self.status = status
+
+
+class _Member:
+    """One process and those that follow it."""
+
+    def __init__(self, command: Command, monitor: int) -> None:
+        self._command = command
+        self._monitor = monitor
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = asyncio.Event()
+        self._changing = asyncio.Lock()
+
+    async def start(self) -> dict[str, Any]:
+        """Start it, and return where it listens; raises _MemberFailedError where it ends before."""
+        async with self._changing:  # who stops meanwhile has to see the process
+            process = self._process = await asyncio.create_subprocess_exec(
+                *self._command(self._monitor),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                # A Ctrl-C is for the one that started it, which then closes the pipe.
+                start_new_session=True,
+            )
+        assert process.stdout is not None
+        line = await process.stdout.readline()
+        if not line:
+            raise _MemberFailedError(await process.wait())
+        found: dict[str, Any] = json.loads(line)
+        self._monitor = int(found["monitor"].rpartition(":")[2])
+        return found
+
+    async def keep(self) -> None:
+        """Replace it whenever it ends, until it is told to stop."""
+        pause = _PAUSE_SECONDS
+        while True:
+            assert self._process is not None
+            status = await self._process.wait()
+            if self._stopping.is_set():
+                return
+            logger.warning("a process of the gateway ended with %d: another follows", status)
+            await asyncio.sleep(pause)
+            if self._stopping.is_set():
+                return
+            pause = min(2 * pause, _PAUSE_SECONDS_MAX)
+            with suppress(_MemberFailedError, OSError):
+                await self.start()
+                pause = _PAUSE_SECONDS
+
+    async def stop(self) -> None:
+        """Close its pipe, which tells it to stop in order, and wait until it has."""
+        self._stopping.set()
+        async with self._changing:
+            process = self._process
+        if process is None or process.returncode is not None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            logger.warning("a process of the gateway did not stop in time, and is killed")
+            process.kill()
+            await process.wait()
+
+
+def run(command: Command, monitors: Sequence[int], ready: Callable[[dict[str, Any]], None]) -> int:
+    """Keep a member for each port for health and metrics, until told to stop by SIGTERM or SIGINT.
+
+    `ready` is told where they listen. Returns the exit status: that of a member that could not
+    begin, for the reason that it has given.
+    """
+    try:
+        asyncio.run(_run([_Member(command, port) for port in monitors], ready))
+    except _MemberFailedError as error:
+        return error.status or EXIT_UNAVAILABLE
+    return EXIT_DONE
+
+
+async def _run(members: Sequence[_Member], ready: Callable[[dict[str, Any]], None]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stopped = asyncio.create_task(stop.wait())
+    serving = asyncio.create_task(_serve(members, ready))
+    try:
+        await asyncio.wait((stopped, serving), return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+    finally:
+        stopped.cancel()
+        await asyncio.gather(*(member.stop() for member in members))
+        serving.cancel()
+        with suppress(asyncio.CancelledError, _MemberFailedError):
+            await serving
+
+
+async def _serve(members: Sequence[_Member], ready: Callable[[dict[str, Any]], None]) -> None:
+    # What is wrong is told once, by the first.
+    first = await members[0].start()
+    found = [first, *await asyncio.gather(*(member.start() for member in members[1:]))]
+    ready({**first, "monitors": [each["monitor"] for each in found]})
+    await asyncio.gather(*(member.keep() for member in members))
+
+
+def reserved(host: str, port: int) -> socket.socket:
+    """Return a socket that keeps a port for a crew; raises Unavailable where it is taken.
+
+    It never listens, so no connection comes to it.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        # Another crew would share the ports: only who asks for one alone hears that it is taken.
+        with socket.socket(family, kind, protocol) as alone:
+            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            alone.bind(address)
+        kept = socket.socket(family, kind, protocol)
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        kept.bind(address)
+    except (OSError, OverflowError) as error:
+        raise Unavailable(f"{host} port {port} is not to be had: {error}") from None
+    return kept
+
+
+def stop_with_pipe(stop: Callable[[], None]) -> None:
+    """Have a member stop when the pipe closes that it was started with; in its running loop.
+
+    However the process at the other end goes, its end of the pipe is closed.
+    """
+
+    def read() -> None:
+        if not os.read(sys.stdin.fileno(), 1):
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            stop()
+
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), read)
