@@ -5,7 +5,7 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tollbook.cli_support import Subparsers, add_command, print_json, print_text
 from tollbook.errors import EXIT_DONE, Invalid
@@ -13,7 +13,13 @@ from tollbook.errors import EXIT_DONE, Invalid
 from entrypoints.cli.options import add_kafka_options, add_ledger_options, kafka_of, settings_of
 from entrypoints.tuning import tune_grpc
 
+if TYPE_CHECKING:
+    from entrypoints.bootstrap import Database
+    from entrypoints.gateway.config import GatewayConfig
+
 GRPC_PORT, HTTP_PORT = 8501, 8500
+MEMBER = "--member"
+"""Says to a process that others of its crew listen on its ports."""
 PORT_MAX = 65_535
 REDIS = "TOLLBOOK_REDIS"
 
@@ -28,6 +34,7 @@ def register(subparsers: Subparsers) -> None:
         examples=(
             "tollbook gateway --config gateway.toml --data ./ledger",
             "tollbook gateway --config gateway.toml --check --data ./ledger",
+            "tollbook gateway --config gateway.toml --data ./ledger --processes 4",
             "tollbook gateway --config gateway.toml --database postgresql:///tollbook --json",
         ),
     )
@@ -35,16 +42,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--check", action="store_true", help="compare the meters with the servers' models, and stop"
     )
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="where to listen (default: this machine alone)"
-    )
-    for name, port, what in (
-        ("--grpc-port", GRPC_PORT, "gRPC"),
-        ("--http-port", HTTP_PORT, "HTTP"),
-        ("--monitor-port", 0, "health and metrics"),
-    ):
-        told = f"where to listen for {what}; 0 takes a free one (default: {port})"
-        parser.add_argument(name, type=int, default=port, metavar="PORT", help=told)
+    _add_listening_options(parser)
     parser.add_argument(
         "--intents",
         metavar="DIR",
@@ -61,21 +59,39 @@ def register(subparsers: Subparsers) -> None:
     add_ledger_options(parser)
 
 
+def _add_listening_options(parser: argparse.ArgumentParser) -> None:
+    """Let the command say where it listens, and by how many processes."""
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="where to listen (default: this machine alone)"
+    )
+    for name, port, what in (
+        ("--grpc-port", GRPC_PORT, "gRPC"),
+        ("--http-port", HTTP_PORT, "HTTP"),
+        ("--monitor-port", 0, "health and metrics"),
+    ):
+        told = f"where to listen for {what}; 0 takes a free one (default: {port})"
+        parser.add_argument(name, type=int, default=port, metavar="PORT", help=told)
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="so many serve on the same two ports, each on a core; each has a port of its own for "
+        "health and metrics, one after another from --monitor-port on (default: 1)",
+    )
+    parser.add_argument(MEMBER, action="store_true", help=argparse.SUPPRESS)
+
+
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop; the start is one line, or one JSON document."""
     tune_grpc()
-    from entrypoints.bootstrap import open_database, tollbook_on
-    from entrypoints.gateway.assembling import Kafka
+    from entrypoints.bootstrap import open_database
     from entrypoints.gateway.config import read_config
-    from entrypoints.gateway.server import Ports, check, check_published, serve
+    from entrypoints.gateway.server import check, check_published
     from entrypoints.http.logs import Logging
-    from entrypoints.kafka_access import kafka_access
     from entrypoints.settings import serve_settings_from
 
-    ports = Ports(args.host, args.grpc_port, args.http_port, args.monitor_port)
-    for name, port in zip(("grpc-port", "http-port", "monitor-port"), ports[1:], strict=True):
-        if not 0 <= port <= PORT_MAX:
-            raise Invalid.because(name, port, f"from 0 to {PORT_MAX}")
+    _check_numbers(args)
     config = read_config(Path(args.config))
     settings, limits = settings_of(args), serve_settings_from()
     if args.check:
@@ -85,20 +101,76 @@ def run(args: argparse.Namespace) -> int:
                 check_published(database, config)
         _say(args, {"checked": checked}, f"Every meter fits its model ({checked} checked).")
         return EXIT_DONE
-    home = intents_of(args, settings.data) / config.name
     with ExitStack() as stack:
         stack.enter_context(Logging(limits.log_level))
         database = stack.enter_context(open_database(settings, create=False))
-        tollbook = stack.enter_context(tollbook_on(database, serving=True))
-        address = kafka_of(args)
-        kafka = None if address is None else Kafka(address, args.topic, kafka_access())
-        redis = args.redis or os.environ.get(REDIS) or None
-
-        def ready(found: dict[str, Any]) -> None:
-            _say_ports(args, found)
-
-        serve(database, tollbook, config, home, ports, ready, kafka, redis)
+        if args.processes > 1:
+            return _run_crew(args, stack)
+        home = intents_of(args, settings.data) / config.name
+        _serve(args, config, home, database, stack)
     return EXIT_DONE
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    """Raise Invalid for a number that an option cannot be."""
+    from entrypoints.gateway.crew import PROCESSES_MAX
+
+    if not 1 <= args.processes <= PROCESSES_MAX:
+        raise Invalid.because("processes", args.processes, f"from 1 to {PROCESSES_MAX}")
+    last = PORT_MAX - (args.processes - 1)
+    for name, port, most in (
+        ("grpc-port", args.grpc_port, PORT_MAX),
+        ("http-port", args.http_port, PORT_MAX),
+        ("monitor-port", args.monitor_port, last),
+    ):
+        if not 0 <= port <= most:
+            raise Invalid.because(name, port, f"from 0 to {most}")
+
+
+def _serve(
+    args: argparse.Namespace,
+    config: "GatewayConfig",
+    home: Path,
+    database: "Database",
+    stack: ExitStack,
+) -> None:
+    """Serve as one process."""
+    from entrypoints.bootstrap import tollbook_on
+    from entrypoints.gateway.assembling import Kafka
+    from entrypoints.gateway.server import Ports, serve
+    from entrypoints.kafka_access import kafka_access
+
+    ports = Ports(args.host, args.grpc_port, args.http_port, args.monitor_port, args.member)
+    tollbook = stack.enter_context(tollbook_on(database, serving=True))
+    address = kafka_of(args)
+    kafka = None if address is None else Kafka(address, args.topic, kafka_access())
+    redis = args.redis or os.environ.get(REDIS) or None
+
+    def ready(found: dict[str, Any]) -> None:
+        _say_ports(args, found)
+
+    serve(database, tollbook, config, home, ports, ready, kafka, redis)
+
+
+def _run_crew(args: argparse.Namespace, stack: ExitStack) -> int:
+    """Keep the processes of a gateway, each started by the same command with ports of its own."""
+    from entrypoints.gateway import crew
+
+    kept = [
+        stack.enter_context(crew.reserved(args.host, port))
+        for port in (args.grpc_port, args.http_port)
+    ]
+    grpc, http = (each.getsockname()[1] for each in kept)
+
+    def command(monitor: int) -> list[str]:
+        ports = {"--grpc-port": grpc, "--http-port": http, "--monitor-port": monitor}
+        numbers = [str(each) for pair in ports.items() for each in pair]
+        own = [*numbers, "--processes", "1", MEMBER]
+        return [sys.executable, "-P", "-m", "tollbook", *sys.argv[1:], *own]
+
+    first = args.monitor_port
+    monitors = [first and first + number for number in range(args.processes)]
+    return crew.run(command, monitors, lambda found: _say_ports(args, found))
 
 
 def intents_of(args: argparse.Namespace, data: Path | None) -> Path:
@@ -112,14 +184,14 @@ def _say_ports(args: argparse.Namespace, found: dict[str, Any]) -> None:
     lines = [
         f"KServe v2 over gRPC: {found['grpc']}",
         f"KServe v2 over HTTP: {found['http']}",
-        f"Health and metrics:  {found['monitor']}",
+        f"Health and metrics:  {', '.join(found.get('monitors', [found['monitor']]))}",
         "Ctrl-C stops it.",
     ]
     _say(args, found, "\n".join(lines))
 
 
 def _say(args: argparse.Namespace, document: dict[str, Any], text: str) -> None:
-    if args.json:
+    if args.json or args.member:
         print_json(document)
     else:
         print_text(text, sys.stdout)

@@ -80,7 +80,8 @@ def _options(parser: argparse.ArgumentParser) -> str:
     lines = []
     shared = _shared()
     for action in _actions(parser):
-        if (list(action.option_strings[-1:]), action.help) in shared:
+        is_shared = (list(action.option_strings[-1:]), action.help) in shared
+        if is_shared or action.help == argparse.SUPPRESS:
             continue
         words = [*action.option_strings[-1:], *_value(action)]
         needed = " (required)" if action.required and action.option_strings else ""

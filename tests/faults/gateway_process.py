@@ -28,13 +28,13 @@ def document(**members: Any) -> str:
 
 
 class GatewayProcess:
-    """A gateway; its ports stay the same over all its starts."""
+    """A gateway; the ports that clients use stay the same over all its starts."""
 
     def __init__(self, folder: Path, database: str, master_key: bytes, config: str) -> None:
         """Write down what it needs; `start` starts it."""
         self.home = folder / "intents" / "gateway"
         self.log = folder / "gateway.log"
-        self.found: dict[str, str] = {}
+        self.found: dict[str, Any] = {}
         self._process: subprocess.Popen[str] | None = None
         key, path = folder / "master.key", folder / "gateway.toml"
         key.touch(0o600)
@@ -54,12 +54,17 @@ class GatewayProcess:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def members(self) -> list[int]:
+        """The processes that it has started, where it is several."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii")
+        return [int(each) for each in children.split()]
+
     def start(self) -> None:
         """Start it, again and again where what it stands on is just coming back."""
         for _ in range(_TRIES):
-            ports = [self._port(name) for name in ("grpc", "http", "monitor")]
-            named = zip(("--grpc-port", "--http-port", "--monitor-port"), ports, strict=True)
-            options = [part for pair in named for part in pair]
+            ports = {"--grpc-port": self._port("grpc"), "--http-port": self._port("http")}
+            options = [part for pair in ports.items() for part in pair] + ["--monitor-port", "0"]
             with self.log.open("a", encoding="utf-8") as lines:
                 self._process = subprocess.Popen(
                     [*self._command, *options],
@@ -76,7 +81,7 @@ class GatewayProcess:
         raise AssertionError(self.log.read_text("utf-8")[-3000:])
 
     def _port(self, name: str) -> str:
-        return self.found[name].rpartition(":")[2] if self.found else "0"
+        return str(self.found[name]).rpartition(":")[2] if self.found else "0"
 
     def kill(self) -> None:
         """Kill it at once."""

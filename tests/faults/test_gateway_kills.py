@@ -5,11 +5,14 @@ finished is charged or parked, and nothing is charged that they did not do.
 """
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
+import httpx
 import pytest
 
 from adapters.embedded_postgres.errors import ServerUnavailable
@@ -29,21 +32,27 @@ from tests.support.triton import a_triton, wait_until
 
 VICTIMS = ("gateway", "triton", "postgres")
 HOLD_SECONDS = 10
+OK = 200
 STREAM, CACHED = "textgen_stream", "textgen_cached"
 
 
 class Stage:
     """Everything that is killed, and brought back."""
 
-    def __init__(self, gateway: GatewayProcess, triton: TritonServer, server: OwnServer) -> None:
-        """All of it runs."""
+    def __init__(
+        self, gateway: GatewayProcess, triton: TritonServer, server: OwnServer, processes: int = 1
+    ) -> None:
+        """All of it runs; the gateway is so many processes."""
         self.gateway = gateway
+        self.processes = processes
         self.triton = triton
         self.server = server
 
     def kill(self, victim: str) -> None:
         """Kill one of them at once."""
-        if victim == "gateway":
+        if victim == "gateway" and self.processes > 1:
+            os.kill(self.gateway.members[0], signal.SIGKILL)
+        elif victim == "gateway":
             self.gateway.kill()
         elif victim == "triton":
             self.triton.kill()
@@ -52,12 +61,24 @@ class Stage:
 
     def revive(self, victim: str) -> None:
         """Start it again, on the same folder."""
-        if victim == "gateway":
+        if victim == "gateway" and self.processes > 1:
+            wait_until(self._crew_is_whole)  # it replaces who dies by itself
+        elif victim == "gateway":
             self.gateway.start()
         elif victim == "triton":
             wait_until(self._triton_is_back)
         else:
             wait_until(self._server_is_back)
+
+    def _crew_is_whole(self) -> bool:
+        """Say whether every process of the gateway answers."""
+        if len(self.gateway.members) < self.processes:
+            return False
+        try:
+            found = [httpx.get(f"{each}/healthz") for each in self.gateway.found["monitors"]]
+        except httpx.TransportError:
+            return False
+        return all(each.status_code == OK for each in found)
 
     def _triton_is_back(self) -> bool:
         """Start Triton; its Python backend may die of a lock that a killed one has held."""
@@ -109,17 +130,18 @@ async def progress(seen: Seen, load: "asyncio.Task[Seen]", more: int) -> None:
         await asyncio.sleep(0.02)
 
 
-def recovered(gateway: GatewayProcess) -> None:
+def recovered(gateway: GatewayProcess, processes: int = 1) -> None:
     """Start the gateway a last time; when it stops, nothing is left to be told."""
     gateway.start()
-    wait_until(lambda: len(list(gateway.home.iterdir())) == 1)
+    wait_until(lambda: len(list(gateway.home.iterdir())) == processes)
     gateway.stop()
     assert list(gateway.home.iterdir()) == []
 
 
 @pytest.mark.timeout(280)
+@pytest.mark.parametrize("processes", [1, 2])
 def test_what_ran_is_charged_once_or_parked_whatever_is_killed(
-    own_server: OwnServer, tmp_path: Path, seed: int
+    own_server: OwnServer, tmp_path: Path, seed: int, processes: int
 ) -> None:
     chance = Random(f"{seed}-gateway")
     with rig_on(own_server.parts) as rig, a_triton(tmp_path / "triton") as triton:
@@ -132,10 +154,12 @@ def test_what_ran_is_charged_once_or_parked_whatever_is_killed(
         )
         licensees = [rig.licensee() for _ in range(3)]
         gateway = GatewayProcess(tmp_path, own_server.parts.owner_url, MASTER_KEY, config)
+        gateway.options("--processes", str(processes))
         gateway.start()
+        stage = Stage(gateway, triton, own_server, processes)
         try:
-            seen = asyncio.run(loaded(Stage(gateway, triton, own_server), licensees, chance))
-            recovered(gateway)
+            seen = asyncio.run(loaded(stage, licensees, chance))
+            recovered(gateway, processes)
         finally:
             gateway.kill()
         assert triton.model_log is not None
