@@ -35,13 +35,12 @@ class Limit:
     def __init__(self, queue: "_Queue") -> None:
         """Wait with others of the same length; use `Limits.within`."""
         self._queue = queue
-        self._is_over = False
 
     def __enter__(self) -> Self:
         """Begin now."""
         task = asyncio.current_task()
         assert task is not None
-        self._task, self._before = task, task.cancelling()
+        self._task, self._before, self._is_over = task, task.cancelling(), False
         self._queue.add(self)
         return self
 

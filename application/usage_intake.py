@@ -129,7 +129,7 @@ def _is_plain(event: Mapping[str, Any]) -> bool:
         if type(event[name]) is not str or not event[name]:
             return False
     known = event["specversion"] == SPEC_VERSION and event["type"] == TYPE
-    return known and type(event["time"]) is str
+    return known and type(event["time"]) is str and event["time"] != ""
 
 
 def _check_optional(name: object, value: object) -> None:

@@ -35,6 +35,9 @@ _HELD = re.compile(
 _OF_RESERVATION = 2, 4, 5, 8, 9, 11, 13
 """The groups that a reservation keeps."""
 
+_LISTS_MAX = 100
+"""A decision has a list for each limit, and few."""
+
 _GRANT = re.compile(rf'\["({_ID})","({_MONEY})"\]')
 
 
@@ -50,7 +53,7 @@ def held(data: str) -> ReservationHeld | None:
         return ReservationHeld(
             credit=_money(credit),
             customer=intern(customer),
-            decision=None if decision is None else json.loads(decision),
+            decision=None if decision is None else _decision(decision),
             estimate=_quantities(estimate).copy(),
             expires_at=parse_instant(expires_at),
             grants=_grants(grants),
@@ -97,6 +100,13 @@ def _money(text: str) -> int:
 @lru_cache(maxsize=4096)
 def _quantities(text: str) -> Quantities:
     return quantities_from_wire(json.loads(text))
+
+
+def _decision(text: str) -> dict[str, Any]:
+    if text.count("[") > _LISTS_MAX:
+        raise ValueError("lists in lists could be deeper than a stored payload may be")
+    said: dict[str, Any] = json.loads(text)
+    return said
 
 
 @lru_cache(maxsize=4096)

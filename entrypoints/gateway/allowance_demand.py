@@ -90,9 +90,9 @@ class Demand:
         return 1 if self.is_drawing else 1 + self.ahead(now)
 
     def ahead(self, now: float) -> int:
-        """Return how many places are kept in stock."""
+        """Return how many places are kept in stock; none of a slice that is not known yet."""
         held = self.current
-        most = AHEAD_MAX if held is None else min(AHEAD_MAX, held.places // AHEAD_SHARE)
+        most = 0 if held is None else min(AHEAD_MAX, held.places // AHEAD_SHARE)
         return min(most, self.rate(now) // AHEAD_RATE)
 
     def misfit(self) -> None:

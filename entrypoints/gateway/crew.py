@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from tollbook.errors import EXIT_DONE, EXIT_UNAVAILABLE, Unavailable
@@ -22,6 +22,9 @@ from tollbook.errors import EXIT_DONE, EXIT_UNAVAILABLE, Unavailable
 logger = logging.getLogger("tollbook.gateway")
 
 PROCESSES_MAX = 64
+
+START_SECONDS = 120.0
+"""So long a member has to begin."""
 
 STOP_SECONDS = 60.0
 """So long members have to stop in order; then they are killed, and the next start settles."""
@@ -36,9 +39,11 @@ Command = Callable[[int], Sequence[str]]
 class _MemberFailedError(Exception):
     """A member that could not begin: it has said why itself, and its exit status of what kind."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, said: bytes = b"") -> None:
         super().__init__(f"a process of the gateway did not start, and ended with {status}")
         self.status = status
+        self.said = said.decode(errors="replace")
+        """What it wrote in place of where it listens: with `--json` what is wrong is told there."""
 
 
 class _Member:
@@ -48,12 +53,16 @@ class _Member:
         self._command = command
         self._monitor = monitor
         self._process: asyncio.subprocess.Process | None = None
+        self._is_serving = False
         self._stopping = asyncio.Event()
         self._changing = asyncio.Lock()
 
     async def start(self) -> dict[str, Any]:
         """Start it, and return where it listens; raises _MemberFailedError where it ends before."""
         async with self._changing:  # who stops meanwhile has to see the process
+            if self._stopping.is_set():
+                raise _MemberFailedError(EXIT_DONE)
+            self._is_serving = False
             process = self._process = await asyncio.create_subprocess_exec(
                 *self._command(self._monitor),
                 stdin=asyncio.subprocess.PIPE,
@@ -62,11 +71,17 @@ class _Member:
                 start_new_session=True,
             )
         assert process.stdout is not None
-        line = await process.stdout.readline()
-        if not line:
-            raise _MemberFailedError(await process.wait())
-        found: dict[str, Any] = json.loads(line)
+        try:
+            line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+        except TimeoutError:
+            logger.warning("a process of the gateway did not begin in time, and is killed")
+            process.kill()
+            line = b""
+        found = _told(line)
+        if found is None:
+            raise _MemberFailedError(await process.wait(), line if line.endswith(b"\n") else b"")
         self._monitor = int(found["monitor"].rpartition(":")[2])
+        self._is_serving = True
         return found
 
     async def keep(self) -> None:
@@ -95,12 +110,24 @@ class _Member:
             return
         assert process.stdin is not None
         process.stdin.close()
+        if not self._is_serving:  # it does not look at its pipe yet, and may hang before it does
+            with suppress(ProcessLookupError):
+                process.terminate()
         try:
             await asyncio.wait_for(process.wait(), STOP_SECONDS)
         except TimeoutError:
             logger.warning("a process of the gateway did not stop in time, and is killed")
             process.kill()
             await process.wait()
+
+
+def _told(line: bytes) -> dict[str, Any] | None:
+    """Return where a member listens; None where its line does not say so, or was never whole."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "monitor" in found else None
 
 
 def run(command: Command, monitors: Sequence[int], ready: Callable[[dict[str, Any]], None]) -> int:
@@ -112,7 +139,9 @@ def run(command: Command, monitors: Sequence[int], ready: Callable[[dict[str, An
     try:
         asyncio.run(_run([_Member(command, port) for port in monitors], ready))
     except _MemberFailedError as error:
-        return error.status or EXIT_UNAVAILABLE
+        if error.said:
+            sys.stdout.write(error.said)
+        return error.status if error.status > 0 else EXIT_UNAVAILABLE
     return EXIT_DONE
 
 
@@ -155,9 +184,11 @@ def reserved(host: str, port: int) -> socket.socket:
         with socket.socket(family, kind, protocol) as alone:
             alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             alone.bind(address)
-        kept = socket.socket(family, kind, protocol)
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        kept.bind(address)
+        with ExitStack() as stack:
+            kept = stack.enter_context(socket.socket(family, kind, protocol))
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            kept.bind(address)
+            stack.pop_all()
     except (OSError, OverflowError) as error:
         raise Unavailable(f"{host} port {port} is not to be had: {error}") from None
     return kept

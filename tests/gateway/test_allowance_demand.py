@@ -134,12 +134,21 @@ def test_while_a_customer_has_hardly_enough_nothing_is_set_aside() -> None:
 
 
 def test_one_goes_for_many_and_draws_ahead() -> None:
-    found = busy(1_000)
+    found = of_a_large_slice(busy(1_000))
     assert found.count(100.5) == 101
     found.is_drawing = True
     assert found.count(100.5) == 1
-    assert busy(10**6 // 10).count(100.5) == 1 + AHEAD_MAX
-    assert busy(BUSY).count(100.5) == 1
+    assert of_a_large_slice(busy(10**6 // 10)).count(100.5) == 1 + AHEAD_MAX
+    assert of_a_large_slice(busy(BUSY)).count(100.5) == 1
+
+
+def test_of_a_slice_that_is_not_known_yet_nothing_is_drawn_ahead() -> None:
+    assert busy(1_000).count(100.5) == 1
+
+
+def of_a_large_slice(found: Demand) -> Demand:
+    found.current = slice_with(left=10_000, places=10_000)
+    return found
 
 
 @pytest.mark.parametrize(("places", "ahead"), [(8, 1), (64, 8), (160, 20), (2_000, 20)])
