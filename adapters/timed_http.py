@@ -8,6 +8,8 @@ import io
 import socket
 import ssl
 import time
+from concurrent.futures import Future
+from threading import Thread
 from typing import Any
 
 
@@ -19,15 +21,32 @@ def connected(
     The deadline is an instant of the monotonic clock.
     """
     host, failed = connection.host, OSError("the name has no address")
-    for each in socket.getaddrinfo(host, connection.port, type=socket.SOCK_STREAM):
+    for address in _addresses(host, connection.port, deadline):
         try:
-            address = (str(each[4][0]), connection.port)
-            opened = socket.create_connection(address, _left(deadline))
+            opened = socket.create_connection((address, connection.port), _left(deadline))
         except OSError as error:
             failed = error
             continue
         return _secured(opened, context, host, deadline)
     raise failed
+
+
+def _addresses(host: str, port: int, deadline: float) -> list[str]:
+    """Look a name up; the system's lookup knows no limit, so one that is late goes on alone."""
+    found: Future[list[str]] = Future()
+
+    def look_up() -> None:
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.set_result([str(each[4][0]) for each in answers])
+        except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it is
+            found.set_exception(error)
+
+    Thread(target=look_up, name="name-lookup", daemon=True).start()
+    try:
+        return found.result(_left(deadline))
+    except TimeoutError:
+        raise TimeoutError("the lookup of the name timed out") from None
 
 
 def _secured(

@@ -26,7 +26,7 @@ KEY_BYTES = (24, 64)
 """How long a secret is, at least and at most."""
 
 TIMEOUT_SECONDS = 15.0
-"""How long a delivery takes at most, in however many pieces; the lookup of a name comes on top."""
+"""How long a delivery takes at most, in however many pieces, the lookup of a name included."""
 
 LABEL_MAX = 63
 HOST_MAX = 253

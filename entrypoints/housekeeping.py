@@ -33,6 +33,8 @@ ACTOR = "housekeeping"
 EVERY_SECONDS = 60.0
 BATCH = 500
 SECONDS = 120.0
+LEAVE_SECONDS = 2.0
+"""So long what is under way is waited for: another sweep does it again, under the same ids."""
 
 NAME_MAX = 118
 """The longest first id of a command: one that follows it has a number more."""
@@ -174,9 +176,9 @@ class Housekeeping:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the batch that is being sent."""
+        """Stop after what is under way, or without it when that takes too long."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(LEAVE_SECONDS)
 
     def _run(self) -> None:
         while not self._stop.is_set():

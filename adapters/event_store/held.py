@@ -22,8 +22,14 @@ _ID, _NAME = ID_PATTERN[1:-1], NAME_PATTERN[1:-1]
 _MONEY = r"(?:0|[1-9][0-9]{0,24})\.[0-9]{12}"
 _PART = rf'\["{_ID}","{_MONEY}"\]'
 _COUNT = r"[1-9][0-9]{0,14}"
+_LEFT = r'\["[A-Za-z0-9._:-]+",(?:0|[1-9][0-9]{0,15}|"[0-9.]+"),"[0-9TZ:.-]+"\]'
+_DECISION = (
+    r'\{(?:"grace":true,)?"policy":"[A-Za-z0-9._:/@+-]+"'
+    rf'(?:,"remaining":\[{_LEFT}(?:,{_LEFT})*\])?\}}'
+)
+"""No reservation keeps it, so it is not read here; but what is no decision is seen."""
 _HELD = re.compile(
-    rf'\{{"credit":"({_MONEY})","customer":"({_ID})",(?:"decision":(\{{[^{{}}\\]*\}}),)?'
+    rf'\{{"credit":"({_MONEY})","customer":"({_ID})",(?:"decision":({_DECISION}),)?'
     rf'"estimate":(\{{[^{{}}\\]*\}}),'
     r'"expires_at":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z)",'
     rf'"grants":\[((?:{_PART}(?:,{_PART})*)?)\],"held":"({_MONEY})",'
@@ -34,9 +40,6 @@ _HELD = re.compile(
 )
 _OF_RESERVATION = 2, 4, 5, 8, 9, 11, 13
 """The groups that a reservation keeps."""
-
-_LISTS_MAX = 100
-"""A decision has a list for each limit, and few."""
 
 _GRANT = re.compile(rf'\["({_ID})","({_MONEY})"\]')
 
@@ -53,7 +56,7 @@ def held(data: str) -> ReservationHeld | None:
         return ReservationHeld(
             credit=_money(credit),
             customer=intern(customer),
-            decision=None if decision is None else _decision(decision),
+            decision=None if decision is None else json.loads(decision),
             estimate=_quantities(estimate).copy(),
             expires_at=parse_instant(expires_at),
             grants=_grants(grants),
@@ -100,13 +103,6 @@ def _money(text: str) -> int:
 @lru_cache(maxsize=4096)
 def _quantities(text: str) -> Quantities:
     return quantities_from_wire(json.loads(text))
-
-
-def _decision(text: str) -> dict[str, Any]:
-    if text.count("[") > _LISTS_MAX:
-        raise ValueError("lists in lists could be deeper than a stored payload may be")
-    said: dict[str, Any] = json.loads(text)
-    return said
 
 
 @lru_cache(maxsize=4096)

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ GRPC_PORT, HTTP_PORT = 8501, 8500
 MEMBER = "--member"
 """Says to a process that others of its crew listen on its ports."""
 PORT_MAX = 65_535
-REDIS = "TOLLBOOK_REDIS"
+REDIS, DATABASE = "TOLLBOOK_REDIS", "TOLLBOOK_DATABASE"
 
 
 def register(subparsers: Subparsers) -> None:
@@ -153,24 +154,39 @@ def _serve(
 
 
 def _run_crew(args: argparse.Namespace, stack: ExitStack) -> int:
-    """Keep the processes of a gateway, each started by the same command with ports of its own."""
+    """Keep the processes of a gateway, each a gateway of one process with ports of its own."""
     from entrypoints.gateway import crew
+    from entrypoints.gateway.server import LEAVE_SECONDS
 
-    kept = [
-        stack.enter_context(crew.reserved(args.host, port))
-        for port in (args.grpc_port, args.http_port)
-    ]
-    grpc, http = (each.getsockname()[1] for each in kept)
+    ports = {
+        name: stack.enter_context(crew.reserved(args.host, port))
+        for name, port in (("grpc-port", args.grpc_port), ("http-port", args.http_port))
+    }
 
     def command(monitor: int) -> list[str]:
-        ports = {"--grpc-port": grpc, "--http-port": http, "--monitor-port": monitor}
-        numbers = [str(each) for pair in ports.items() for each in pair]
-        own = [*numbers, "--processes", "1", MEMBER]
-        return [sys.executable, "-P", "-m", "tollbook", *sys.argv[1:], *own]
+        own = options_of_member(args, {**ports, "monitor-port": monitor})
+        return [sys.executable, "-P", "-m", "tollbook", "gateway", *own]
 
+    orders = crew.Orders(command, LEAVE_SECONDS, environment_of_member(args))
     first = args.monitor_port
     monitors = [first and first + number for number in range(args.processes)]
-    return crew.run(command, monitors, lambda found: _say_ports(args, found))
+    return crew.run(orders, monitors, lambda found: _say_ports(args, found))
+
+
+def options_of_member(args: argparse.Namespace, ports: Mapping[str, int]) -> list[str]:
+    """Return what a process of a crew is told in its options, which every user may read."""
+    names = ("config", "host", "intents", "kafka", "topic", "data")
+    given = {**{name: getattr(args, name) for name in names}, **ports}
+    options = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    return [*options, *(["--json"] if args.json else []), MEMBER]
+
+
+def environment_of_member(
+    args: argparse.Namespace, environment: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return the environment of a process of a crew: addresses may hold passwords."""
+    given = {DATABASE: args.database, REDIS: args.redis}
+    return {**environment, **{name: value for name, value in given.items() if value}}
 
 
 def intents_of(args: argparse.Namespace, data: Path | None) -> Path:

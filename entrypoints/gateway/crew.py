@@ -13,9 +13,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, NamedTuple
 
 from tollbook.errors import EXIT_DONE, EXIT_UNAVAILABLE, Unavailable
 
@@ -26,14 +26,21 @@ PROCESSES_MAX = 64
 START_SECONDS = 120.0
 """So long a member has to begin."""
 
-STOP_SECONDS = 60.0
-"""So long members have to stop in order; then they are killed, and the next start settles."""
-
 _PAUSE_SECONDS, _PAUSE_SECONDS_MAX = 1.0, 30.0
 """Between a member's death and its successor, doubled while none comes to serve."""
 
 Command = Callable[[int], Sequence[str]]
 """What starts a member, given its port for health and metrics; 0 takes a free one."""
+
+
+class Orders(NamedTuple):
+    """How the members of a crew are started and stopped."""
+
+    command: Command
+    stop_seconds: float
+    """So long they have to stop in order; then they are killed, and the next start settles."""
+    environment: Mapping[str, str] | None = None
+    """Theirs, where it is not this process's own."""
 
 
 class _MemberFailedError(Exception):
@@ -49,8 +56,8 @@ class _MemberFailedError(Exception):
 class _Member:
     """One process and those that follow it."""
 
-    def __init__(self, command: Command, monitor: int) -> None:
-        self._command = command
+    def __init__(self, orders: Orders, monitor: int) -> None:
+        self._orders = orders
         self._monitor = monitor
         self._process: asyncio.subprocess.Process | None = None
         self._is_serving = False
@@ -64,7 +71,8 @@ class _Member:
                 raise _MemberFailedError(EXIT_DONE)
             self._is_serving = False
             process = self._process = await asyncio.create_subprocess_exec(
-                *self._command(self._monitor),
+                *self._orders.command(self._monitor),
+                env=self._orders.environment,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 # A Ctrl-C is for the one that started it, which then closes the pipe.
@@ -114,7 +122,7 @@ class _Member:
             with suppress(ProcessLookupError):
                 process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            await asyncio.wait_for(process.wait(), self._orders.stop_seconds)
         except TimeoutError:
             logger.warning("a process of the gateway did not stop in time, and is killed")
             process.kill()
@@ -130,14 +138,14 @@ def _told(line: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and "monitor" in found else None
 
 
-def run(command: Command, monitors: Sequence[int], ready: Callable[[dict[str, Any]], None]) -> int:
+def run(orders: Orders, monitors: Sequence[int], ready: Callable[[dict[str, Any]], None]) -> int:
     """Keep a member for each port for health and metrics, until told to stop by SIGTERM or SIGINT.
 
     `ready` is told where they listen. Returns the exit status: that of a member that could not
     begin, for the reason that it has given.
     """
     try:
-        asyncio.run(_run([_Member(command, port) for port in monitors], ready))
+        asyncio.run(_run([_Member(orders, port) for port in monitors], ready))
     except _MemberFailedError as error:
         if error.said:
             sys.stdout.write(error.said)
@@ -171,26 +179,44 @@ async def _serve(members: Sequence[_Member], ready: Callable[[dict[str, Any]], N
     await asyncio.gather(*(member.keep() for member in members))
 
 
-def reserved(host: str, port: int) -> socket.socket:
-    """Return a socket that keeps a port for a crew; raises Unavailable where it is taken.
+@contextmanager
+def reserved(host: str, port: int) -> Iterator[int]:
+    """Keep a port for a crew during the block, and yield it; 0 takes a free one.
 
-    It never listens, so no connection comes to it.
+    It is kept at every address of the host, since members listen at all of them. Nothing listens
+    here, so no connection comes. Raises Unavailable where the port is taken at any of them.
     """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        # Another crew would share the ports: only who asks for one alone hears that it is taken.
-        with socket.socket(family, kind, protocol) as alone:
-            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            alone.bind(address)
-        with ExitStack() as stack:
-            kept = stack.enter_context(socket.socket(family, kind, protocol))
-            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            kept.bind(address)
-            stack.pop_all()
-    except (OSError, OverflowError) as error:
-        raise Unavailable(f"{host} port {port} is not to be had: {error}") from None
+    with ExitStack() as stack:
+        try:
+            for address in _addresses(host, port):
+                port = stack.enter_context(_kept(*address, port)).getsockname()[1]
+        except (OSError, OverflowError) as error:
+            raise Unavailable(f"{host} port {port} is not to be had: {error}") from None
+        yield port
+
+
+def _addresses(host: str, port: int) -> Iterator[tuple[socket.AddressFamily, Any]]:
+    """Yield the addresses of a host that this machine can have, each once."""
+    told = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, address in dict.fromkeys((each[0], each[4]) for each in told):
+        try:
+            socket.socket(family, socket.SOCK_STREAM).close()
+        except OSError:
+            continue  # the kernel does not know the family: nobody listens there
+        yield family, address
+
+
+def _kept(family: socket.AddressFamily, address: Any, port: int) -> socket.socket:
+    place = (address[0], port, *address[2:])
+    # Another crew would share the port: only who asks for it alone hears that it is taken.
+    with socket.socket(family, socket.SOCK_STREAM) as alone:
+        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        alone.bind(place)
+    with ExitStack() as stack:
+        kept = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        kept.bind(place)
+        stack.pop_all()
     return kept
 
 

@@ -18,6 +18,8 @@ _quiet = logging.getLogger("tollbook.gateway.protocol")
 _quiet.setLevel(logging.CRITICAL)
 """What is no HTTP is answered, and fills no log."""
 _LINE_BYTES = 16_384
+CANCELLED_SECONDS = 1.0
+"""So long what is cancelled has to end."""
 
 
 class Connection(RequestHandler):
@@ -47,6 +49,16 @@ class Connection(RequestHandler):
         super().connection_lost(exc)
         if self._tell is not None:
             self._tell()
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - its name
+        """Let a request under way end for so long; then it is cancelled, and left.
+
+        What is inherited waits for so long twice: the second time for what it has cancelled.
+        """
+        self._force_close = True
+        if self._task_handler is not None and not self._task_handler.done():
+            await asyncio.wait((self._task_handler,), timeout=timeout)
+        await super().shutdown(CANCELLED_SECONDS)
 
     def when_lost(self, tell: Callable[[], None] | None) -> None:
         """Have this called when the client is gone; at once, where it is gone already."""

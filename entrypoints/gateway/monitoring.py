@@ -17,6 +17,7 @@ Readiness = Callable[[], Awaitable[str | None]]
 """Says what is missing, or None when inferences can be served."""
 
 READY_SECONDS = 5
+"""So long it is asked whether the gateway is ready; a stop waits no longer for the answer."""
 
 
 class _Counts(Collector):
@@ -75,7 +76,7 @@ class Monitor:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=READY_SECONDS)
 
     async def start(self, host: str, port: int) -> int:
         """Listen, and return the port."""

@@ -15,22 +15,42 @@ from adapters.triton.grpc_client import TritonGrpc
 from adapters.triton.http_client import HttpClient
 from application.tollbook import Tollbook
 from entrypoints.bootstrap import Database
-from entrypoints.gateway.assembling import Kafka, gateway_on
+from entrypoints.gateway.allowance_closing import CLOSE_SECONDS as ALLOWANCES_SECONDS
+from entrypoints.gateway.assembling import DRAIN_SECONDS, Kafka, gateway_on
 from entrypoints.gateway.checking import check_models
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.crew import stop_with_pipe
 from entrypoints.gateway.grpc_front import GrpcFront
+from entrypoints.gateway.http_connections import CANCELLED_SECONDS
 from entrypoints.gateway.http_front import HttpFront
-from entrypoints.gateway.monitoring import Monitor
+from entrypoints.gateway.monitoring import READY_SECONDS, Monitor
 from entrypoints.gateway.pipelines import check as check_pipelines
 from entrypoints.gateway.recovery import recovering
-from entrypoints.gateway.sampling import sampling
+from entrypoints.gateway.sampling import LAST_SECONDS, sampling
+from entrypoints.gateway.slices import CLOSE_SECONDS as SLICES_SECONDS
 from entrypoints.gateway.trace_collector import TraceCollector
 from entrypoints.http.server import allow_many_files
+from entrypoints.http.submitting import COMMAND_SECONDS
 
 STOP_SECONDS = 30.0
 """How long inferences under way have to end when the gateway is told to stop."""
+
+_DISCONNECT_SECONDS = 10.0
+
+LEAVE_SECONDS = sum(
+    (
+        STOP_SECONDS + 2 * CANCELLED_SECONDS,
+        2 * READY_SECONDS,
+        DRAIN_SECONDS,
+        SLICES_SECONDS,
+        COMMAND_SECONDS,  # an allowance is being set aside
+        ALLOWANCES_SECONDS,
+        LAST_SECONDS,
+        _DISCONNECT_SECONDS,
+    )
+)
+"""How long a stop in order may take: its steps come one after the other, in this order."""
 
 
 class Ports(NamedTuple):

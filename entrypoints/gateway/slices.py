@@ -39,7 +39,7 @@ QUESTIONS_MAX = 1_000
 AT_ONCE = 64
 _PASSING = frozenset({"insufficient_balance", "license_limit_reached", "usage_capped"})
 """What the ledger says no for now and again yes a little later, with the same licence."""
-_CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 5.0
 
 
 class Log(Protocol):
@@ -171,7 +171,7 @@ class Slices:
         """Give back what can be: what cannot is given back by its expiry."""
         self.standings.clear()
         try:
-            await asyncio.wait_for(self.tend(), _CLOSE_SECONDS)
+            await asyncio.wait_for(self.tend(), CLOSE_SECONDS)
         except (TollbookError, TimeoutError) as error:
             logger.warning("%d emergency slices stay until they expire: %s", self.count, error)
 

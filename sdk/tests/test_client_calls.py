@@ -82,6 +82,12 @@ CALLS: list[tuple[Call[Any], str, str, Any]] = [
         {"id": "r-1", "customer": "ada", "model": "small", "estimate": USAGE, "ttl_seconds": 60},
     ),
     (
+        inference_calls.reserve("ada", "small", USAGE, id="r-3", inferences=5),
+        "POST",
+        "/v1/reservations",
+        {"id": "r-3", "customer": "ada", "model": "small", "estimate": USAGE, "inferences": 5},
+    ),
+    (
         inference_calls.reserve(
             "ada", "small", USAGE, id="r-2", license_key="k", facts={"region": "eu"}, nonce="n"
         ),

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tollbook.cli import main
+from tollbook.cli import build_parser, main
 from tollbook.errors import EXIT_USAGE, Unavailable
 
+from entrypoints.cli.gateway import environment_of_member, options_of_member
 from entrypoints.gateway.crew import reserved
 from tests.support.triton import wait_until
 
@@ -30,7 +31,8 @@ from entrypoints.gateway import crew
 folder, member = sys.argv[1:]
 def command(port):
     return [sys.executable, "-c", member, folder, str(port)]
-sys.exit(crew.run(command, [0, 7002], lambda found: print(json.dumps(found), flush=True)))
+orders = crew.Orders(command, 60)
+sys.exit(crew.run(orders, [0, 7002], lambda found: print(json.dumps(found), flush=True)))
 """
 MEMBER = """
 import json, os, sys
@@ -131,18 +133,73 @@ def test_a_member_that_cannot_begin_ends_the_crew_with_its_status(tmp_path: Path
 
 
 def test_ports_that_others_listen_on_are_not_shared_with_them() -> None:
-    with closing(reserved("127.0.0.1", 0)) as kept, closing(socket.socket()) as member:
-        port = kept.getsockname()[1]
+    with reserved("127.0.0.1", 0) as port, closing(socket.socket()) as member:
         member.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         member.bind(("127.0.0.1", port))
         member.listen()
-        with pytest.raises(Unavailable, match=f"127.0.0.1 port {port} is not to be had"):
-            reserved("127.0.0.1", port)
+        taken = pytest.raises(Unavailable, match=f"127.0.0.1 port {port} is not to be had")
+        with taken, reserved("127.0.0.1", port):
+            pass
         # Nothing comes to the socket that only keeps the port: all of it to the member.
         for _ in range(20):
             with socket.create_connection(("127.0.0.1", port), timeout=SECONDS):
                 member.settimeout(SECONDS)
                 member.accept()[0].close()
+
+
+def test_a_port_is_kept_at_every_address_that_a_name_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name has two addresses on every machine: one is told to have them."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", 0)) for n in (1, 2, 1)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with reserved("both.test", 0) as port:
+        for address in ("127.0.0.1", "127.0.0.2"):
+            with closing(socket.socket()) as other, pytest.raises(OSError, match="in use"):
+                other.bind((address, port))
+    with closing(socket.create_server(("127.0.0.2", 0))) as other:
+        port = other.getsockname()[1]
+        taken = pytest.raises(Unavailable, match=f"both.test port {port} is not to be had")
+        with taken, reserved("both.test", port):
+            pass
+    with reserved("both.test", port) as again:
+        assert again == port
+
+
+ASKED = {
+    "config": "gateway.toml",
+    "host": "-odd",
+    "grpc_port": 1,
+    "http_port": 2,
+    "monitor_port": 3,
+    "processes": 4,
+    "intents": "intents",
+    "kafka": "kafka.test:1",
+    "topic": "topic",
+    "redis": "redis://:secret@redis.test",
+    "database": "postgresql://user:secret@database.test/tollbook",
+}
+"""A value of each option that is not its default; `--data` excludes `--database`."""
+
+
+@pytest.mark.parametrize("left_out", ["data", "database"])
+def test_a_process_is_told_what_its_gateway_was_and_no_password_as_an_option(left_out: str) -> None:
+    asked = {name: value for name, value in {**ASKED, "data": "data"}.items() if name != left_out}
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]
+    args = build_parser().parse_args(["gateway", "--json", *given])
+    bare = vars(build_parser().parse_args(["gateway", "--config=none.toml"]))
+    same = {name for name, value in vars(args).items() if value == bare[name]}
+    assert same == {"check", "func", "member", left_out}, "an option without a value here"
+
+    ports = {"grpc-port": 5, "http-port": 6, "monitor-port": 7}
+    options = options_of_member(args, ports)
+    assert "secret" not in " ".join(options)
+    found = vars(build_parser().parse_args(["gateway", *options]))
+    own = {"grpc_port": 5, "http_port": 6, "monitor_port": 7, "processes": 1, "member": True}
+    assert found == {**vars(args), **own, "redis": None, "database": None}
+
+    told = environment_of_member(args, {"PATH": "/bin", "TOLLBOOK_DATABASE": "inherited"})
+    database = asked.get("database", "inherited")
+    redis = asked["redis"]
+    assert told == {"PATH": "/bin", "TOLLBOOK_DATABASE": database, "TOLLBOOK_REDIS": redis}
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ from tests.support.triton import wait_until
 CREW = """
 import json, sys
 from entrypoints.gateway import crew
-crew.STOP_SECONDS, crew._PAUSE_SECONDS = 1e6, 0.05
-folder, member = sys.argv[1:]
+crew._PAUSE_SECONDS = 0.05
+folder, member, stop_seconds = sys.argv[1:]
 def command(port):
     return [sys.executable, "-c", member, folder, str(port)]
-sys.exit(crew.run(command, [0, 7002], lambda found: print(json.dumps(found), flush=True)))
+orders = crew.Orders(command, float(stop_seconds))
+sys.exit(crew.run(orders, [0, 7002], lambda found: print(json.dumps(found), flush=True)))
 """
 BEGIN = """
 import json, os, signal, sys, time
@@ -56,6 +57,12 @@ if port == 7001:
 while True:
     time.sleep(60)
 """
+DOES_NOT_STOP = f"""{BEGIN}
+say()
+began()
+while True:
+    time.sleep(60)
+"""
 IS_REFUSED = f"""{BEGIN}
 began()
 print(json.dumps({{"code": "unavailable", "port": port}}), flush=True)
@@ -76,9 +83,14 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def crew(folder: Path, member: str, story: Callable[["subprocess.Popen[str]"], None]) -> int:
+def crew(
+    folder: Path,
+    member: str,
+    story: Callable[["subprocess.Popen[str]"], None],
+    stop_seconds: float = 1e6,
+) -> int:
     """Run a crew, have a story told, and return the exit status; none of its members is left."""
-    command = [sys.executable, "-c", CREW, str(folder), member]
+    command = [sys.executable, "-c", CREW, str(folder), member, str(stop_seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             story(process)
@@ -106,6 +118,15 @@ def test_who_has_not_begun_to_serve_is_not_waited_for(
     tmp_path: Path, member: str, count: int
 ) -> None:
     assert crew(tmp_path, member, stop_when_begun(tmp_path, count)) == 0
+
+
+def test_a_member_that_does_not_stop_is_killed_when_its_time_is_over(tmp_path: Path) -> None:
+    def story(process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        stop_when_begun(tmp_path, 2)(process)
+
+    assert crew(tmp_path, DOES_NOT_STOP, story, stop_seconds=0.5) == 0
 
 
 def test_a_member_that_is_killed_before_it_begins_is_no_status_of_ours(tmp_path: Path) -> None:

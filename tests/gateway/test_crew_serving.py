@@ -44,6 +44,10 @@ def test_connections_are_dealt_to_all_processes_of_a_gateway(
         wait_until(lambda: sum(charged(gateway)) == ASKED)
         assert len(charged(gateway)) == 2
         assert min(charged(gateway)) > 0
+        told = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in gateway.members]
+        assert len(told) == 2
+        # Any user of a machine may read it, and the address may hold a password.
+        assert not any(rig.database.owner_url.encode() in each for each in told)
         gateway.stop()
     finally:
         gateway.kill()

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +182,24 @@ def test_a_client_that_takes_no_whole_answer_is_left_though_it_was_charged(
         answer = posted(serving, who, document())
         assert len(answer.json["outputs"][0]["data"][0]) == 30_000_000
         assert answer.headers["content-length"] == str(len(answer.body))
+
+
+def test_a_gateway_that_stops_waits_once_for_what_does_not_end(rig: Rig, tmp_path: Path) -> None:
+    seconds, is_over = 5.0, threading.Event()
+    who = rig.licensee()
+
+    def hang(_connection: socket.socket) -> None:
+        is_over.wait(60)
+
+    with (
+        fake_server(hang) as server,
+        http_serving(rig, tmp_path, configured(http=server.address)) as serving,
+        serving.socket() as client,
+    ):
+        client.sendall(raw_request(INFER, document(), who))
+        wait(lambda: len(server.got) == 1)
+        begin = time.monotonic()
+        rig.call(serving.front.stop(seconds))
+        assert seconds <= time.monotonic() - begin < 1.8 * seconds
+        is_over.set()
+        wait(lambda: who.names()[-1] == PARKED)

@@ -9,11 +9,13 @@ import pytest
 from tollbook.times import format_instant
 
 from adapters.event_store.store import PostgresEventStore
+from adapters.postgres import connect
 from application.ports import Head
 from application.tollbook import Tollbook
 from domain.values import SECOND
-from entrypoints.housekeeping import Housekeeping, Swept, sweep
+from entrypoints.housekeeping import LEAVE_SECONDS, Housekeeping, Swept, sweep
 from entrypoints.projecting import catch_up
+from projections.model import SCHEMA
 from tests.support.databases import TestDatabase
 from tests.support.ledger import MODEL, a_customer, open_ledger
 
@@ -232,6 +234,31 @@ def test_a_new_list_suspends_those_with_an_active_device_in_a_country_of_it(
     problem = refused.problem()
     assert problem is not None
     assert problem.facts["reason"] == "export list version 1"
+
+
+def test_who_stops_does_not_wait_for_a_sweep_that_hangs(
+    embedded_database: TestDatabase, ledger: Tollbook
+) -> None:
+    catch_up(embedded_database.parts, ledger.store.head().position)
+    hung = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+        "AND query LIKE %s AND datname = current_database()"
+    )
+    with closing(connect(embedded_database.super_url)) as locking:
+        locking.execute("BEGIN")
+        locking.execute(f"LOCK TABLE {SCHEMA}.licenses")
+        house = Housekeeping(ledger, embedded_database.parts)
+        try:
+            until = time.monotonic() + 30
+            while embedded_database.query(hung, "%licenses%") == [(0,)]:
+                assert time.monotonic() < until
+                time.sleep(0.02)
+            begin = time.monotonic()
+            house.stop()
+            assert time.monotonic() - begin < 2 * LEAVE_SECONDS
+        finally:
+            locking.execute("ROLLBACK")
+            house.stop()
 
 
 def test_the_server_does_it_without_being_asked(

@@ -1,11 +1,12 @@
 """Receivers that answer nonsense, or slowly: tried again later, and nobody waits for them."""
 
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from socketserver import BaseRequestHandler, ThreadingTCPServer
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from tollbook.times import SECOND
@@ -102,6 +103,27 @@ def test_an_answer_that_drips_has_no_more_time_than_any_other(answer: bytes) -> 
     """Each piece comes well within the time, all of them together never."""
     with answering(answer, pause=0.05) as url, pytest.raises(NotDeliveredError, match="timed out"):
         Webhook(url, read_secret(SECRET), timeout=0.5).deliver("msg_1", 1, b"{}")
+
+
+def test_a_resolver_that_hangs_has_no_more_time_than_any_receiver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No real resolver can be told to hang: its call stands in for it."""
+    given_up, is_over = Event(), Event()
+
+    def hang(*_: object, **__: object) -> None:
+        given_up.wait(60)
+        is_over.set()
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    to = Webhook("https://security.test/hooks", read_secret(SECRET), timeout=0.2)
+    begin = time.monotonic()
+    with pytest.raises(NotDeliveredError, match="lookup of the name timed out"):
+        to.deliver("msg_1", 1, b"{}")
+    assert time.monotonic() - begin < 30
+    given_up.set()
+    assert is_over.wait(60)
 
 
 def test_who_stops_does_not_wait_for_a_receiver_that_is_slow(

@@ -26,6 +26,7 @@ def reserve(
     estimate: UsageIn,
     *,
     id: str | None = None,
+    inferences: int | None = None,
     ttl_seconds: int | None = None,
     license: str | None = None,
     license_key: str | None = None,
@@ -35,6 +36,8 @@ def reserve(
 ) -> Call[Hold]:
     """Hold the money for one inference; the id is the reservation's, and the command's as well.
 
+    With `inferences` it is held for so many, with the estimate for each: every settlement with
+    `final=False` is one of them, and the last one or a release gives the rest back.
     Under a licence, named or known by its key, both are decided in one step; what it says of
     features, priority, pool and limits is in the answer's `raw`, and so is `signed` for a nonce.
     """
@@ -42,6 +45,7 @@ def reserve(
         "customer": customer,
         "model": model,
         "estimate": usage_on_wire(estimate),
+        "inferences": inferences,
         "ttl_seconds": ttl_seconds,
         "license": license,
         "license_key": license_key,

@@ -148,6 +148,8 @@ class Reservation(Result):
     expires_at: datetime
     held: Money
     charged: Money
+    inferences: int | None
+    """For how many inferences it was made; None where it is for one."""
 
 
 @dataclass(frozen=True, kw_only=True)
