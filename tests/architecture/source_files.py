@@ -60,14 +60,16 @@ def module_name(path: Path) -> str:
 
 def imported_names(path: Path) -> set[str]:
     """Name all that a file imports: ``from a.b import c`` gives ``a.b`` and ``a.b.c``."""
-    names: set[str] = set()
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return names
+    return {name for node in ast.walk(tree_of(path)) for name in imported_by(node)}
+
+
+def imported_by(node: ast.AST) -> list[str]:
+    """Name all that one statement imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        return [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return []
 
 
 def _listed_by_git() -> list[Path] | None:

@@ -11,11 +11,10 @@ from pathlib import Path
 from tests.architecture.source_files import (
     ROOMS,
     ROOT,
-    imported_names,
+    imported_by,
     module_name,
     python_files,
     repository_files,
-    tree_of,
 )
 
 
@@ -42,12 +41,15 @@ def served_models() -> set[str]:
 
 def mentioned_in(path: Path) -> set[str]:
     """Name what a file imports, or names in a string (`python -m`, packaged data)."""
-    strings = {
-        node.value
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    return imported_names(path) | strings
+    names: set[str] = set()
+    # Not `tree_of`: the garbage collector would look at all trees again and again.
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant):
+            if isinstance(node.value, str):
+                names.add(node.value)
+        else:
+            names.update(imported_by(node))
+    return names
 
 
 def reached_from(starts: Iterable[str], known: dict[str, Path]) -> set[str]:

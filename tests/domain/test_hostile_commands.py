@@ -151,56 +151,56 @@ NEVER_NULL: defaultdict[str, set[str]] = defaultdict(
 """Fields that have a default which is not null."""
 
 
-@pytest.mark.parametrize(("kind", "field"), every_field())
-def test_a_field_that_is_null_is_refused_or_means_that_it_is_absent(kind: str, field: str) -> None:
-    nulled = {**FULL[kind], field: None}
-    absent = {name: value for name, value in FULL[kind].items() if name != field}
-    if field in REQUIRED[kind] | NEVER_NULL[kind]:
-        with pytest.raises(Invalid) as refused:
-            parse(kind, nulled)
-        assert refused.value.facts["field"] == field
-    else:
-        assert parse(kind, nulled) == parse(kind, absent)
-
-
-@pytest.mark.parametrize(("kind", "field"), every_field())
-def test_a_field_is_required_or_has_a_default(kind: str, field: str) -> None:
-    body = {name: value for name, value in FULL[kind].items() if name != field}
-    if field in REQUIRED[kind]:
-        with pytest.raises(Invalid) as refused:
-            parse(kind, body)
-        assert refused.value.facts["field"] == field
-    else:
-        assert isinstance(parse(kind, body), Command)
+def refused_field(kind: str, body: Any) -> object:
+    """Return which field a command is refused for; None where it is not."""
+    try:
+        parse(kind, body)
+    except Invalid as refused:
+        return refused.facts["field"]
+    return None
 
 
 @pytest.mark.parametrize("kind", FULL)
-@pytest.mark.parametrize("extra", ["surprise", "KIND", "__class__", "", "\x00", "id "])
-def test_an_unknown_field_is_refused_by_name(kind: str, extra: str) -> None:
-    with pytest.raises(Invalid) as refused:
-        parse(kind, {**FULL[kind], extra: 1})
-    assert refused.value.facts["field"] in {extra, "body"}
+def test_a_field_that_is_null_is_refused_or_means_that_it_is_absent(kind: str) -> None:
+    for field in FULL[kind]:
+        nulled = {**FULL[kind], field: None}
+        absent = {name: value for name, value in FULL[kind].items() if name != field}
+        if field in REQUIRED[kind] | NEVER_NULL[kind]:
+            assert refused_field(kind, nulled) == field
+        else:
+            assert parse(kind, nulled) == parse(kind, absent), field
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_a_field_is_required_or_has_a_default(kind: str) -> None:
+    for field in FULL[kind]:
+        body = {name: value for name, value in FULL[kind].items() if name != field}
+        if field in REQUIRED[kind]:
+            assert refused_field(kind, body) == field
+        else:
+            assert isinstance(parse(kind, body), Command), field
+
+
+@pytest.mark.parametrize("kind", FULL)
+def test_an_unknown_field_is_refused_by_name(kind: str) -> None:
+    for extra in ("surprise", "KIND", "__class__", "", "\x00", "id "):
+        assert refused_field(kind, {**FULL[kind], extra: 1}) in (extra, "body")
 
 
 @pytest.mark.parametrize("kind", ["", "RESERVE", "delete_everything", "\x00", "x" * 10_000])
 def test_an_unknown_kind_is_refused(kind: str) -> None:
-    with pytest.raises(Invalid) as refused:
-        parse(kind, FULL["reserve"])
-    assert refused.value.facts["field"] == "kind"
+    assert refused_field(kind, FULL["reserve"]) == "kind"
 
 
 @pytest.mark.parametrize("kind", [None, 1, True, [], {}, ["reserve"]])
 def test_a_kind_that_is_no_text_is_refused(kind: Any) -> None:
-    with pytest.raises(Invalid) as refused:
-        parse(kind, FULL["reserve"])
-    assert refused.value.facts["field"] == "kind"
+    assert refused_field(kind, FULL["reserve"]) == "kind"
 
 
-@pytest.mark.parametrize("body", [None, [], "reserve", 1, True, [["id", "r1"]], {1: 2}, {None: 1}])
 @pytest.mark.parametrize("kind", FULL)
-def test_a_body_that_is_no_object_is_refused(kind: str, body: Any) -> None:
-    with pytest.raises(Invalid):
-        parse(kind, body)
+def test_a_body_that_is_no_object_is_refused(kind: str) -> None:
+    for body in (None, [], "reserve", 1, True, [["id", "r1"]], {1: 2}, {None: 1}):
+        assert refused_field(kind, body) is not None, body
 
 
 def test_a_body_that_never_ends_is_refused() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tollbook.amounts import parse_pico
 
+from tests.support.shell import run_here
 from tests.support.sizes import in_full_or
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,7 +108,7 @@ def test_a_burst_in_a_trace_blocks_the_account_that_made_it(tmp_path: Path) -> N
 
 def test_the_shared_trace_is_charged_to_the_last_unit_where_it_is_at_hand() -> None:
     trace = ["--trace", str(TRACE)] if TRACE.exists() else []
-    limit = in_full_or(5_000, 0)
+    limit = in_full_or(2_000, 0)
     document = demo(*trace, *(["--limit", str(limit)] if limit else []))
     assert document["audit"] == {**document["audit"], "ok": True, "differences": []}
     assert document["settled"] == document["inferences"]
@@ -131,21 +132,21 @@ def test_a_kept_ledger_serves_other_commands_and_its_server_is_gone(folder: Path
     document = demo("--limit", "50", "--data", str(folder))
     assert not (folder / "postgres" / "postmaster.pid").exists()
     expectation = f"{document['position']}:{document['root']}"
-    code, out, _ = tollbook(
+    code, out, _ = run_here(
         "audit", "verify", "--data", str(folder), "--expect", expectation, "--json"
     )
     assert (code, json.loads(out)["ok"]) == (0, True)
-    code, out, _ = tollbook("license", "list", "--data", str(folder), "--json")
+    code, out, _ = run_here("license", "list", "--data", str(folder), "--json")
     listed = json.loads(out)["licenses"]
     assert (code, len(listed)) == (0, document["licenses"]["issued"])
     assert sum(each["admitted"] for each in listed) == 50 + 1
     (last,) = [each for each in listed if each["license"] == "lic-revoked"]
     assert (last["status"], last["admitted"], last["denied"]) == ("revoked", 1, 1)
-    code, out, _ = tollbook("audit", "replay", "--data", str(folder), "--json")
+    code, out, _ = run_here("audit", "replay", "--data", str(folder), "--json")
     assert json.loads(out)["state_hash"] == document["state_hash"]
-    code, out, _ = tollbook("audit", "verify", "--data", str(folder), "--expect", f"3:{'0' * 64}")
+    code, out, _ = run_here("audit", "verify", "--data", str(folder), "--expect", f"3:{'0' * 64}")
     assert code == 1
-    code, out, _ = tollbook("demo", "--data", str(folder), "--json")
+    code, out, _ = run_here("demo", "--data", str(folder), "--json")
     assert (code, json.loads(out)["code"]) == (2, "invalid")
 
 
@@ -165,12 +166,12 @@ def test_an_unusable_trace_is_refused_by_naming_the_field(
 ) -> None:
     trace = tmp_path / "trace.csv"
     trace.write_text(text)
-    code, out, _ = tollbook("demo", "--trace", str(trace), "--json")
+    code, out, _ = run_here("demo", "--trace", str(trace), "--json")
     assert (code, json.loads(out)["field"]) == (2, field)
 
 
 def test_a_trace_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    code, out, _ = tollbook("demo", "--trace", str(tmp_path / "none.csv"), "--json")
+    code, out, _ = run_here("demo", "--trace", str(tmp_path / "none.csv"), "--json")
     assert (code, json.loads(out)["field"]) == (2, "trace")
 
 

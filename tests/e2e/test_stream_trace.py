@@ -2,8 +2,9 @@
 
 import asyncio
 import re
+import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from itertools import groupby
 from pathlib import Path
@@ -24,7 +25,7 @@ from domain.commands import Reserve
 from entrypoints.bootstrap import license_desk, tollbook_on
 from entrypoints.demo import job, licenses
 from entrypoints.demo.trace import Row, read_trace, seeded_trace
-from entrypoints.streaming import TOPIC, offsets_of
+from entrypoints.streaming import offsets_of
 from streams import wire
 from streams.dead_letters import SUFFIX
 from streams.worker import GROUP
@@ -33,7 +34,7 @@ from tests.faults.invariants import assert_sound
 from tests.faults.stream_process import StreamWorker
 from tests.support.databases import MASTER_KEY, TestDatabase
 from tests.support.databases import embedded_database as embedded_database  # noqa: PLC0414
-from tests.support.kafka import a_kafka
+from tests.support.kafka import kafka as kafka  # noqa: PLC0414 - a fixture, by its name
 from tests.support.sizes import in_full_or
 
 ROWS = in_full_or(4_000, 20_000)
@@ -62,12 +63,12 @@ def embedded() -> dict[str, Any]:
 
 
 @pytest.fixture
-def kafka(tmp_path: Path) -> Iterator[KafkaServer]:
-    """Run a Kafka with the topics of usage."""
-    with a_kafka(tmp_path / "kafka") as server:
-        made = {TOPIC: PARTITIONS, TOPIC + SUFFIX: 1}
-        asyncio.run(topics.make_topics(server.address, made, 1, 1))
-        yield server
+def topic(kafka: KafkaServer) -> str:
+    """Make a topic of usage for one test, and that of its dead letters."""
+    name = f"usage-{secrets.token_hex(6)}"
+    made = {name: PARTITIONS, name + SUFFIX: 1}
+    asyncio.run(topics.make_topics(kafka.address, made, 1, 1))
+    return name
 
 
 def held(database: TestDatabase, trace: Sequence[Row]) -> None:
@@ -125,14 +126,14 @@ def _event(row: Row, customer: str, at: str) -> dict[str, Any]:
     return {**envelope, "subject": id, "time": at, "data": data}
 
 
-def publish(kafka: KafkaServer, sent: Records) -> None:
+def publish(kafka: KafkaServer, topic: str, sent: Records) -> None:
     """Send records as fast as Kafka takes them."""
 
     async def ask() -> None:
         producer = AIOKafkaProducer(bootstrap_servers=kafka.address, acks="all")
         await producer.start()
         try:
-            waiting = [await producer.send(TOPIC, value, key=key.encode()) for key, value in sent]
+            waiting = [await producer.send(topic, value, key=key.encode()) for key, value in sent]
             await asyncio.gather(*waiting)
         finally:
             await producer.stop()
@@ -159,13 +160,18 @@ def members(kafka: KafkaServer) -> int:
 
 
 def settle(
-    database: TestDatabase, kafka: KafkaServer, folder: Path, sent: Records, workers: int
+    database: TestDatabase,
+    kafka: KafkaServer,
+    topic: str,
+    folder: Path,
+    sent: Records,
+    workers: int,
 ) -> list[int]:
     """Have workers settle records that are sent when all of them are there.
 
     Returns how many events each of them told the ledger.
     """
-    given = (database.owner_url, MASTER_KEY, kafka.address, TOPIC)
+    given = (database.owner_url, MASTER_KEY, kafka.address, topic)
     with ExitStack() as stack, closing(PostgresEventStore(database.app_url)) as store:
         running = [
             stack.enter_context(StreamWorker(folder, f"worker-{n}", *given, stuck_seconds=120))
@@ -175,9 +181,9 @@ def settle(
         while members(kafka) < workers:
             assert time.monotonic() < end, "the workers do not come"
             time.sleep(0.2)
-        publish(kafka, sent)
+        publish(kafka, topic, sent)
         end = time.monotonic() + 240
-        offsets = offsets_of(store, asyncio.run(topics.cluster_id(kafka.address)), TOPIC)
+        offsets = offsets_of(store, asyncio.run(topics.cluster_id(kafka.address)), topic)
         while sum(offsets().values()) < len(sent):
             assert time.monotonic() < end, f"settled: {offsets()} of {len(sent)}"
             time.sleep(0.1)
@@ -213,12 +219,13 @@ def assert_as_embedded(database: TestDatabase, embedded: dict[str, Any]) -> None
 def test_one_worker_charges_the_trace_as_the_demo_does(
     embedded_database: TestDatabase,
     kafka: KafkaServer,
+    topic: str,
     tmp_path: Path,
     trace: list[Row],
     embedded: dict[str, Any],
 ) -> None:
     held(embedded_database, trace)
-    told = settle(embedded_database, kafka, tmp_path, records(trace), 1)
+    told = settle(embedded_database, kafka, topic, tmp_path, records(trace), 1)
     assert told == [len(trace)]
     assert_as_embedded(embedded_database, embedded)
 
@@ -227,6 +234,7 @@ def test_one_worker_charges_the_trace_as_the_demo_does(
 def test_two_workers_and_records_that_come_again_change_no_charge(
     embedded_database: TestDatabase,
     kafka: KafkaServer,
+    topic: str,
     tmp_path: Path,
     trace: list[Row],
     embedded: dict[str, Any],
@@ -240,7 +248,7 @@ def test_two_workers_and_records_that_come_again_change_no_charge(
         if chance.random() < 0.2:
             sent.append(chance.choice(sent))
     again = sent + chance.sample(once, len(once) // 4)
-    told = settle(embedded_database, kafka, tmp_path, again, 2)
+    told = settle(embedded_database, kafka, topic, tmp_path, again, 2)
     assert min(told) > 0, "both of them had work"
     assert sum(told) > len(trace)
     assert_as_embedded(embedded_database, embedded)

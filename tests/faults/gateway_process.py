@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-STOP_SECONDS = 60
+STOP_SECONDS = 90
 _TRIES = 5
 
 

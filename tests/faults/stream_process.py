@@ -78,14 +78,19 @@ class StreamWorker:
             self._process.kill()
 
     def stop(self, seconds: float = 90) -> int:
-        """Tell it to stop; return how it ended. One that has just ended is started again first."""
+        """Tell it to stop; return how it ended, once `codes` has that as well.
+
+        One that has just ended is started again first.
+        """
         end = time.monotonic() + seconds
         while (process := self._process) in (None, self._killed) or process.poll() is not None:
             assert time.monotonic() < end, "it was not started again"
             time.sleep(0.05)
         self._stopping.set()
         process.terminate()
-        return process.wait(seconds)
+        code = process.wait(seconds)
+        self._supervisor.join(seconds)
+        return code
 
     def _supervise(self) -> None:
         while not self._stopping.is_set():

@@ -34,7 +34,7 @@ from tests.gateway.allowances import (
 from tests.gateway.rig import Licensee, Rig, rig_on
 from tests.support.databases import TestDatabase
 from tests.support.redis import a_redis, client_of
-from tests.support.sizes import in_full_or
+from tests.support.sizes import all_or, in_full_or
 from tests.support.triton import wait_until
 
 ROUNDS = in_full_or(3, 6)
@@ -134,7 +134,7 @@ def loaded(rig: Rig, redis: RedisServer, home: Path, who: list[Licensee]) -> Ite
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", all_or(2, FAULTS))
 def test_each_inference_is_charged_once_whatever_redis_does(
     embedded_database: TestDatabase, tmp_path: Path, fault: str, seed: int
 ) -> None:

@@ -36,7 +36,8 @@ from tests.support.triton import wait_until
 MASSES = in_full_or(4, 6)
 VICTIMS = ("gateway-a", "gateway-b", "redis", "postgres")
 THREADS = 4
-MORE_SECONDS = 60
+MORE_SECONDS = 120
+STOPS = 3
 METER = {"name": "textgen", **TEXT, "seconds": 2}
 
 
@@ -160,13 +161,25 @@ def staged(
 
 
 def recovered(gateway: GatewayProcess, home: Path) -> None:
-    """Wait until what was before the last start is told, and stop; then nothing is left to tell."""
-    wait_until(lambda: len(list(home.iterdir())) == 1)
-    gateway.stop()
+    """Wait until what was before the last start is told, and stop; then nothing is left to tell.
+
+    What a busy machine does not tell in the time that a stop has, the next start tells.
+    """
+    for left in reversed(range(STOPS)):
+        wait_until(lambda: len(list(home.iterdir())) == 1)
+        gateway.stop()
+        if not left or not list(home.iterdir()):
+            break
+        gateway.start()
     assert list(home.iterdir()) == []
 
 
-@pytest.mark.timeout(280)
+def given_back(who: Licensee) -> set[str]:
+    """Return the slices that were charged in part and then released."""
+    return released_of(who) & {each.reservation for each in parts_of(who)}
+
+
+@pytest.mark.timeout(600)
 def test_what_ran_is_charged_once_or_parked_whatever_is_killed(
     own_server: OwnServer, triton: TritonServer, tmp_path: Path, seed: int
 ) -> None:
@@ -183,6 +196,8 @@ def test_what_ran_is_charged_once_or_parked_whatever_is_killed(
                 stage.kill(victim)
                 load.more(chance.randint(20, 60))
                 time.sleep(chance.uniform(0.0, 1.0))
+            # One after another may have been killed before any slice came to its own end.
+            wait_until(lambda: bool(given_back(who)))
         lines = accounts(triton.model_log)
         ran = {id: lines[id] for id in lines.keys() - before.keys()}
         settled = [
@@ -200,7 +215,5 @@ def test_what_ran_is_charged_once_or_parked_whatever_is_killed(
         assert {id: dict(each.usage) for id, each in charges.items()} == {
             id: used(ran[id]) for id in charges
         }
-        assert parts_of(who)
-        assert released_of(who) & {each.reservation for each in parts_of(who)}
         assert_nothing_held(who)
     assert_sound(own_server.super_url)

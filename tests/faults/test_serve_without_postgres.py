@@ -13,6 +13,7 @@ from tests.faults.own_server import OwnServer
 from tests.support.databases import query
 from tests.support.ledger import MODEL, USAGE, price_book
 from tests.support.serve_process import ServeProcess, serve_process
+from tests.support.sizes import all_or
 
 THREADS = 8
 BOUND_SECONDS = 60
@@ -93,7 +94,7 @@ KILLS = {
 }
 
 
-@pytest.mark.parametrize("victim", KILLS)
+@pytest.mark.parametrize("victim", all_or(1, KILLS))
 def test_a_server_without_postgres_says_so_and_loses_nothing(
     own_server: OwnServer, victim: str
 ) -> None:

@@ -24,6 +24,7 @@ from tests.support.databases import TestDatabase
 from tests.support.kafka import kafka as kafka  # noqa: PLC0414 - a fixture, by its name
 from tests.support.kafka import send
 from tests.support.ledger import open_ledger
+from tests.support.sizes import all_or
 from tests.support.triton import wait_until
 
 RECORDS = 60
@@ -54,9 +55,9 @@ class Failing:
         """Send the next records."""
         some = self._inferences[self._sent : self._sent + count]
         self._sent += count
-        for customer, id in some:
-            value = wire.packed([usage_event(id, customer)])
-            send(self.load.kafka.address, self.load.topic, [value], key=customer.encode())
+        values = [wire.packed([usage_event(id, customer)]) for customer, id in some]
+        keys = [customer.encode() for customer, _ in some]
+        send(self.load.kafka.address, self.load.topic, values, keys=keys)
 
     def settled(self) -> int:
         """Return the offset up to which the ledger has settled."""
@@ -80,7 +81,7 @@ def failing(embedded_database: TestDatabase, kafka: KafkaServer, tmp_path: Path)
     return Failing(embedded_database, kafka, tmp_path)
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", all_or(1, PLACES))
 def test_a_batch_that_stays_impossible_ends_the_worker_and_is_settled_in_the_end(
     failing: Failing, place: str
 ) -> None:
@@ -103,7 +104,7 @@ def test_a_batch_that_stays_impossible_ends_the_worker_and_is_settled_in_the_end
     failing.assert_charged_once()
 
 
-@pytest.mark.parametrize("cut", [*CUTS, "error"])
+@pytest.mark.parametrize("cut", all_or(3, [*CUTS, "error"]))
 def test_a_cut_around_a_commit_settles_its_batch_once_in_the_same_worker(
     failing: Failing, tmp_path: Path, seed: int, cut: str
 ) -> None:

@@ -14,6 +14,7 @@ from adapters.kafka.server import KafkaServer
 from tests.faults.stream_load import POISON, StreamLoad
 from tests.support.databases import TestDatabase
 from tests.support.kafka import a_kafka
+from tests.support.sizes import all_or
 from tests.support.triton import wait_until
 
 INFERENCES = 600
@@ -41,10 +42,13 @@ def killed(kafka: KafkaServer) -> Iterator[None]:
     kafka.start()
 
 
+AWAY: dict[str, Away] = {"paused": paused, "killed": killed}
+
+
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("away", [paused, killed], ids=["paused", "killed"])
+@pytest.mark.parametrize("way", all_or(1, AWAY))
 def test_a_broker_that_is_away_costs_no_record_and_doubles_none(
-    embedded_database: TestDatabase, tmp_path: Path, seed: int, away: Away
+    embedded_database: TestDatabase, tmp_path: Path, seed: int, way: str
 ) -> None:
     chance = Random(f"{seed}-away")
     with a_kafka(tmp_path / "kafka") as kafka, ExitStack() as stack:
@@ -57,7 +61,7 @@ def test_a_broker_that_is_away_costs_no_record_and_doubles_none(
         first.all_sent()
         sending = load.sending(sent.records[half:], pause=0.05)
         wait_until(lambda: sending.sent > 0)
-        with away(kafka):
+        with AWAY[way](kafka):
             before = sending.sent
             assert before < len(sent.records) - half, "it goes away under load"
             time.sleep(AWAY_SECONDS)

@@ -1,15 +1,14 @@
 """A gateway's process that kills itself at a moment of its choice, for tests of what it leaves.
 
-Run as a program with one JSON argument: where the ledger is, the gateway's configuration and home,
-the inferences as [model, key], and after what to die. It writes the inferences' ids first.
+It is told where the ledger is, the gateway's configuration and home, the inferences as
+[model, key], and after what to die. It tells the inferences' ids first.
 """
 
 import asyncio
-import json
 import os
 import signal
 import struct
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,7 +36,12 @@ def die(*_: object) -> NoReturn:
     raise AssertionError
 
 
-async def live(order: dict[str, Any]) -> None:
+def begin(order: dict[str, Any], told: "Connection[list[str], None]") -> None:
+    """Live in a process that was forked for it."""
+    asyncio.run(live(order, told))
+
+
+async def live(order: dict[str, Any], told: "Connection[list[str], None]") -> None:
     """Go through the life of the inferences, to the moment that is ordered."""
     urls = order["urls"]
     database = Database(urls[0], urls[1], bytes.fromhex(order["master_key"]))
@@ -52,7 +56,7 @@ async def live(order: dict[str, Any]) -> None:
                 request = meters.Request({"TEXT": Tensor("BYTES", (1,), listed=["a b c"])}, {})
                 asked = Asked(model, key, request, "0" * 64)
                 runnings.append(await gateway.admit(asked))
-            print(json.dumps([running.id for running in runnings]), flush=True)
+            told.send([running.id for running in runnings])
             if order["after"] == "decided":
                 # What another left is decided, and not told.
                 setattr(Settler, "tell", die)  # noqa: B010 - one that never returns
@@ -89,7 +93,3 @@ async def end(gateway: Gateway, runnings: list[Running], after: str) -> None:
     if after != "settled":
         die()
     await asyncio.sleep(60)
-
-
-if __name__ == "__main__":
-    asyncio.run(live(json.loads(sys.argv[1])))

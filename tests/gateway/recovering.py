@@ -1,10 +1,8 @@
 """Killing gateways and recovering what they left, for tests."""
 
 import asyncio
-import json
+import multiprocessing
 import signal
-import subprocess
-import sys
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from pathlib import Path
@@ -14,7 +12,7 @@ from domain.events import ReservationReleased
 from domain.usage_events import UsageParked
 from entrypoints.gateway.config import GatewayConfig, config_from
 from entrypoints.gateway.recovery import Recovered, recover
-from tests.architecture.source_files import ROOT
+from tests.gateway import dying_gateway
 from tests.gateway.rig import TEXT, Licensee, Rig
 
 METERS: list[dict[str, Any]] = [
@@ -27,6 +25,11 @@ METERS: list[dict[str, Any]] = [
     },
     {"name": "document", "usage": {"pages": {"input_shape": "TEXT"}}},
 ]
+
+
+_FORKING = multiprocessing.get_context("forkserver")
+# Those that die need no interpreter each that imports everything: they are forked from one.
+_FORKING.set_forkserver_preload([dying_gateway.__name__])
 
 
 class Died(NamedTuple):
@@ -60,10 +63,15 @@ def killed(
         "inferences": inferences,
         "after": after,
     }
-    command = [sys.executable, "-m", "tests.gateway.dying_gateway", json.dumps(order)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    return Died(json.loads(ended.stdout), home)
+    told, telling = _FORKING.Pipe(duplex=False)
+    process = _FORKING.Process(target=dying_gateway.begin, args=(order, telling))
+    process.start()
+    telling.close()
+    with told:
+        ids = told.recv()  # raises EOFError where it died too early
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    return Died(ids, home)
 
 
 def recovered(

@@ -18,6 +18,7 @@ from tests.architecture.source_files import ROOT
 from tests.gateway.allowances import Seen, allowing, quick, unlimited, used
 from tests.gateway.rig import PRICES, Licensee, Rig
 from tests.support.redis import redis as redis  # noqa: PLC0414 - a fixture, by its name
+from tests.support.triton import wait_until
 
 MINUTE = 60 * SECOND
 PAGE = (ROOT / "docs" / "licensing.md").read_text("utf-8")
@@ -186,6 +187,7 @@ def test_a_gateway_that_does_not_hear_the_ledger_admits_from_no_allowance(
             raise ConnectionError("cut off")
 
         setattr(found.following, "_ask", silence)  # noqa: B010 - a ledger that says nothing
+        wait_until(lambda: found.state() == "ledger not heard")  # what was asked is answered
         last = found.following.heard_at
         seen = used(who, [gateway], 10_000, enough=lambda _: found.draws["unheard"] > 50)
         assert found.state() == "ledger not heard"

@@ -59,7 +59,7 @@ def test_what_a_killed_gateway_drew_is_charged_once_or_parked_on_a_slice_that_st
     who = unlimited(rig)
     seen, is_over = Seen(), False
     with rig.gateway(tmp_path / "b", quick("gateway-b"), redis=redis.url) as other:
-        work = use([other], asked(who), seen, lambda: is_over, at_once=2)
+        work = use([other], asked(who), seen, lambda: is_over, at_once=2, pause=0.01)
         using = asyncio.run_coroutine_threadsafe(work, rig.loop)
         states = died(rig, redis, tmp_path / "a", who)
         is_over = True

@@ -23,6 +23,7 @@ from application.allowing import Allowances, Drawn, NoDraw
 from tests.support.allowances import END, PATIENCE, a_slice
 from tests.support.local_allowances import LocalAllowances, LocalPlaces
 from tests.support.redis import a_redis, client_of
+from tests.support.sizes import in_full_or
 
 T = TypeVar("T")
 GATEWAYS = ("one", "two", "three")
@@ -204,7 +205,7 @@ def test_no_slice_gives_more_places_than_it_has_whatever_happens(tmp_path: Path)
         run_state_machine_as_test(
             Histories,
             settings=settings(
-                max_examples=20,
+                max_examples=in_full_or(8, 20),
                 stateful_step_count=40,
                 suppress_health_check=[HealthCheck.too_slow],
             ),

@@ -25,6 +25,7 @@ from tests.integration.embedded_postgres_helpers import (
     shown_to_its_user,
     wait_until_dead,
 )
+from tests.support.sizes import in_full_or
 
 
 @pytest.fixture
@@ -244,7 +245,7 @@ def test_a_folder_removed_under_the_server_can_still_be_left(folder: Path) -> No
     os.kill(pid, signal.SIGQUIT)
 
 
-@settings(max_examples=8)
+@settings(max_examples=in_full_or(4, 8))
 @given(steps=st.lists(st.sampled_from(["join", "leave", "kill"]), min_size=2, max_size=8))
 def test_the_server_lives_exactly_while_somebody_has_joined(steps: list[str]) -> None:
     folder = Path(tempfile.mkdtemp())

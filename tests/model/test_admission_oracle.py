@@ -22,6 +22,7 @@ from tests.model.license_inputs import (
     policy_bodies,
     situations,
 )
+from tests.support.sizes import in_full_or
 
 
 def _ends(instant: int | None) -> int:
@@ -80,7 +81,7 @@ def refused(license: Body, request: Body) -> Refusal | None:
     return denial(license_from(license), asked, around)
 
 
-@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=in_full_or(300, 1000), suppress_health_check=[HealthCheck.too_slow])
 @given(situations())
 def test_the_program_and_the_oracle_decide_the_same(situation: tuple[Body, Body]) -> None:
     expected = oracle_licenses.denial(*situation)
@@ -88,7 +89,7 @@ def test_the_program_and_the_oracle_decide_the_same(situation: tuple[Body, Body]
     assert decided(*situation) == expected
 
 
-@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=in_full_or(150, 500), suppress_health_check=[HealthCheck.too_slow])
 @given(situations(), policy_bodies(), fact_bodies())
 def test_they_agree_about_any_policy_and_any_facts(
     situation: tuple[Body, Body], policy: Body, facts: Body

@@ -130,16 +130,23 @@ def send(
     values: Sequence[bytes],
     *,
     key: bytes | None = None,
+    keys: Sequence[bytes] = (),
     partition: int | None = None,
 ) -> list[tuple[int, int]]:
-    """Send records in order, each acknowledged by all who must have it; return their places."""
+    """Send records in order, each acknowledged by all who must have it; return their places.
+
+    All have one key, or each its own.
+    """
 
     async def ask() -> list[tuple[int, int]]:
         producer = AIOKafkaProducer(bootstrap_servers=address, acks="all")
         await producer.start()
         try:
             sent = [
-                await producer.send(topic, value, key=key, partition=partition) for value in values
+                await producer.send(
+                    topic, value, key=keys[number] if keys else key, partition=partition
+                )
+                for number, value in enumerate(values)
             ]
             places = [await acknowledged for acknowledged in sent]
             return [(place.partition, place.offset) for place in places]
