@@ -205,12 +205,12 @@ FIGURES = (
         for workers, least in ((1, 8_000), (2, None))
         for figure in (
             Figure(f"stream_settled_{workers}", "events/s", "usage from Kafka, settled into "
-                   f"PostgreSQL by {workers} of Faust's workers", least=least),
+                   f"PostgreSQL by {workers} of Faust's workers", HOT, least=least),
             Figure(f"stream_cpu_{workers}", "us", "what they compute for each event"),
         )
     ),
     Figure("stream_settled_allowed_1", "events/s", "the same of inferences that are parts of "
-           "slices of allowances, by one worker", least=8_000),
+           "slices of allowances, by one worker", HOT, least=8_000),
     Figure("stream_cpu_allowed_1", "us", "what it computes for each"),
     Figure("stream_latency_p50", "ms", "from an event to its settled charge, 1,000 a second"),
     Figure("stream_latency_p99", "ms", "99 of 100 of these are settled within", most=250),
