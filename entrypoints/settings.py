@@ -41,7 +41,11 @@ def settings_from(
     `TOLLBOOK_DATABASE` and `TOLLBOOK_DATA` name the ledger, `TOLLBOOK_MASTER_KEY_FILE` the key.
     `TOLLBOOK_DATABASE_FILE` is a file with the URL, for one that holds a password;
     `TOLLBOOK_SIGNING_EPOCH` and `TOLLBOOK_SIGNING_EPOCH_OLDEST` choose the keys that sign.
+    Raises Invalid for what is empty or no number, and Unavailable for a file without a database.
     """
+    for name, given in (("data", data), ("database", database)):
+        if given == "":  # an unset variable of a shell, more often than not
+            raise Invalid.because(name, given, "not empty")
     if data is None and database is None:
         database = environment.get("TOLLBOOK_DATABASE") or _from_file(environment)
         data = None if database else environment.get("TOLLBOOK_DATA")
@@ -72,9 +76,12 @@ def _from_file(environment: Mapping[str, str]) -> str | None:
     if not name:
         return None
     try:
-        return Path(name).read_text(encoding="utf-8").strip()
+        found = Path(name).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise Unavailable(f"TOLLBOOK_DATABASE_FILE cannot be read: {error}") from None
+    if not found:
+        raise Unavailable(f"TOLLBOOK_DATABASE_FILE is empty: {name}")
+    return found
 
 
 class Rate(NamedTuple):

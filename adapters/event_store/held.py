@@ -30,7 +30,7 @@ _DECISION = (
 """No reservation keeps it, so it is not read here; but what is no decision is seen."""
 _HELD = re.compile(
     rf'\{{"credit":"({_MONEY})","customer":"({_ID})",(?:"decision":({_DECISION}),)?'
-    rf'"estimate":(\{{[^{{}}\\]*\}}),'
+    rf'"estimate":(\{{[^][{{}}\\]*\}}),'
     r'"expires_at":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z)",'
     rf'"grants":\[((?:{_PART}(?:,{_PART})*)?)\],"held":"({_MONEY})",'
     rf'(?:"inferences":({_COUNT}),)?(?:"license":"({_ID})",)?'

@@ -215,7 +215,11 @@ def _kept(family: socket.AddressFamily, address: Any, port: int) -> socket.socke
     with ExitStack() as stack:
         kept = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # What is left for a minute of connections to an earlier gateway is in nobody's way; but
+        # from then on this socket is in the way of whoever asks for the port alone.
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         kept.bind(place)
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         stack.pop_all()
     return kept
 

@@ -50,7 +50,9 @@ LEAVE_SECONDS = sum(
         _DISCONNECT_SECONDS,
     )
 )
-"""How long a stop in order may take: its steps come one after the other, in this order."""
+"""How long a stop in order may take: its steps come one after the other, in this order.
+
+A ledger that hangs may hold it up for longer: then it is killed, which loses nothing."""
 
 
 class Ports(NamedTuple):

@@ -147,6 +147,18 @@ def test_ports_that_others_listen_on_are_not_shared_with_them() -> None:
                 member.accept()[0].close()
 
 
+def test_connections_that_an_earlier_gateway_has_ended_keep_no_crew_from_its_port() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as earlier:
+        port = earlier.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as client:
+            earlier.accept()[0].close()  # who ends it first has it for another minute
+            assert client.recv(1) == b""
+    alone = pytest.raises(OSError, match="in use")
+    with reserved("127.0.0.1", port), closing(socket.socket()) as other, alone:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+
+
 def test_a_port_is_kept_at_every_address_that_a_name_has(monkeypatch: pytest.MonkeyPatch) -> None:
     """No name has two addresses on every machine: one is told to have them."""
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", 0)) for n in (1, 2, 1)]

@@ -150,6 +150,7 @@ def test_two_holds_of_one_text_share_nothing_that_could_be_changed() -> None:
         ('{"input_tokens":1000}', '{"input_tokens":-1}'),
         ('{"input_tokens":1000}', '{"input_tokens":{}}'),
         ('{"input_tokens":1000}', '{"input_tokens":1000'),
+        ('{"input_tokens":1000}', f'{{"input_tokens":{"[" * 9_000}{"]" * 9_000}}}'),
         ("2026-11-23T00", "2026-13-23T00"),
         ("2026-11-23T00", "2026-11-31T00"),
         ("723503Z", "723503+01:00"),
