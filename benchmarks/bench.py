@@ -21,7 +21,8 @@ from entrypoints.demo.job import BOOK, CURRENCY
 from entrypoints.settings import Settings
 
 GRANT = 1_000_000 * PICO
-COMMANDS_PER_BATCH = 1_000
+COMMANDS_PER_BATCH = 250
+"""So few are decided in a quarter of a second, which the ledger asks for, on a busy machine too."""
 
 
 class Bench:

@@ -31,7 +31,7 @@ MODEL = "gpt4-equivalent"
 USAGE = {"input_tokens": 1_000, "output_tokens": 500}
 PATIENCE_SECONDS = 120.0
 """So long workers may settle nothing at all."""
-_BATCH = 1_000
+_BATCH = 250
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 Values = list[tuple[str, bytes]]
