@@ -37,7 +37,6 @@ MASSES = in_full_or(4, 6)
 VICTIMS = ("gateway-a", "gateway-b", "redis", "postgres")
 THREADS = 4
 MORE_SECONDS = 120
-STOPS = 3
 METER = {"name": "textgen", **TEXT, "seconds": 2}
 
 
@@ -161,16 +160,9 @@ def staged(
 
 
 def recovered(gateway: GatewayProcess, home: Path) -> None:
-    """Wait until what was before the last start is told, and stop; then nothing is left to tell.
-
-    What a busy machine does not tell in the time that a stop has, the next start tells.
-    """
-    for left in reversed(range(STOPS)):
-        wait_until(lambda: len(list(home.iterdir())) == 1)
-        gateway.stop()
-        if not left or not list(home.iterdir()):
-            break
-        gateway.start()
+    """Wait until what was before the last start is told, and stop; then nothing is left to tell."""
+    wait_until(lambda: len(list(home.iterdir())) == 1)
+    gateway.stop()
     assert list(home.iterdir()) == []
 
 
