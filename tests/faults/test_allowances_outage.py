@@ -1,6 +1,7 @@
 """Allowances and emergency slices together: what the ledger said last is counted from when."""
 
 from pathlib import Path
+from typing import Any
 
 from adapters.redis.server import RedisServer
 from entrypoints.gateway.core import EMERGENCY
@@ -18,10 +19,16 @@ from tests.gateway.allowances import (
     used,
 )
 from tests.gateway.outages import ESTIMATE, config, staged
-from tests.gateway.rig import Rig, rig_on
+from tests.gateway.rig import TEXT, Rig, rig_on
 from tests.support.databases import TestDatabase
 from tests.support.redis import redis as redis  # noqa: PLC0414 - a fixture, by its name
 from tests.support.triton import wait_until
+
+SHORT: dict[str, Any] = {
+    "model": [{"name": "textgen", **TEXT, "seconds": 2}],
+    "allowances": {"seconds": 10},
+}
+"""So that what Redis did not answer for in time, and stays held until it expires, does so soon."""
 
 
 def test_an_admission_from_an_allowance_is_a_yes_of_when_the_ledger_was_heard(
@@ -48,7 +55,7 @@ def test_when_the_ledger_goes_away_emergency_slices_take_over_and_all_is_charged
 def gone_on(rig: Rig, redis: str, home: Path) -> None:
     """Cut a gateway off under load, and see that it goes on as far as it may."""
     who = unlimited(rig)
-    with staged(rig, home, config(1_000 * ESTIMATE), redis) as stage:
+    with staged(rig, home, config(1_000 * ESTIMATE, **SHORT), redis) as stage:
         before = used(who, [stage.gateway], 10_000, enough=lambda it: len(it.drawn) > 50)
         assert before.drawn
         wait_until(lambda: bool(stage.slices()))
