@@ -11,11 +11,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tollbook.errors import Conflict, TollbookError, Unavailable, Unknown
+from tollbook.errors import TollbookError, Unavailable, Unknown
 
 from application.deciding import Plan
 from application.draft import Undo
-from application.jobs import Job, in_time
+from application.jobs import Job, failure_of, in_time
 from application.keeping import UnkeptError
 from application.planning import make_plan
 from application.ports import (
@@ -42,7 +42,8 @@ CALM_BATCHES = 16
 
 ATTEMPTS_MAX = 20
 LATE_MAX = 3
-"""A batch whose times are refused more often takes too long to decide: its jobs go one by one."""
+"""A batch whose times are refused more often takes too long to decide: its jobs go one by one, and
+a job that comes alone goes in halves, unless its items have to stay together."""
 CLOCK_OFF_MAX = 250_000
 """How far the writer's clock may be off the database's, in microseconds; the append's own rule."""
 
@@ -162,17 +163,19 @@ class Committer:
         if len(jobs) > 1:
             for job in jobs:
                 self.process([job])
-            return
-        if isinstance(error, FencedError):
-            jobs[0].fail(
-                Conflict("the stream's offset has moved: this worker is fenced", code="fenced"),
-            )
-        elif isinstance(error, StoreFailedError):
-            jobs[0].fail(Unavailable(f"nothing was written: {error}"))
-        elif isinstance(error, UnkeptError):
-            jobs[0].fail(error.kept())
+        elif isinstance(error, ClockRefusedError) and (halves := jobs[0].halves()):
+            self._in_halves(jobs[0], *halves)
         else:
-            jobs[0].fail(Unavailable(f"internal error: {type(error).__name__}"))
+            jobs[0].fail(failure_of(error))
+
+    def _in_halves(self, job: Job, first: Job, second: Job) -> None:
+        """Decide a job in two transactions; nothing is decided after what may not have happened."""
+        self.process([first])
+        if any(isinstance(each.error, Unavailable | Unknown) for each in first.answers()):
+            second.fail(Unavailable("nothing was done: the commands before were not done either"))
+        else:
+            self.process([second])
+        job.finish()
 
     def _answer(self, flight: Flight) -> None:
         """Answer the jobs of a committed batch, and snapshot the balances that are due."""
@@ -215,7 +218,7 @@ class Committer:
                 return plan
             except (HeadMovedError, ClockRefusedError, TakenError, ConnectionLostError) as error:
                 late += isinstance(error, ClockRefusedError)
-                if late > LATE_MAX and len(jobs) > 1:
+                if late > LATE_MAX and (len(jobs) > 1 or jobs[0].halves()):
                     raise
                 setback = _kept(error)
         raise Unavailable("the ledger is too busy or its clock too far off: try again")

@@ -4,10 +4,10 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from tollbook.errors import Invalid, TollbookError, Unavailable
+from tollbook.errors import Conflict, Invalid, TollbookError, Unavailable
 
 from application.answers import Answer
-from application.ports import Rider
+from application.ports import FencedError, Rider, StoreFailedError
 from domain.command import Command
 from domain.values import check_key_text
 
@@ -87,7 +87,7 @@ def _problem_of(actor: str, correlation: str | None, causation: str | None) -> I
 
 
 class Job:
-    """Commands that are decided in one transaction, one after another.
+    """Commands that are decided one after another, in one transaction unless that takes too long.
 
     `atomic` makes them all-or-nothing; `riders` move stream offsets with them. `on_done` is
     called in the executor's thread, so it must be quick and must not raise.
@@ -112,6 +112,14 @@ class Job:
         self.deadline = deadline
         self.on_done = on_done
         self._ready: threading.Event | None = None
+
+    def halves(self) -> "Sequence[Job]":
+        """Return two jobs of half the items each; none where the items have to stay together."""
+        if self.atomic or self.riders or len(self.items) < 2:
+            return ()
+        middle = len(self.items) // 2
+        parts = self.items[:middle], self.items[middle:]
+        return [Job(items, deadline=self.deadline) for items in parts]
 
     def fail(self, error: TollbookError) -> None:
         """Answer every item with the same error."""
@@ -148,6 +156,17 @@ def too_late() -> Unavailable:
     return Unavailable(
         "the deadline passed before the decision: nothing was done", code="overloaded"
     )
+
+
+def failure_of(error: Exception) -> TollbookError:
+    """Return what whoever waits for a job is told when that alone stopped it."""
+    if isinstance(error, FencedError):
+        return Conflict("the stream's offset has moved: this worker is fenced", code="fenced")
+    if isinstance(error, StoreFailedError):
+        return Unavailable(f"nothing was written: {error}")
+    if isinstance(error, TollbookError):
+        return error.kept()
+    return Unavailable(f"internal error: {type(error).__name__}")
 
 
 def in_time(jobs: Iterable[Job], now: float) -> list[Job]:

@@ -1,14 +1,19 @@
-"""A batch that takes so long to decide that its time is refused: its jobs are decided one by one.
+"""A batch that takes so long to decide that its time is refused is decided in smaller ones.
 
 Deciding under a licence with thousands of seats takes a millisecond and more, so a crowd of
-renewals takes longer than a time may be old.
+renewals takes longer than a time may be old; on a slow machine so does the largest batch.
 """
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+import pytest
 
 from adapters.clock import DatabaseClock
 from adapters.event_store.store import PostgresEventStore
 from application.committing import Committer
 from application.jobs import Item, Job
-from application.ports import Batch, ClockRefusedError
+from application.ports import Batch, ClockRefusedError, Rider, StoreFailedError
 from domain.commands import Reserve
 from tests.support.databases import TestDatabase
 from tests.support.ledger import MODEL, a_customer, open_ledger
@@ -18,26 +23,89 @@ class SlowToDecide(PostgresEventStore):
     """Refuses a time as the ledger does when it took long to decide what comes with it."""
 
     refused = 0
+    at_once = 1
+    lost_after: int | None = None
 
     def append(self, batch: Batch) -> None:
-        """Refuse what holds more than one command."""
-        if len(batch.ids) > 1:
+        """Refuse what holds more commands than can be decided in time."""
+        if len(batch.ids) > self.at_once:
             self.refused += 1
             raise ClockRefusedError
+        if self.lost_after is not None:
+            if not self.lost_after:
+                raise StoreFailedError("the disk is full")
+            self.lost_after -= 1
         super().append(batch)
 
 
-def test_a_batch_that_takes_too_long_is_decided_job_by_job(embedded_database: TestDatabase) -> None:
-    estimate = {"input_tokens": 1, "output_tokens": 1}
+@pytest.fixture
+def store(embedded_database: TestDatabase) -> Iterator[SlowToDecide]:
+    """A ledger that has a customer."""
     with open_ledger(embedded_database) as ledger:
         a_customer(ledger)
-    store = SlowToDecide(embedded_database.app_url)
-    committer = Committer(store, DatabaseClock())
-    jobs = [
-        Job([Item(Reserve(id=f"r-{n}", customer="cust-1", model=MODEL, estimate=estimate))])
-        for n in range(3)
+    with closing(SlowToDecide(embedded_database.app_url)) as store:
+        yield store
+
+
+def reserves(count: int) -> list[Item]:
+    """Return so many reserves."""
+    estimate = {"input_tokens": 1, "output_tokens": 1}
+    return [
+        Item(Reserve(id=f"r-{n}", customer="cust-1", model=MODEL, estimate=estimate))
+        for n in range(count)
     ]
-    committer.process(jobs)
-    codes = [answer.code for job in jobs for answer in job.answers()]
-    store.close()
-    assert (codes, store.refused) == (["done"] * 3, 4)
+
+
+def held(store: PostgresEventStore) -> Sequence[str]:
+    """Return what is held in the ledger, in its order."""
+    rows = store.run("SELECT command FROM events WHERE name = 'reservation_held' ORDER BY position")
+    return [command for (command,) in rows]
+
+
+def codes(*jobs: Job) -> list[str]:
+    """Return what became of every item of some jobs."""
+    return [answer.code for job in jobs for answer in job.answers()]
+
+
+def test_a_batch_that_takes_too_long_is_decided_job_by_job(store: SlowToDecide) -> None:
+    jobs = [Job([item]) for item in reserves(3)]
+    Committer(store, DatabaseClock()).process(jobs)
+    assert (codes(*jobs), store.refused) == (["done"] * 3, 4)
+
+
+def test_a_job_that_takes_too_long_alone_is_decided_in_parts_and_in_order(
+    store: SlowToDecide,
+) -> None:
+    store.at_once = 2
+    told: list[Job] = []
+    job = Job(reserves(7), on_done=told.append)
+    Committer(store, DatabaseClock()).process([job])
+    assert codes(job) == ["done"] * 7
+    assert told == [job]
+    assert held(store) == [f"r-{n}" for n in range(7)]
+
+
+def test_one_of_several_jobs_that_takes_too_long_is_decided_in_parts(store: SlowToDecide) -> None:
+    items = reserves(5)
+    jobs = [Job(items[:4]), Job(items[4:])]
+    Committer(store, DatabaseClock()).process(jobs)
+    assert codes(*jobs) == ["done"] * 5
+
+
+def test_what_must_stay_together_and_takes_too_long_is_refused_as_a_whole(
+    store: SlowToDecide,
+) -> None:
+    atomic = Job(reserves(2), atomic=True)
+    riding = Job(reserves(2), riders=[Rider("cluster", "topic", 0, 0, 1)])
+    Committer(store, DatabaseClock()).process([atomic])
+    Committer(store, DatabaseClock()).process([riding])
+    assert codes(atomic, riding) == ["unavailable"] * 4
+    assert held(store) == []
+
+
+def test_nothing_is_decided_after_a_part_that_was_not_written(store: SlowToDecide) -> None:
+    store.lost_after = 1
+    job = Job(reserves(4))
+    Committer(store, DatabaseClock()).process([job])
+    assert codes(job) == ["done", "unavailable", "unavailable", "unavailable"]
+    assert held(store) == ["r-0"]
