@@ -30,6 +30,7 @@ from application.ports import (
     TakenError,
 )
 from application.snapshots import due_snapshots
+from application.splitting import TooSlowError, in_parts
 from application.world import World, catch_up
 
 logger = logging.getLogger("tollbook.executor")
@@ -42,8 +43,8 @@ CALM_BATCHES = 16
 
 ATTEMPTS_MAX = 20
 LATE_MAX = 3
-"""A batch whose times are refused more often takes too long to decide: its jobs go one by one, and
-a job that comes alone goes in halves, unless its items have to stay together."""
+"""A batch whose time is refused more often takes too long to decide: its jobs go one by one. A job
+that comes alone goes in parts, if it is divisible, at once if it was decided too slowly."""
 CLOCK_OFF_MAX = 250_000
 """How far the writer's clock may be off the database's, in microseconds; the append's own rule."""
 
@@ -82,6 +83,7 @@ class Committer:
         self._recent: OrderedDict[Key, int] = OrderedDict()
         self._calm = CALM_BATCHES
         self._sent: Flight | None = None
+        self._planned_at = 0.0
         self.on_commit: Callable[[int, float], None] | None = None
         clock.synchronise(store.database_time)
 
@@ -143,7 +145,7 @@ class Committer:
         begun = self._monotonic()
         try:
             plan = self._commit(jobs, lost)
-        except (FencedError, StoreFailedError, ClockRefusedError, UnkeptError) as error:
+        except (FencedError, StoreFailedError, TooSlowError, UnkeptError) as error:
             self._one_by_one(jobs, _kept(error))
         except TollbookError as error:
             for job in jobs:
@@ -163,19 +165,10 @@ class Committer:
         if len(jobs) > 1:
             for job in jobs:
                 self.process([job])
-        elif isinstance(error, ClockRefusedError) and (halves := jobs[0].halves()):
-            self._in_halves(jobs[0], *halves)
+        elif isinstance(error, TooSlowError):
+            in_parts(jobs[0], error.seconds, self.process)
         else:
             jobs[0].fail(failure_of(error))
-
-    def _in_halves(self, job: Job, first: Job, second: Job) -> None:
-        """Decide a job in two transactions; nothing is decided after what may not have happened."""
-        self.process([first])
-        if any(isinstance(each.error, Unavailable | Unknown) for each in first.answers()):
-            second.fail(Unavailable("nothing was done: the commands before were not done either"))
-        else:
-            self.process([second])
-        job.finish()
 
     def _answer(self, flight: Flight) -> None:
         """Answer the jobs of a committed batch, and snapshot the balances that are due."""
@@ -217,11 +210,18 @@ class Committer:
                 self._append(plan)
                 return plan
             except (HeadMovedError, ClockRefusedError, TakenError, ConnectionLostError) as error:
-                late += isinstance(error, ClockRefusedError)
-                if late > LATE_MAX and (len(jobs) > 1 or jobs[0].halves()):
-                    raise
+                if isinstance(error, ClockRefusedError):
+                    late += 1
+                    self._check_pace(jobs, late)
                 setback = _kept(error)
         raise Unavailable("the ledger is too busy or its clock too far off: try again")
+
+    def _check_pace(self, jobs: Sequence[Job], late: int) -> None:
+        """Raise TooSlowError where jobs should be decided in smaller transactions."""
+        took, is_alone = self._monotonic() - self._planned_at, len(jobs) == 1
+        is_slow = late > LATE_MAX or (is_alone and took * 1e6 > CLOCK_OFF_MAX)
+        if is_slow and (jobs[0].is_divisible or not is_alone):
+            raise TooSlowError(took)
 
     def _recover(self, setback: Exception, careful: bool) -> None:
         """Prepare for another attempt, by what stopped the last one."""
@@ -232,6 +232,7 @@ class Committer:
         catch_up(self.world, self._store)
 
     def _plan(self, jobs: Sequence[Job], careful: bool) -> Plan:
+        self._planned_at = self._monotonic()
         return make_plan(self.world, self._store, self._recent, self._clock.now, jobs, careful)
 
     def _append(self, plan: Plan) -> None:

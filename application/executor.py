@@ -111,7 +111,7 @@ class Executor:
         riders: Sequence[Rider] = (),
         timeout: float | None = 30.0,
     ) -> list[Answer]:
-        """Decide commands in one transaction and return their answers, in order.
+        """Decide commands together and return their answers, in order.
 
         Raises Unavailable when the deadline passed before the decision (nothing is recorded and
         the ids stay free) and Unknown when it passed during the commit: then ask by id.

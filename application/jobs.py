@@ -15,8 +15,8 @@ logger = logging.getLogger("tollbook.executor")
 
 COMMANDS_MAX = 2_000
 """The most commands one job may carry, one on a whole pipeline counting as twice all that it may
-stand for: deciding them must take less than the 250 ms by which a decision's time may differ from
-the database's clock."""
+stand for: deciding them should take less than the 250 ms by which a decision's time may differ from
+the database's clock (see application/splitting.py)."""
 
 Ways = Sequence[Command]
 """Commands of which the first is wanted that the ledger keeps a trace of."""
@@ -113,13 +113,15 @@ class Job:
         self.on_done = on_done
         self._ready: threading.Event | None = None
 
-    def halves(self) -> "Sequence[Job]":
-        """Return two jobs of half the items each; none where the items have to stay together."""
-        if self.atomic or self.riders or len(self.items) < 2:
-            return ()
-        middle = len(self.items) // 2
-        parts = self.items[:middle], self.items[middle:]
-        return [Job(items, deadline=self.deadline) for items in parts]
+    @property
+    def is_divisible(self) -> bool:
+        """Say whether its items may be decided in several transactions."""
+        return not self.atomic and not self.riders and len(self.items) > 1
+
+    def parts(self, most: int) -> "list[Job]":
+        """Return jobs of so many of its items at most, in their order."""
+        starts = range(0, len(self.items), most)
+        return [Job(self.items[at : at + most], deadline=self.deadline) for at in starts]
 
     def fail(self, error: TollbookError) -> None:
         """Answer every item with the same error."""

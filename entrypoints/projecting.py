@@ -31,6 +31,9 @@ PROCESSES = min(os.cpu_count() or 1, 4)
 WAIT_SECONDS = 60.0
 """How long to wait for another projector to come so far."""
 
+STOP_SECONDS = 10.0
+"""So long the batch that is being written may take when a process is told to stop."""
+
 _log = logging.getLogger("tollbook.projector")
 
 
@@ -181,9 +184,11 @@ class Following:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Stop after the batch that is being written."""
+        """Stop after the batch that is being written; a database that hangs is not waited for."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)
+        if self._thread.is_alive():
+            _log.warning("the projector hangs, and is left behind")
 
     def _run(self) -> None:
         database, stop = self._database, self._stop

@@ -89,7 +89,7 @@ def send_records(
 
 
 def decide(tollbook: "Tollbook", commands: Sequence[Command], before: int) -> list[Answer]:
-    """Let the ledger decide commands in one transaction; raises when it cannot decide one."""
+    """Let the ledger decide commands together; raises when it cannot decide one."""
     try:
         items = [Item(command, actor()) for command in commands]
         answers = tollbook.executor.execute(items, timeout=SECONDS)

@@ -41,7 +41,7 @@ Result = dict[str, Any]
 
 
 async def commands(call: Call) -> Response:
-    """Carry out up to 1,000 commands in their order, in one transaction."""
+    """Carry out up to 1,000 commands in their order, in as few transactions as the pace allows."""
     try:
         _refuse_one_key(call)
         wanted, atomic = _wanted(await read_object(call.request))
@@ -144,11 +144,10 @@ async def _submitted(call: Call, items: Sequence[Any], *, atomic: bool = False) 
     if not items:
         return []
     answers = await call.service.submitter.submit(items, atomic=atomic)
-    first = answers[0].error
-    if isinstance(first, Unavailable | Unknown) and all(
-        answer.error is not None and answer.error.code == first.code for answer in answers
-    ):
-        raise first
+    errors = [answer.error for answer in answers]
+    kept_off = [error for error in errors if isinstance(error, Unavailable | Unknown)]
+    if len(kept_off) == len(answers):  # where something may have happened after all, that is told
+        raise next((error for error in kept_off if isinstance(error, Unknown)), kept_off[0])
     return answers
 
 

@@ -143,7 +143,7 @@ MANY = (
     Route(
         method="POST",
         path="/v1/commands",
-        summary="Up to 1,000 commands in one transaction, answered one by one",
+        summary="Up to 1,000 commands at once, answered one by one",
         handler=many.commands,
         roles=COMMANDING,
         body="CommandsBody",

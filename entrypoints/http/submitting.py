@@ -68,7 +68,7 @@ class Submitter:
                 future.set_result(None)
 
     async def submit(self, items: Sequence[Item], *, atomic: bool = False) -> list[Answer]:
-        """Have commands decided in one transaction; return their answers in order.
+        """Have commands decided together; return their answers in order.
 
         Raises Unavailable (`overloaded`) when nothing was done, and Unknown when the deadline
         passed while it may have been. A caller that goes away undoes nothing.

@@ -2,7 +2,8 @@
 
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from adapters.embedded_postgres.server import join, revive
@@ -53,6 +54,19 @@ class OwnServer:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         wait_until_dead(everybody)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Have every process of the server hang, as a machine does that swaps; then go on."""
+        everybody = family(postmaster(self.folder))
+        try:
+            for pid in everybody:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in everybody:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def kill_a_writer(self) -> None:
         """Kill one session of the application; the server then restarts itself."""

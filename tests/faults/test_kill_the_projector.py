@@ -8,7 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from application.tollbook import Tollbook
+from entrypoints import projecting
 from entrypoints.bootstrap import prepare_views, tollbook_on
 from entrypoints.projecting import Following, rebuild
 from projections import checkpoint
@@ -18,6 +21,7 @@ from tests.integration.embedded_postgres_helpers import ROOT
 from tests.support.databases import TestDatabase
 from tests.support.ledger import a_customer, open_ledger, reserve, settle
 from tests.support.sizes import in_full_or
+from tests.support.triton import wait_until
 from tests.support.views import dump, project, run_of
 
 CUSTOMERS = ("cust-1", "cust-2", "cust-3")
@@ -102,3 +106,19 @@ def test_the_projector_goes_on_after_its_server_was_killed(own_server: OwnServer
             checkpoint.wait_for(run_of(ledger), position, timeout=60)
         finally:
             following.stop()
+
+
+def test_a_projector_whose_server_hangs_does_not_hold_up_its_process(
+    own_server: OwnServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projecting, "STOP_SECONDS", 0.2)
+    prepare_views(own_server.parts.owner_url)
+    with tollbook_on(own_server.parts) as ledger:
+        a_customer(ledger)
+        following = Following(own_server.parts)
+        checkpoint.wait_for(run_of(ledger), ledger.store.head().position, timeout=60)
+        with own_server.paused():
+            time.sleep(1)  # longer than it rests: it is asking by now
+            following.stop()
+            assert following.is_alive()
+        wait_until(lambda: not following.is_alive())
