@@ -266,7 +266,8 @@ def test_many_ask_while_a_key_is_revoked(tmp_path: Path) -> None:
         stop = threading.Event()
 
         def ask() -> None:
-            with httpx.Client(base_url=served.url, headers=bearer(made["key"])) as client:
+            headers = bearer(made["key"])
+            with httpx.Client(base_url=served.url, headers=headers, timeout=30) as client:
                 while not stop.is_set():
                     begin = time.monotonic()
                     if client.get("/v1/prices").status_code == 200:

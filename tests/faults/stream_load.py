@@ -115,10 +115,20 @@ class StreamLoad:
             assert time.monotonic() < end, f"{left} records are not settled"
             time.sleep(0.5)
 
+    def settled(self) -> int:
+        """Return how many records the ledger has settled; -1 where nobody can say."""
+        try:
+            return sum(self.standing()[0].values())
+        except TollbookError:
+            return -1
+
     def more_settled(self) -> None:
-        """Wait until the workers settle something, so that what goes next is at work."""
-        begun, end = self.behind(), time.monotonic() + 60
-        while self.behind() >= begun > 0:
+        """Wait until the workers settle something, so that what goes next is at work.
+
+        More may be sent meanwhile than they settle, and they may have to wait out a session first.
+        """
+        begun, end = self.settled(), time.monotonic() + 120
+        while self.settled() <= begun and self.behind() > 0:
             assert time.monotonic() < end, "nothing is settled any more"
             time.sleep(0.1)
 

@@ -49,7 +49,7 @@ def test_a_slice_goes_back_when_the_stream_has_settled_what_was_drawn(
             with worker:
                 wait_until(lambda: len(paid(who)) == len(seen.ids))
                 wait_until(lambda: gateway.settler.backlog == 0)
-                assert allowing(gateway).state() == "on"
+                wait_until(lambda: allowing(gateway).state() == "on")
         assert paid(who) == dict.fromkeys(seen.ids, COST * MILLIONTH)
         assert {each.reservation for each in parts_of(who)} == drawn
         assert slices_of(who).keys() & released_of(who)

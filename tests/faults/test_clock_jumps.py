@@ -61,7 +61,7 @@ def test_a_jump_is_noticed_before_anything_is_written(
     assert_sound(embedded_database.super_url)
 
 
-@pytest.mark.parametrize("percent", [0, 50, 200, 10_000])
+@pytest.mark.parametrize("percent", [0, 50, 200, 1_000])
 def test_a_drifting_clock_is_put_right_again_and_again(
     clock: MonotonicClock, ledger: Tollbook, embedded_database: TestDatabase, percent: int
 ) -> None:

@@ -1,19 +1,17 @@
 """kill -9 of a gateway while its ledger is away: what ran is charged once, or parked."""
 
 import http.client
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from adapters.embedded_postgres.errors import ServerUnavailable
 from adapters.triton.server import TritonServer
 from domain.events import ReservationHeld
 from domain.usage_events import UsageParked
 from tests.faults.gateway_process import GatewayProcess, document
 from tests.faults.invariants import assert_sound
 from tests.faults.own_server import OwnServer
-from tests.faults.test_gateway_without_its_ledger import asked
+from tests.faults.test_gateway_without_its_ledger import asked, counted, is_back
 from tests.gateway.outages import OPEN, is_slice
 from tests.gateway.rig import METERS, Licensee, rig_on
 from tests.support.databases import MASTER_KEY
@@ -27,23 +25,6 @@ def slices_of(who: Licensee) -> dict[str, str]:
     """Return the reservations that were set aside for an outage, by model."""
     held = [each.event for each in who.events() if isinstance(each.event, ReservationHeld)]
     return {event.model: event.reservation for event in held if is_slice(event.reservation)}
-
-
-def counted(gateway: GatewayProcess, name: str) -> int:
-    """Return one of the gateway's metrics."""
-    told = gateway.monitored("/metrics")[1]
-    found = re.search(rf"^tollbook_gateway_{name} (\S+)$", told, re.MULTILINE)
-    assert found is not None, told
-    return int(float(found[1]))
-
-
-def came_back(server: OwnServer) -> bool:
-    """Revive PostgreSQL; a session that began in its last moment may be in the way at first."""
-    try:
-        server.revive()
-    except ServerUnavailable:
-        return False
-    return True
 
 
 def broken(ask: Callable[[], object]) -> bool:
@@ -84,7 +65,7 @@ def test_a_gateway_that_is_killed_in_an_outage_loses_and_doubles_nothing(
             assert counted(gateway, "settlements_waiting") == 3
             gateway.kill()
             assert slow.result(60)
-            wait_until(lambda: came_back(own_server))
+            wait_until(lambda: is_back(own_server))
             gateway.start()
             wait_until(lambda: "usage_parked" in who.names())
             wait_until(lambda: len(who.charges()) == 5)

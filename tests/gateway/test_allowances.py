@@ -1,5 +1,6 @@
 """Admission from allowances, with a real ledger and a real Redis."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from adapters.redis.server import RedisServer
 from domain.fraud import REQUESTS_MAX
 from domain.usage_events import UsageParked
-from entrypoints.gateway.core import EMERGENCY, REQUEST_ID
+from entrypoints.gateway.allowance_slices import Held
+from entrypoints.gateway.core import EMERGENCY, REQUEST_ID, Gateway
+from entrypoints.gateway.running import Running
 from tests.gateway.allowances import (
     COST,
     ESTIMATE,
@@ -65,6 +68,11 @@ def test_who_asks_now_and_then_has_nothing_set_aside(
     assert len(who.charges()) == 3
 
 
+def known(gateway: Gateway) -> list[Held]:
+    """Return the slices that a gateway knows now."""
+    return list(allowing(gateway).holding.open.values())
+
+
 def test_two_gateways_draw_from_the_same_slice(
     rig: Rig, redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -74,10 +82,17 @@ def test_two_gateways_draw_from_the_same_slice(
         rig.gateway(tmp_path / "a", one, redis=redis.url) as first,
         rig.gateway(tmp_path / "b", other, redis=redis.url) as second,
     ):
-        seen = used(who, [first, second], 600)
+        drew = [Counter[str]() for _ in range(2)]
+
+        def both_drew(seen: Seen) -> bool:
+            """Say whether one slice has paid at both: Redis may be missed at one for a while."""
+            for found, gateway in zip(drew, (first, second), strict=True):
+                found.update({each.reservation: each.drawn for each in known(gateway)})
+            return len(seen.ids) >= 600 and any((drew[0] & drew[1]).values())
+
+        seen = used(who, [first, second], 100_000, enough=both_drew)
         wait_until(lambda: allowing(second).holding.open.keys() <= set(slices_of(who)))
-        mine = {each.reservation for each in allowing(first).holding.open.values()}
-        assert mine
+        assert allowing(first).holding.ends["opened"] > 0
     sources: dict[str, set[str | None]] = {}
     for each in parts_of(who):
         sources.setdefault(each.reservation, set()).add(each.source)
@@ -90,7 +105,8 @@ def test_a_gateway_that_starts_draws_from_what_others_have_set_aside_before(
     rig: Rig, redis: RedisServer, tmp_path: Path
 ) -> None:
     who = unlimited(rig)
-    one, other = (quick(f"gateway-{each}") for each in "ab")
+    # So long that what the first sets aside is there however long the second takes to start.
+    one, other = (quick(f"gateway-{each}", allowances={"seconds": 60}) for each in "ab")
     with rig.gateway(tmp_path / "a", one, redis=redis.url) as first:
         used(who, [first], 500)
         with rig.gateway(tmp_path / "b", other, redis=redis.url) as second:
@@ -108,14 +124,19 @@ def test_an_inference_that_needs_more_than_a_place_holds_is_decided_by_the_ledge
     who = unlimited(rig)
     with rig.gateway(tmp_path, quick(), redis=redis.url) as gateway:
         used(who, [gateway], 200)
-        large = rig.call(gateway.admit(asked(who, "a" * 5_000)))
+        small, large = rig.call(one_of_each(gateway, who))
         assert large.admitted.slice is None
-        small = rig.call(drawn(gateway, asked(who)))
         for each in (large, small):
             rig.call(answered(gateway, each))
         assert allowing(gateway).draws["unfit"] >= 1
     envelopes = [each.estimate["input_tokens"] for each in slices_of(who).values()]
     assert envelopes[0] < 5_000
+
+
+async def one_of_each(gateway: Gateway, who: Licensee) -> tuple[Running, Running]:
+    """Draw for a small inference, and ask for a large one while there is something to draw from."""
+    small = await drawn(gateway, asked(who))
+    return small, await gateway.admit(asked(who, "a" * 5_000))
 
 
 def test_an_answer_from_an_allowance_says_what_any_answer_says(
@@ -165,7 +186,8 @@ def test_as_many_are_admitted_at_two_gateways_as_a_limit_says_and_not_one_more(
         rig.gateway(tmp_path / "a", one, redis=redis.url) as first,
         rig.gateway(tmp_path / "b", other, redis=redis.url) as second,
     ):
-        seen = used(who, [first, second], allowed, at_once=4)
+        # Slowly enough that Redis may be missed once, and what it did not take may expire first.
+        seen = used(who, [first, second], allowed, at_once=4, pause=0.05, seconds=150)
         assert seen.drawn
         # What is left of slices goes back to the limit, and nothing comes on top of it.
         more = used(who, [first, second], 1, at_once=1, enough=lambda it: it.refused.total() >= 9)
@@ -188,19 +210,26 @@ def test_no_limit_a_second_is_passed_and_none_has_slices(
 def test_money_that_is_nearly_used_up_is_never_passed_and_is_used_to_the_end(
     rig: Rig, redis: RedisServer, tmp_path: Path
 ) -> None:
-    affordable = 300
+    affordable = 1_500  # more than one slice takes, which Redis may forget
     who = unlimited(rig, f"0.{affordable * COST:06d}")
     with rig.gateway(tmp_path, quick(), redis=redis.url) as gateway:
-        seen = used(
-            who, [gateway], affordable, enough=lambda it: it.refused.total() > 200, seconds=30
-        )
-        assert seen.drawn
-        wait_until(lambda: len(who.charges()) == len(seen.ids))
+        parts = [used(who, [gateway], affordable, enough=lambda it: it.refused.total() > 200)]
+
+        def is_used_up() -> bool:
+            """Ask for what came back: what Redis did not take is held until it expires."""
+            if rig.tollbook.balance(who.customer).held:
+                return False
+            parts.append(used(who, [gateway], affordable, enough=lambda it: it.refused.total() > 8))
+            return not parts[-1].ids
+
+        wait_until(is_used_up)
+        assert any(each.drawn for each in parts)
+    ids = [id for each in parts for id in each.ids]
     assert_nothing_held(who)
     balance = rig.tollbook.balance(who.customer)
     assert balance.receivable == 0
     assert 0 <= balance.available < ESTIMATE * MILLIONTH
-    assert paid(who) == dict.fromkeys(seen.ids, COST * MILLIONTH)
+    assert paid(who) == dict.fromkeys(ids, COST * MILLIONTH)
 
 
 def test_a_slice_of_which_something_is_parked_stays_until_somebody_has_looked(

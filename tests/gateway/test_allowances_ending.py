@@ -80,7 +80,7 @@ def test_a_slice_of_which_the_ledger_parked_something_stays_until_somebody_has_l
         running = rig.call(drawn(gateway, asked(who)))
         rig.call(begun(gateway, running))
         with monkeypatch.context() as patch:
-            late(patch, 7)  # by a clock that is ahead of the ledger's
+            late(patch, 10)  # by a clock that is ahead of the ledger's
             rig.call(finished(gateway, running))
         wait_until(lambda: "usage_parked" in who.names())
     (parked,) = [each for each in facts(who) if isinstance(each, UsageParked)]

@@ -53,7 +53,8 @@ if int(sys.argv[2]):
 
 def began(folder: Path) -> dict[int, str]:
     """Return the ports of the members that have begun, by their process numbers."""
-    return {int(path.stem): path.read_text() for path in folder.glob("*.began")}
+    found = {int(path.stem): path.read_text() for path in folder.glob("*.began")}
+    return {pid: port for pid, port in found.items() if port}  # else it is just being written
 
 
 def stopped(folder: Path) -> set[int]:

@@ -20,7 +20,7 @@ ASKED = 48
 
 def charged(gateway: GatewayProcess) -> list[int]:
     """Return how many inferences each process has charged."""
-    found = [httpx.get(f"{each}/metrics").text for each in gateway.found["monitors"]]
+    found = [httpx.get(f"{each}/metrics", timeout=20).text for each in gateway.found["monitors"]]
     counts = [re.search(r'_ended_total\{how="charged"\} (\d+)', each) for each in found]
     return [int(each[1]) for each in counts if each is not None]
 

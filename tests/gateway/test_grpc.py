@@ -269,12 +269,13 @@ def test_a_client_that_leaves_a_unary_call_pays_for_it_once(
 ) -> None:
     who = rig.licensee()
     with served.raw("ModelInfer") as infer:
-        deadline = 1.0 if how == "deadline" else CALL_SECONDS
+        deadline = 2.0 if how == "deadline" else CALL_SECONDS
+        before_it = len(served.clients["shared"].sent)
         call: Any = infer.future(
-            slow_request(2_000), metadata=metadata(who.headers), timeout=deadline
+            slow_request(3_500), metadata=metadata(who.headers), timeout=deadline
         )
         if how == "cancel":
-            wait(lambda: bool(served.gateway.running))
+            wait(lambda: len(served.clients["shared"].sent) > before_it)
             time.sleep(0.5)
             call.cancel()
         with pytest.raises((grpc.RpcError, grpc.FutureCancelledError)):

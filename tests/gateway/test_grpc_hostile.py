@@ -142,7 +142,7 @@ def suspended(rig: Rig) -> Licensee:
 
 
 def expired(rig: Rig) -> Licensee:
-    end = rig.tollbook.now() + 1_500_000
+    end = rig.tollbook.now() + 3_000_000
     who = rig.licensee(expires_at=format_instant(end), overrides={"grace_seconds": 0})
     wait(lambda: rig.tollbook.now() > end)
     return who

@@ -140,7 +140,7 @@ def test_inferences_of_one_stream_interleave_and_each_is_charged(
     rig: Rig, served: GrpcServed
 ) -> None:
     who = rig.licensee()
-    slow, quick = asking("a b c", 4, 150, id="slow"), asking("d", 6, id="quick")
+    slow, quick = asking("a b c", 4, 500, id="slow"), asking("d", 6, id="quick")
     stream = exchanged(served, who, slow, quick)
     ids = [message.infer_response.id for message in stream.messages]
     assert (ids.count("slow"), ids.count("quick")) == (4, 6)
@@ -209,7 +209,7 @@ def test_an_ordinary_model_answers_on_a_stream_as_well(rig: Rig, served: GrpcSer
 
 def test_more_inferences_than_run_at_once_all_come_about(rig: Rig, served: GrpcServed) -> None:
     who = rig.licensee()
-    requests = [asking("a", 2, 200, id=f"n{each}") for each in range(80)]
+    requests = [asking("a", 2, 500, id=f"n{each}") for each in range(80)]
     seen = 0
     with served.raw("ModelStreamInfer", stream=True) as call:
         stream = Stream(call, who)

@@ -52,7 +52,7 @@ def test_a_client_that_leaves_a_stream_pays_once_for_what_its_meter_says(
         served.raw("ModelStreamInfer", stream=True) as call,
     ):
         stream = Stream(call, who)
-        stream.send(asking("a b", 30, 40))
+        stream.send(asking("a b", 30, 100))
         wait(lambda: len(stream.pieces) >= 5)
         stream.leave()
         (charge,) = who.until(1)

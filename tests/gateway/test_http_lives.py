@@ -3,6 +3,9 @@
 import time
 from pathlib import Path
 
+import pytest
+
+from adapters.triton import http_client
 from adapters.triton.server import TritonServer
 from tests.gateway.http_serving import (
     HttpServed,
@@ -114,7 +117,10 @@ def test_an_inference_that_takes_too_long_is_parked(
         wait(lambda: who.names()[-1] == "usage_parked")
 
 
-def test_a_server_that_cannot_be_reached_holds_no_money(rig: Rig, tmp_path: Path) -> None:
+def test_a_server_that_cannot_be_reached_holds_no_money(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_client, "DOWN_SECONDS", 60.0)  # it is not looked for again meanwhile
     who = rig.licensee()
     with http_serving(rig, tmp_path, configured()) as serving:
         for _ in range(3):

@@ -137,7 +137,7 @@ def test_a_client_that_leaves_a_stream_pays_once_for_what_its_meter_says(
         for each in METERS
         if each["name"] == "textgen_stream"
     ]
-    asked = {"TEXT": "a b", "MAX_TOKENS": 40, "DELAY_MS": 25}
+    asked = {"TEXT": "a b", "MAX_TOKENS": 40, "DELAY_MS": 75}
     with http_serving(rig, tmp_path, before(triton, meters=meters)) as serving:
         with serving.socket() as client:
             client.sendall(raw_request(f"/v2/models/{STREAM}", asked, who))

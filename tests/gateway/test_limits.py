@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 
 import pytest
 
 from adapters.limits import Limits
+from tests.gateway.test_limits_as_timeouts import passing
 
 SHORT, LONG = 0.02, 60.0
 
@@ -15,7 +17,9 @@ def run(work: Callable[[Limits], Awaitable[None]]) -> None:
         async with asyncio.timeout(30):
             await work(Limits())
 
-    asyncio.run(within_reason())
+    _, loop = passing()
+    with closing(loop):
+        loop.run_until_complete(within_reason())
 
 
 async def waited(limits: Limits, seconds: float, name: str, ended: list[str]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import selectors
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from typing import Any
 
 import pytest
@@ -44,6 +44,14 @@ class _Clock(selectors.SelectSelector):
         return super().select(0)
 
 
+def passing() -> tuple[_Clock, asyncio.AbstractEventLoop]:
+    """Return a loop on a clock of its own: however busy the machine is, no wait is late there."""
+    clock = _Clock()
+    loop = asyncio.SelectorEventLoop(clock)
+    loop.time = lambda: clock.now  # type: ignore[method-assign]
+    return clock, loop
+
+
 @asynccontextmanager
 async def limited(limits: Limits, seconds: float) -> Any:
     with limits.within(seconds):
@@ -52,9 +60,8 @@ async def limited(limits: Limits, seconds: float) -> Any:
 
 def said(programs: Sequence[Steps], ended: Sequence[tuple[float, int]], within: Within) -> Said:
     """Run tasks, some of which somebody cancels; return what they said, and when."""
-    clock, found = _Clock(), Said()
-    loop = asyncio.SelectorEventLoop(clock)
-    loop.time = lambda: clock.now  # type: ignore[method-assign]
+    clock, loop = passing()
+    found = Said()
 
     def say(number: int, word: str) -> None:
         found.append((round(clock.now, 6), number, word))
@@ -119,4 +126,6 @@ def test_a_limit_that_has_ended_one_wait_may_watch_over_another() -> None:
                 await asyncio.sleep(0)
             await asyncio.sleep(0.05)
 
-    asyncio.run(asyncio.wait_for(work(), 30))
+    _, loop = passing()
+    with closing(loop):
+        loop.run_until_complete(asyncio.wait_for(work(), 30))

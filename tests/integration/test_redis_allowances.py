@@ -21,7 +21,7 @@ RIGHTS = (
     DOCUMENT.read_text("utf-8").split("ACL SETUSER NAME on >PASSWORD")[1].split("```")[0].split()
 )
 """What the document gives a user of Redis."""
-SHORT = 0.2
+SHORT = 1.0
 """Seconds that a gateway waits for a Redis that does not answer."""
 
 
