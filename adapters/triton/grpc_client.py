@@ -14,6 +14,7 @@ SERVICE = "inference.GRPCInferenceService"
 LOOK_SECONDS = 10.0
 """How long a question about the server or a model may take."""
 READY_SECONDS = 2.0
+_CONNECT_MS = 5_000
 
 Metadata = Sequence[tuple[str, str]]
 
@@ -97,7 +98,8 @@ class TritonGrpc:
             ("grpc.enable_http_proxy", 0),
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            # By its name a pause; gRPC takes it as the time that a connection has to come about.
+            ("grpc.min_reconnect_backoff_ms", _CONNECT_MS),
             ("grpc.max_reconnect_backoff_ms", 1_000),
         ]
         self._channel = grpc.aio.insecure_channel(address, options=options)
