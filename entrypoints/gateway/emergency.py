@@ -24,7 +24,7 @@ from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.hearing import Hearing
 from entrypoints.gateway.running import Running
 from entrypoints.gateway.settling import Outcome, Teller
-from entrypoints.gateway.slices import Heard, Slice, Slices, Standing
+from entrypoints.gateway.slices import CLOSE_SECONDS, Heard, Slice, Slices, Standing
 
 logger = logging.getLogger("tollbook.gateway")
 
@@ -58,6 +58,9 @@ class Emergency:
         self._outages = {each.template: each for each in config.outage}
         self._hearing = Hearing(admission.ledger_answers)
         self._late: set[asyncio.Task[Admitted]] = set()
+        self._tending = asyncio.Lock()
+        """Held while slices are opened and given back: what the ledger holds by then is known."""
+        self._is_closed = False
         self.admitted = 0
         """How many inferences were admitted from slices."""
 
@@ -90,20 +93,28 @@ class Emergency:
         return admitted
 
     async def keep(self) -> None:
-        """Keep the slices, until cancelled."""
-        while self._outages:
+        """Keep the slices, until cancelled or closed."""
+        while self._outages and not self._is_closed:
             await asyncio.sleep(_TEND_SECONDS)
             if self._hearing.away:
                 continue
             try:
-                await self.slices.tend()
+                async with self._tending:
+                    if not self._is_closed:
+                        await self.slices.tend()
             except (Unavailable, Unknown):
                 self._hearing.lost()
             except Exception:
                 logger.exception("the emergency slices are not kept")
 
     async def close(self) -> None:
-        """Give back what can be given back now."""
+        """Give back what can be given back now, and what is just being set aside."""
+        self._is_closed = True
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS), self._tending:
+                pass
+        except TimeoutError:
+            logger.warning("the ledger is slow: an emergency slice may stay until it expires")
         if self.slices.count and not self._hearing.away:
             await self.slices.close()
         self._hearing.close()

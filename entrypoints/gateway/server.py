@@ -43,7 +43,7 @@ LEAVE_SECONDS = sum(
         STOP_SECONDS + 2 * CANCELLED_SECONDS,
         2 * READY_SECONDS,
         DRAIN_SECONDS,
-        SLICES_SECONDS,
+        2 * SLICES_SECONDS,
         COMMAND_SECONDS,  # an allowance is being set aside
         ALLOWANCES_SECONDS,
         LAST_SECONDS,

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -170,10 +171,10 @@ class Slices:
     async def close(self) -> None:
         """Give back what can be: what cannot is given back by its expiry."""
         self.standings.clear()
-        try:
+        with suppress(TollbookError, TimeoutError):
             await asyncio.wait_for(self.tend(), CLOSE_SECONDS)
-        except (TollbookError, TimeoutError) as error:
-            logger.warning("%d emergency slices stay until they expire: %s", self.count, error)
+        if self.count:
+            logger.warning("%d emergency slices stay until they expire", self.count)
 
     async def _tend(self, key: tuple[str, str], standing: Standing) -> None:
         newest = standing.last

@@ -28,7 +28,8 @@ SHORT: dict[str, Any] = {
     "model": [{"name": "textgen", **TEXT, "seconds": 2}],
     "allowances": {"seconds": 10},
 }
-"""So that what Redis did not answer for in time, and stays held until it expires, does so soon."""
+"""So that what Redis did not answer for in time, and stays held until it expires, does so soon; an
+emergency slice of 30 s has expired after 52."""
 
 
 def test_an_admission_from_an_allowance_is_a_yes_of_when_the_ledger_was_heard(
@@ -55,7 +56,7 @@ def test_when_the_ledger_goes_away_emergency_slices_take_over_and_all_is_charged
 def gone_on(rig: Rig, redis: str, home: Path) -> None:
     """Cut a gateway off under load, and see that it goes on as far as it may."""
     who = unlimited(rig)
-    with staged(rig, home, config(1_000 * ESTIMATE, **SHORT), redis) as stage:
+    with staged(rig, home, config(1_000 * ESTIMATE, 30, **SHORT), redis) as stage:
         before = used(who, [stage.gateway], 10_000, enough=lambda it: len(it.drawn) > 50)
         assert before.drawn
         wait_until(lambda: bool(stage.slices()))

@@ -26,22 +26,23 @@ async def far(address: str, seconds: float) -> AsyncIterator[str]:
     under_way: set[asyncio.Task[None]] = set()
 
     async def passed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await asyncio.sleep(seconds)
-            theirs, ours = await asyncio.open_connection(host, int(port))
-            with closing(ours):
-                await asyncio.gather(_pass_on(reader, ours), _pass_on(theirs, writer))
-        finally:
-            writer.close()
+        await asyncio.sleep(seconds)
+        theirs, ours = await asyncio.open_connection(host, int(port))
+        with closing(ours):
+            await asyncio.gather(_pass_on(reader, ours), _pass_on(theirs, writer))
 
     def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        under_way.add(asyncio.create_task(passed(reader, writer)))
+        task = asyncio.create_task(passed(reader, writer))
+        # Also where it is cancelled before it has begun.
+        task.add_done_callback(lambda _: writer.close())
+        under_way.add(task)
 
     server = await asyncio.start_server(accepted, "127.0.0.1", 0)
     try:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        await asyncio.sleep(0.1)  # what was accepted just before has its task then
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
