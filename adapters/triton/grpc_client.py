@@ -14,7 +14,8 @@ SERVICE = "inference.GRPCInferenceService"
 LOOK_SECONDS = 10.0
 """How long a question about the server or a model may take."""
 READY_SECONDS = 2.0
-_CONNECT_MS = 5_000
+_CONNECT_MS = 900
+"""Less than the least time of an inference: what never reached a server is told as that."""
 
 Metadata = Sequence[tuple[str, str]]
 

@@ -103,19 +103,22 @@ class Emergency:
                     if not self._is_closed:
                         await self.slices.tend()
             except (Unavailable, Unknown):
-                self._hearing.lost()
+                if not self._is_closed:
+                    self._hearing.lost()
             except Exception:
                 logger.exception("the emergency slices are not kept")
 
     async def close(self) -> None:
         """Give back what can be given back now, and what is just being set aside."""
-        self._is_closed = True
+        self._is_closed, was_away = True, self._hearing.away
         try:
             async with asyncio.timeout(CLOSE_SECONDS), self._tending:
                 pass
         except TimeoutError:
             logger.warning("the ledger is slow: an emergency slice may stay until it expires")
-        if self.slices.count and not self._hearing.away:
+        if self.slices.count and was_away:
+            logger.warning("%d emergency slices stay until they expire", self.slices.count)
+        elif self.slices.count:
             await self.slices.close()
         self._hearing.close()
         for task in self._late:
