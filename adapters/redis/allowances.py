@@ -27,8 +27,8 @@ class RedisAllowances:
     """What one gateway does with the slices of one ledger; one event loop uses it.
 
     Where Redis is of no use, for whatever reason, a draw raises RedisUnavailable in
-    `timeout_seconds`. So does everything else, from its turn on: few go at once, and whoever
-    waits fails with whoever went.
+    `timeout_seconds`, or half as many more where it waits behind another. So does everything else,
+    from its turn on: few go at once, and whoever waits fails with whoever went.
     """
 
     def __init__(

@@ -32,7 +32,9 @@ class Draws:
     """The draws of one process; one event loop uses it."""
 
     def __init__(self, ask: Ask, sightings: Sightings, seconds: float) -> None:
-        """Prepare to ask; each draw has its answer in so many seconds, or none."""
+        """Prepare to ask; each draw is answered in so many seconds, or half as many more behind
+        another one, or not at all.
+        """
         self._ask = ask
         self._sightings = sightings
         self._seconds = seconds
@@ -76,9 +78,6 @@ class Draws:
             self._carried, self._waiting, self._flight = [], [], None
 
     async def _carry(self) -> None:
-        at = asyncio.get_running_loop().time()
-        late = [each for each in self._carried if each.deadline <= at]
-        self._fail(late, RedisUnavailable("Redis did not answer in time"))
         asked: dict[str, list[_Waiting]] = {}
         for each in self._carried:
             if not each.answer.done():
@@ -88,8 +87,9 @@ class Draws:
         alive = [each for some in asked.values() for each in some]
         counts = [sum(each.places for each in some) for some in asked.values()]
         now = max(each.now for each in alive)
-        seconds = min(each.deadline for each in alive) - at
-        answers = await self._ask(list(asked), counts, now, seconds)
+        # Whoever waited for another answer, which came, has half of the time for its own at least.
+        left = min(each.deadline for each in alive) - asyncio.get_running_loop().time()
+        answers = await self._ask(list(asked), counts, now, max(left, self._seconds / 2))
         for some, answer in zip(asked.values(), answers, strict=True):
             self._share(some, answer, now)
 

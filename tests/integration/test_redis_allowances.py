@@ -3,11 +3,13 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from adapters.redis.allowances import RedisAllowances
 from adapters.redis.errors import RedisUnavailable
@@ -23,6 +25,11 @@ RIGHTS = (
 """What the document gives a user of Redis."""
 SHORT = 1.0
 """Seconds that a gateway waits for a Redis that does not answer."""
+
+
+def be_busy(seconds: float) -> None:
+    """Let the running loop do nothing else."""
+    time.sleep(seconds)
 
 
 @contextmanager
@@ -216,3 +223,26 @@ def test_a_slice_whose_publication_was_not_answered_is_one_like_any_other(
         await two.close()
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_an_answer_that_came_while_the_gateway_was_busy_is_heard(
+    redis: RedisServer, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def story() -> list[Drawn | NoDraw]:
+        one = RedisAllowances(redis.url, "ledger", "one", timeout_seconds=SHORT)
+        await one.publish("key", a_slice(), 0)
+        await one.draw("key", 1, 1)
+        with paused(redis):
+            first = asyncio.create_task(one.draw("key", 1, 1))
+            await asyncio.sleep(SHORT / 4)
+            second = asyncio.create_task(one.draw("key", 1, 1))
+            await asyncio.sleep(0)
+        # Redis answers in time, but nobody looks until it is too late.
+        be_busy(2 * SHORT)
+        found = [await first, await second]
+        await one.close()
+        return found
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(story()) == [Drawn("slice-1", 1, 8), Drawn("slice-1", 1, 7)]
