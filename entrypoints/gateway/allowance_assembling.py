@@ -19,7 +19,7 @@ from entrypoints.gateway.allowance_slices import Holding
 from entrypoints.gateway.allowing import Allowing
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.following import following
-from entrypoints.gateway.slices import Log
+from entrypoints.gateway.standings import Log
 from entrypoints.http.readers import Readers
 
 FOLLOWERS = 1

@@ -20,7 +20,7 @@ from entrypoints.gateway.allowance_slices import Held, Holding
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.following import Following
 from entrypoints.gateway.parkings import any_parked
-from entrypoints.gateway.slices import Log
+from entrypoints.gateway.standings import Log
 
 logger = logging.getLogger("tollbook.gateway")
 

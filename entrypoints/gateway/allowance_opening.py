@@ -56,11 +56,17 @@ class Opener:
         self._link = link
         self._holding = holding
         self._tasks: set[asyncio.Task[None]] = set()
+        self.is_leaving = False
+        """Whether the gateway stops: then nothing is set aside any more."""
 
     def want(self, demand: Demand) -> None:
         """Set a slice aside in the background, if one is due and everything answers."""
         now = time.monotonic()
-        if not self._following.is_heard() or not demand.is_due(now, self._following.latest()):
+        if (
+            self.is_leaving
+            or not self._following.is_heard()
+            or not demand.is_due(now, self._following.latest())
+        ):
             return
         if self._link.is_paused() or self._link.forgot.is_on(now):
             return
@@ -117,6 +123,8 @@ class Opener:
         license, model = demand.question.opened.license, demand.meter.priced_as
         if self.draw_seconds(model) < 1 or not await self._readers.read(_served, license, model):
             demand.refused.begin(time.monotonic())
+            return
+        if self.is_leaving:
             return
         most = self._config.allowances.inferences
         count = demand.places(most, time.monotonic())

@@ -92,8 +92,13 @@ class Allowing:
             return "redis away"
         return "on" if self.following.is_heard() else "ledger not heard"
 
+    def leave(self) -> None:
+        """Set nothing aside any more."""
+        self._opener.is_leaving = True
+
     async def close(self) -> None:
         """Give back what can be given back now."""
+        self.leave()
         await self._drawer.close()
         await self._opener.close()
         await self.closer.close()

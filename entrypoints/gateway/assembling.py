@@ -21,6 +21,7 @@ from entrypoints.gateway.admission import Admission
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.emergency import Emergency
+from entrypoints.gateway.extending import extend_holds
 from entrypoints.gateway.noting import Noting
 from entrypoints.gateway.publishing import Publisher
 from entrypoints.gateway.sampling import counters_of
@@ -79,20 +80,26 @@ async def gateway_on(
         gateway = Gateway(
             config, emergency, submitter, teller, log, made, secrets.signing_key, tellers
         )
-        works = (teller.run(), gateway.extend_holds(), emergency.keep())
+        works = (teller.run(), extend_holds(gateway), emergency.keep())
         tasks = [asyncio.create_task(each) for each in works]
         try:
             yield gateway
         finally:
-            await teller.drain(DRAIN_SECONDS)
-            await emergency.close()
-            if allowing is not None:
-                await allowing.close()
+            await _leave(gateway)
             for task in tasks:
                 task.cancel()
             for task in tasks:
                 with suppress(asyncio.CancelledError):
                     await task
+
+
+async def _leave(gateway: Gateway) -> None:
+    """Hear and tell the ledger everything, and then give back what was set aside."""
+    await gateway.leave()
+    await gateway.settler.drain(DRAIN_SECONDS)
+    await gateway.emergency.close()
+    if gateway.emergency.allowing is not None:
+        await gateway.emergency.allowing.close()
 
 
 def _tellers(

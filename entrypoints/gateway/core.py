@@ -4,7 +4,6 @@ Both protocols go through it, so that what is held, metered, written down and ch
 Once an inference went to a server it ends here exactly once: charged, released, or parked.
 """
 
-import asyncio
 import json
 import logging
 from collections import Counter
@@ -15,12 +14,11 @@ from tollbook.errors import TollbookError, Unavailable, Unknown
 from tollbook.tokens import SigningKey
 
 from adapters.intent_log import IntentLog
-from application.jobs import Item
 from domain import meters
-from domain.values import SECOND
 from entrypoints.gateway.admission import Admitted, Asked
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.emergency import Emergency
+from entrypoints.gateway.leaving import Leaving
 from entrypoints.gateway.pipeline_admission import PipelineAdmission
 from entrypoints.gateway.pipeline_running import running_of
 from entrypoints.gateway.running import Running, cleaned
@@ -37,6 +35,8 @@ EMERGENCY = "tollbook-emergency"
 LATE_SHARE = 3 / 4
 """Of `hold_seconds`, what a slice stands for after the longest inference: somebody may take its
 last message slowly, and its outcome waits to be told. The rest is for waiting for its turn."""
+
+_LEAVES = "the gateway stops: nothing was run, try another or later"
 
 Headers = dict[str, str]
 _encoded = json.JSONEncoder(separators=(",", ":")).encode
@@ -69,6 +69,7 @@ class Gateway:
         self._traces = traces
         self._key = key
         self._source = config.source
+        self._leaving = Leaving()
         self.refused: Counter[str] = Counter()
         """By code, how many inferences were refused."""
         self.ended: Counter[str] = Counter()
@@ -77,14 +78,20 @@ class Gateway:
     async def admit(self, asked: Asked) -> Running:
         """Hold the money for an inference; raises the refusal, before any server has work."""
         try:
-            running = running_of(await self._admitted(asked), asked)
+            with self._leaving:
+                running = running_of(await self._admitted(asked), asked)
+            self.running[running.id] = running
+            if self._leaving.has_begun:
+                self.give_up(running, "the gateway stopped before it began")
+                raise Unavailable(_LEAVES)
         except TollbookError as error:
             self.refused[error.code] += 1
             raise
-        self.running[running.id] = running
         return running
 
     async def _admitted(self, asked: Asked) -> Admitted:
+        if self._leaving.has_begun:
+            raise Unavailable(_LEAVES)
         if len(self.running) >= self.config.at_once:
             raise Unavailable("too many inferences are under way: try later", code="overloaded")
         late = self._settler.waits_seconds() > self.config.hold_seconds / 2
@@ -109,8 +116,26 @@ class Gateway:
         """What carries commands to the ledger."""
         return self._submitter
 
+    def set_nothing_aside(self) -> None:
+        """Prepare for no inference any more that nobody has asked for: the gateway will stop."""
+        self.emergency.leave()
+
+    async def leave(self) -> None:
+        """Have nothing begin any more, and give back what is held for who has not begun.
+
+        Who waits for the ledger's answer is waited for, as long as that may take; what runs, runs.
+        """
+        self.set_nothing_aside()
+        self._leaving.begin()
+        for running in tuple(self.running.values()):
+            if not self._log.is_open(running.id):
+                self.give_up(running, "the gateway stopped before it began")
+        await self._leaving.end(lambda: self.emergency.late)
+
     def begin(self, running: Running) -> None:
         """Write down that an inference goes to its server now; raises Unavailable, and releases."""
+        if running.ended:  # nothing is held for it any more
+            raise Unavailable(_LEAVES)
         if running.outlives_slice(self.config.hold_seconds * LATE_SHARE):
             self.give_up(running, "the gateway could not begin it in time")
             raise Unavailable("it waited too long for its turn: nothing was run, try later")
@@ -176,27 +201,6 @@ class Gateway:
             self.finish(running)
         elif self._over(running):
             self._traces.outcome(running.id, lambda found: self._resolved(running, reason, found))
-
-    async def extend_holds(self) -> None:
-        """Extend the holds of inferences that run long, until cancelled."""
-        while True:
-            await asyncio.sleep(1)
-            holding = [each for each in self.running.values() if each.admitted.slice is None]
-            due = [each for each in holding if each.now() >= each.extend_at()]
-            for running in due:
-                await self._extend(running)
-
-    async def _extend(self, running: Running) -> None:
-        seconds = self.config.hold_seconds
-        wanted = [Item(each, self.admission.actor) for each in running.extending(seconds)]
-        try:
-            for answer in await self._submitter.submit(wanted):
-                answer.result()
-        except TollbookError as error:
-            # It goes on: what it uses is charged all the same, late where it must be (A10).
-            logger.warning("the hold of %s is not extended: %s", running.id, error)
-            seconds = min(seconds, 5)
-        running.expires_at = running.now() + seconds * SECOND
 
     def _traced(self, running: Running, event: dict[str, Any], time: int | None) -> None:
         """Complete a record by its device time, or park it without."""

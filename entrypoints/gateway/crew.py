@@ -7,12 +7,14 @@ that dies is replaced, and who comes next settles what it left, as after any oth
 """
 
 import asyncio
+import errno
 import json
 import logging
 import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple
@@ -28,6 +30,10 @@ START_SECONDS = 120.0
 
 _PAUSE_SECONDS, _PAUSE_SECONDS_MAX = 1.0, 30.0
 """Between a member's death and its successor, doubled while none comes to serve."""
+
+_TURN_SECONDS = 5.0
+"""So long a crew waits for others that look for their ports; each takes a millisecond."""
+_LOOK_SECONDS = 0.01
 
 Command = Callable[[int], Sequence[str]]
 """What starts a member, given its port for health and metrics; 0 takes a free one."""
@@ -188,11 +194,39 @@ def reserved(host: str, port: int) -> Iterator[int]:
     """
     with ExitStack() as stack:
         try:
-            for address in _addresses(host, port):
-                port = stack.enter_context(_kept(*address, port)).getsockname()[1]
+            addresses = list(_addresses(host, port))
+            with _turn():
+                for address in addresses:
+                    port = stack.enter_context(_kept(*address, port)).getsockname()[1]
         except (OSError, OverflowError) as error:
-            raise Unavailable(f"{host} port {port} is not to be had: {error}") from None
+            told = f"{host} port {port} is not to be had: {error}"
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+                told += "; stop what has it, or choose another port"
+            raise Unavailable(told) from None
         yield port
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Be the only crew of this user that looks for its ports; raises OSError if that never comes.
+
+    Two that looked at once would both find a port free, and share it from then on: between the look
+    and the hold nobody may come. The name is one of this network alone, as ports are, and no file:
+    it is gone with its process, however that ends.
+    """
+    until = time.monotonic() + _TURN_SECONDS
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as mine:
+        while True:
+            try:
+                mine.bind(f"\0tollbook-gateway-ports-{os.geteuid()}")
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            if time.monotonic() >= until:
+                raise TimeoutError("another gateway looks for its ports for too long; end that one")
+            time.sleep(_LOOK_SECONDS)
+        yield
 
 
 def _addresses(host: str, port: int) -> Iterator[tuple[socket.AddressFamily, Any]]:

@@ -24,7 +24,8 @@ from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.hearing import Hearing
 from entrypoints.gateway.running import Running
 from entrypoints.gateway.settling import Outcome, Teller
-from entrypoints.gateway.slices import CLOSE_SECONDS, Heard, Slice, Slices, Standing
+from entrypoints.gateway.slices import CLOSE_SECONDS, Slices
+from entrypoints.gateway.standings import Heard, Slice, Standing
 
 logger = logging.getLogger("tollbook.gateway")
 
@@ -108,9 +109,21 @@ class Emergency:
             except Exception:
                 logger.exception("the emergency slices are not kept")
 
+    @property
+    def late(self) -> int:
+        """How many answers of the ledger are waited for whose inferences slices have paid."""
+        return len(self._late)
+
+    def leave(self) -> None:
+        """Set nothing aside any more."""
+        self._is_closed = self.slices.is_leaving = True
+        if self.allowing is not None:
+            self.allowing.leave()
+
     async def close(self) -> None:
         """Give back what can be given back now, and what is just being set aside."""
-        self._is_closed, was_away = True, self._hearing.away
+        self.leave()
+        was_away = self._hearing.away
         try:
             async with asyncio.timeout(CLOSE_SECONDS), self._tending:
                 pass

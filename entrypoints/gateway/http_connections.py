@@ -50,15 +50,11 @@ class Connection(RequestHandler):
         if self._tell is not None:
             self._tell()
 
-    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - its name
-        """Let a request under way end for so long; then it is cancelled, and left.
-
-        What is inherited waits for so long twice: the second time for what it has cancelled.
-        """
+    def last(self) -> "asyncio.Task[None] | None":
+        """Take no request any more; return what answers the one that is under way."""
         self._force_close = True
-        if self._task_handler is not None and not self._task_handler.done():
-            await asyncio.wait((self._task_handler,), timeout=timeout)
-        await super().shutdown(CANCELLED_SECONDS)
+        task = self._task_handler
+        return None if task is None or task.done() else task
 
     def when_lost(self, tell: Callable[[], None] | None) -> None:
         """Have this called when the client is gone; at once, where it is gone already."""
@@ -109,6 +105,14 @@ class Connections(Server):
             max_line_size=_LINE_BYTES,
             max_field_size=_LINE_BYTES,
         )
+
+    async def have_ended(self, seconds: float) -> bool:
+        """Let the requests under way end for so long, and say whether all have."""
+        found = [each.last() for each in self.connections if isinstance(each, Connection)]
+        if not (tasks := [each for each in found if each is not None]):
+            return True
+        _, left = await asyncio.wait(tasks, timeout=seconds)
+        return not left
 
     def __call__(self) -> Connection:
         """Return what handles a new connection."""

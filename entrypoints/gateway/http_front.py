@@ -18,7 +18,7 @@ from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.http_bodies import Bodies, ClientGoneError, Patience
 from entrypoints.gateway.http_calls import Call, Parts
-from entrypoints.gateway.http_connections import Connections, sent
+from entrypoints.gateway.http_connections import CANCELLED_SECONDS, Connections, sent
 from entrypoints.gateway.http_models import Descriptions, asked_of_any
 from entrypoints.http.problems import Forbidden, MethodNotAllowed
 
@@ -76,7 +76,9 @@ class HttpFront:
             return
         self._listening.close()
         self._connections.pre_shutdown()
-        await self._connections.shutdown(seconds)
+        if not await self._connections.have_ended(seconds):
+            await self._parts.gateway.leave()  # who is cancelled could not give back what comes
+        await self._connections.shutdown(CANCELLED_SECONDS)
         self._listening = None
 
     @property

@@ -24,6 +24,7 @@ from entrypoints.gateway.crew import stop_with_pipe
 from entrypoints.gateway.grpc_front import GrpcFront
 from entrypoints.gateway.http_connections import CANCELLED_SECONDS
 from entrypoints.gateway.http_front import HttpFront
+from entrypoints.gateway.leaving import LEAVE_SECONDS as ANSWERS_SECONDS
 from entrypoints.gateway.monitoring import READY_SECONDS, Monitor
 from entrypoints.gateway.pipelines import check as check_pipelines
 from entrypoints.gateway.recovery import recovering
@@ -40,7 +41,9 @@ _DISCONNECT_SECONDS = 10.0
 
 LEAVE_SECONDS = sum(
     (
-        STOP_SECONDS + 2 * CANCELLED_SECONDS,
+        STOP_SECONDS,
+        ANSWERS_SECONDS,
+        2 * CANCELLED_SECONDS,
         2 * READY_SECONDS,
         DRAIN_SECONDS,
         2 * SLICES_SECONDS,
@@ -141,7 +144,7 @@ async def fronts_on(
         monitor = Monitor(gateway, _missing(gateway, grpc_clients), traces.totals)
         stack.push_async_callback(monitor.stop)
         found = {"monitor": f"http://{ports.host}:{await monitor.start(ports.host, ports.monitor)}"}
-        stack.push_async_callback(_stop_both, grpc, http)
+        stack.push_async_callback(_stop_both, gateway, grpc, http)
         shared = ports.is_shared
         found["grpc"] = f"{ports.host}:{await grpc.start(ports.host, ports.grpc, is_shared=shared)}"
         found["http"] = (
@@ -150,7 +153,8 @@ async def fronts_on(
         yield found
 
 
-async def _stop_both(grpc: GrpcFront, http: HttpFront) -> None:
+async def _stop_both(gateway: Gateway, grpc: GrpcFront, http: HttpFront) -> None:
+    gateway.set_nothing_aside()
     await asyncio.gather(grpc.stop(STOP_SECONDS), http.stop(STOP_SECONDS))
 
 

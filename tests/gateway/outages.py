@@ -16,7 +16,8 @@ from entrypoints.gateway.assembling import gateway_on
 from entrypoints.gateway.config import GatewayConfig, config_from
 from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.running import Running
-from entrypoints.gateway.slices import PREFIX, Slice
+from entrypoints.gateway.slices import PREFIX
+from entrypoints.gateway.standings import Slice
 from tests.faults.cutting_proxy import CuttingProxy
 from tests.gateway.rig import METERS, Licensee, Rig
 from tests.support.triton import wait_until

@@ -6,21 +6,19 @@ The members here are small programs that say where they listen and wait for thei
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tollbook.cli import build_parser, main
-from tollbook.errors import EXIT_USAGE, Unavailable
+from tollbook.errors import EXIT_USAGE
 
 from entrypoints.cli.gateway import environment_of_member, options_of_member
-from entrypoints.gateway.crew import reserved
 from tests.support.triton import wait_until
 
 SECONDS = 60
@@ -131,50 +129,6 @@ def test_a_member_that_cannot_begin_ends_the_crew_with_its_status(tmp_path: Path
         assert process.stdout.read() == ""
         assert stopped(tmp_path) == began(tmp_path).keys()
         assert len(stopped(tmp_path)) == 1
-
-
-def test_ports_that_others_listen_on_are_not_shared_with_them() -> None:
-    with reserved("127.0.0.1", 0) as port, closing(socket.socket()) as member:
-        member.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        member.bind(("127.0.0.1", port))
-        member.listen()
-        taken = pytest.raises(Unavailable, match=f"127.0.0.1 port {port} is not to be had")
-        with taken, reserved("127.0.0.1", port):
-            pass
-        # Nothing comes to the socket that only keeps the port: all of it to the member.
-        for _ in range(20):
-            with socket.create_connection(("127.0.0.1", port), timeout=SECONDS):
-                member.settimeout(SECONDS)
-                member.accept()[0].close()
-
-
-def test_connections_that_an_earlier_gateway_has_ended_keep_no_crew_from_its_port() -> None:
-    with closing(socket.create_server(("127.0.0.1", 0))) as earlier:
-        port = earlier.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as client:
-            earlier.accept()[0].close()  # who ends it first has it for another minute
-            assert client.recv(1) == b""
-    alone = pytest.raises(OSError, match="in use")
-    with reserved("127.0.0.1", port), closing(socket.socket()) as other, alone:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", port))
-
-
-def test_a_port_is_kept_at_every_address_that_a_name_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No name has two addresses on every machine: one is told to have them."""
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", 0)) for n in (1, 2, 1)]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    with reserved("both.test", 0) as port:
-        for address in ("127.0.0.1", "127.0.0.2"):
-            with closing(socket.socket()) as other, pytest.raises(OSError, match="in use"):
-                other.bind((address, port))
-    with closing(socket.create_server(("127.0.0.2", 0))) as other:
-        port = other.getsockname()[1]
-        taken = pytest.raises(Unavailable, match=f"both.test port {port} is not to be had")
-        with taken, reserved("both.test", port):
-            pass
-    with reserved("both.test", port) as again:
-        assert again == port
 
 
 ASKED = {
