@@ -124,7 +124,9 @@ def added(
         if told is not None:
             counts[unit] = counts.get(unit, 0) + told
     return Produced(
-        counts, before.messages + 1, before.cached or _is_cached(meter, outputs, own_id)
+        _chargeable(counts),
+        before.messages + 1,
+        before.cached or _is_cached(meter, outputs, own_id),
     )
 
 
@@ -181,7 +183,18 @@ def usage(
     if produced.cached and meter.cache_hit == "as_cached_input":
         cached = found.pop("input_tokens", 0) + found.get("cached_input_tokens", 0)
         found = {**found, "cached_input_tokens": cached}
-    return _with_formulas(meter, found)
+    return _chargeable(_with_formulas(meter, found))
+
+
+def _chargeable(found: Quantities) -> Quantities:
+    """Return quantities that the ledger takes; raises UnmeteredError for others.
+
+    An estimate is bounded, and what is charged need not be: nobody would be told of it.
+    """
+    for unit, quantity in found.items():
+        if quantity > QUANTITY_MAX:
+            raise UnmeteredError(f"{unit} come to {quantity}, which is more than {QUANTITY_MAX}")
+    return found
 
 
 def known_before(meter: Metered, request: Request) -> Quantities:
@@ -197,9 +210,10 @@ def known_before(meter: Metered, request: Request) -> Quantities:
 
 def _known_or_none(unit: str, source: Source, request: Request) -> int | None:
     try:
-        return _told_by_request(unit, source, request) or 0
+        known = _told_by_request(unit, source, request) or 0
     except UnmeteredError:  # it is met again when the usage is counted
         return None
+    return known if known <= QUANTITY_MAX else None
 
 
 def _told_by_request(unit: str, source: Source, request: Request) -> int | None:
@@ -219,7 +233,10 @@ def without_answer(meter: Metered, known: Quantities, device_time: int) -> Quant
             if unit not in known:
                 return None
             found[unit] = known[unit]
-    return _with_formulas(meter, found)
+    try:
+        return _chargeable(_with_formulas(meter, found))
+    except UnmeteredError:
+        return None
 
 
 def with_device_time(meter: Metered, found: Quantities, device_time: int) -> Quantities:
@@ -230,7 +247,7 @@ def with_device_time(meter: Metered, found: Quantities, device_time: int) -> Qua
         if unit not in meter.usage or meter.usage[unit].formula is None
     }
     timed = {unit: device_time for unit, source in meter.usage.items() if source.traces}
-    return _with_formulas(meter, {**kept, **timed})
+    return _chargeable(_with_formulas(meter, {**kept, **timed}))
 
 
 def _device_time(known: int | None, *, cached: bool) -> int:

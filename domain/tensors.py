@@ -16,8 +16,8 @@ RANK_MAX = 16
 TENSORS_MAX = 1_024
 """No more inputs or outputs than any model has: servers search them one by one."""
 
-TEXTS_MAX = 1_000_000
-"""No more texts in a tensor: whoever counts them holds everybody else up."""
+ELEMENTS_MAX = 1_000_000
+"""No more elements in a tensor that is counted: whoever counts them holds everybody else up."""
 
 _CODES = {
     "BOOL": "?",
@@ -36,6 +36,7 @@ WHOLE = frozenset(_CODES) - {"BOOL"}
 """The types that can count something."""
 
 _LENGTH = struct.Struct("<I")
+_NESTED = (list, tuple)
 
 
 class Tensor(NamedTuple):
@@ -64,10 +65,11 @@ def total(tensor: Tensor) -> int:
         count, rest = divmod(len(tensor.packed), struct.calcsize(f"<{code}"))
         if rest:
             raise ValueError("has a part of an element at its end")
+        _check_count(count)
         found: Sequence[int] = struct.unpack(f"<{count}{code}", tensor.packed)
     else:
         found = flat(tensor.listed or ())
-        if not all(type(each) is int for each in found):
+        if not set(map(type, found)) <= {int}:
             raise ValueError("has elements that are no whole numbers")
         if found and max(found) > _most(tensor.datatype):
             # The server would keep the lowest bits of it, and so see another number.
@@ -92,9 +94,13 @@ def texts(tensor: Tensor) -> list[bytes]:
         if at > len(packed):
             raise ValueError("has a part of an element at its end")
         found.append(packed[at - length : at])
-        if len(found) > TEXTS_MAX:
-            raise ValueError(f"has more than {TEXTS_MAX} elements")
+        _check_count(len(found))
     return found
+
+
+def _check_count(count: int) -> None:
+    if count > ELEMENTS_MAX:
+        raise ValueError(f"has more than {ELEMENTS_MAX} elements")
 
 
 def _most(datatype: str) -> int:
@@ -141,15 +147,19 @@ def checked_shape(name: str, shape: Sequence[Any]) -> tuple[int, ...]:
 
 
 def flat(listed: Sequence[Any]) -> list[Any]:
-    """Return the elements of a list that may be nested."""
+    """Return the elements of a list that may be nested; raises ValueError for too many."""
+    _check_count(len(listed))
+    if set(map(type, listed)).isdisjoint(_NESTED):
+        return list(listed)
     found: list[Any] = []
     waiting: list[Any] = [iter(listed)]
     while waiting:
         for each in waiting[-1]:
-            if isinstance(each, list | tuple):
+            if isinstance(each, _NESTED):
                 waiting.append(iter(each))
                 break
             found.append(each)
         else:
             waiting.pop()
+    _check_count(len(found))
     return found

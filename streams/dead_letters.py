@@ -18,6 +18,10 @@ SECONDS = 20.0
 REASON, ORIGIN, SIZE = "tollbook-reason", "tollbook-origin", "tollbook-size"
 VALUE_MAX = 500_000
 """So many bytes of a value are kept: a broker takes more of what is packed well."""
+KEY_MAX = 100_000
+"""So many bytes of a key: what is kept of both is to fit where a broker takes what it does."""
+AT_ONCE = 100
+"""So many are sent before the first is known to be kept, and have their time together."""
 SUFFIX = ".dead-letters"
 
 Options = Callable[[], Mapping[str, Any]]
@@ -35,12 +39,14 @@ class DeadLetters:
 
     def bury(self, dead: Sequence[Dead]) -> None:
         """Return when every one is kept by all in-sync replicas; raises Unavailable."""
-        sending = asyncio.run_coroutine_threadsafe(self._bury(dead), self._loop)
-        try:
-            sending.result(SECONDS + 5)
-        except (KafkaError, TimeoutError, OSError) as error:
-            sending.cancel()
-            raise Unavailable(f"dead letters are not kept: {error!r}") from None
+        for begin in range(0, len(dead), AT_ONCE):
+            some = dead[begin : begin + AT_ONCE]
+            sending = asyncio.run_coroutine_threadsafe(self._bury(some), self._loop)
+            try:
+                sending.result(SECONDS + 5)
+            except (KafkaError, TimeoutError, OSError) as error:
+                sending.cancel()
+                raise Unavailable(f"dead letters are not kept: {error!r}") from None
 
     async def close(self) -> None:
         """Disconnect."""
@@ -59,16 +65,22 @@ class DeadLetters:
                 )
                 await producer.start()
                 self._producer = producer
-            for each in dead:
-                origin = f"{self._topic}/{each.partition}/{each.offset}"
-                if each.bad.at is not None:
-                    origin += f"/{each.bad.at}"
-                headers = [
-                    (REASON, each.bad.reason.encode(errors="replace")),
-                    (ORIGIN, origin.encode()),
-                    (SIZE, str(len(each.bad.value)).encode()),
-                ]
-                value = each.bad.value[:VALUE_MAX]
-                await self._producer.send_and_wait(
-                    self._topic + SUFFIX, value, key=each.key, headers=headers
-                )
+            kept = [await self._sent(self._producer, each) for each in dead]
+            await asyncio.gather(*kept)
+
+    async def _sent(self, producer: AIOKafkaProducer, dead: Dead) -> "asyncio.Future[Any]":
+        """Send one, and return what tells that it is kept."""
+        origin = f"{self._topic}/{dead.partition}/{dead.offset}"
+        if dead.bad.at is not None:
+            origin += f"/{dead.bad.at}"
+        headers = [
+            (REASON, dead.bad.reason.encode(errors="replace")),
+            (ORIGIN, origin.encode()),
+            (SIZE, str(len(dead.bad.value)).encode()),
+        ]
+        key = None if dead.key is None else dead.key[:KEY_MAX]
+        value = dead.bad.value[:VALUE_MAX]
+        sent: asyncio.Future[Any] = await producer.send(
+            self._topic + SUFFIX, value, key=key, headers=headers
+        )
+        return sent

@@ -13,6 +13,9 @@ KEY_HEADER, FACTS_HEADER = "tollbook-license-key", "tollbook-facts"
 AUTHORIZATION = "authorization"
 PROBLEM_HEADER = "tollbook-problem"
 FACTS_BYTES_MAX = 4_096
+TRACE_HEADER = "traceparent"
+_TRACE_MAX = 512
+"""A trace's parent has 55 characters; a server breaks the connection over very many."""
 
 _BEARER = "bearer "
 _SCARCE = frozenset({"insufficient_balance", "license_limit_reached", "usage_capped", "overloaded"})
@@ -36,6 +39,13 @@ def shown(headers: Mapping[str, str]) -> Shown:
     if not key:
         raise Unauthorized(f"show the licence key in {KEY_HEADER}, or in {AUTHORIZATION} as Bearer")
     return Shown(key, _facts(headers.get(FACTS_HEADER)))
+
+
+def trace(headers: Mapping[str, str]) -> str | None:
+    """Return the trace that goes on to the server; none, where what came is no such thing."""
+    given = headers.get(TRACE_HEADER, "")
+    fits = len(given) <= _TRACE_MAX and given.isascii() and given.isprintable()
+    return given if given and fits else None
 
 
 def _facts(text: str | None) -> dict[str, Any]:

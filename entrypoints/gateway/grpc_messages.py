@@ -13,7 +13,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from domain import meters
 from domain.meters_format import Meter
-from domain.tensors import TENSORS_MAX, Tensor, Tensors, checked_shape
+from domain.tensors import RANK_MAX, TENSORS_MAX, Tensor, Tensors, checked_shape
 
 WANTS_LAST = "triton_enable_empty_final_response"
 IS_LAST = "triton_final_response"
@@ -36,17 +36,63 @@ _CONTENTS = {
 """Where contents that are not packed stand, by their type."""
 
 
+_SMALL_BYTES = 262_144
+"""Up to this size a request is read as it is: none of them takes long."""
+PLAIN_BYTES_MAX = 8_388_608
+"""So much of a request may be anything but packed contents, which cost nothing to read."""
+_FIELDS_MAX = 4 * TENSORS_MAX + 16
+_PACKED_FIELD = pb.ModelInferRequest.DESCRIPTOR.fields_by_name["raw_input_contents"].number
+_VARINT, _EIGHT_BYTES, _LENGTH_DELIMITED, _FOUR_BYTES = 0, 1, 2, 5
+
+
 class UnreadableError(Exception):
     """The server's answer cannot be read."""
 
 
 def parsed(data: bytes) -> Any:
-    """Read a request; raises Invalid for bytes that are none."""
+    """Read a request; raises Invalid for bytes that are none, or that would take long to read."""
+    if len(data) > _SMALL_BYTES:
+        _check_form(data)
     try:
         return pb.ModelInferRequest.FromString(data)
     except DecodeError:
         rule = "a ModelInferRequest of the KServe protocol"
         raise Invalid.because("message", f"{len(data)} bytes", rule) from None
+
+
+def _check_form(data: bytes) -> None:
+    """Refuse a request that its reader would make gigabytes of: two bytes may stand for a tensor.
+
+    What has no end is left to the reader, which refuses it.
+    """
+    at = plain = 0
+    for _ in range(_FIELDS_MAX):
+        if at >= len(data):
+            return
+        begin = at
+        tag, at = _varint(data, at)
+        kind, size = tag & 7, {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}.get(tag & 7, 0)
+        if kind in (_VARINT, _LENGTH_DELIMITED):
+            size, at = _varint(data, at)
+        at += 0 if kind == _VARINT else size
+        if tag >> 3 != _PACKED_FIELD:
+            plain += at - begin
+        if plain > PLAIN_BYTES_MAX:
+            rule = f"at most {PLAIN_BYTES_MAX} bytes beside raw_input_contents"
+            raise Invalid.because("message", None, rule)
+    raise Invalid.because("message", None, f"at most {_FIELDS_MAX} fields")
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """Return the number that begins here, and where it ends."""
+    value = shift = 0
+    for byte in data[at : at + 10]:
+        value |= (byte & 127) << shift
+        shift += 7
+        at += 1
+        if byte < 128:
+            break
+    return value, at
 
 
 def check(request: Any, meter: Meter) -> None:
@@ -56,6 +102,7 @@ def check(request: Any, meter: Meter) -> None:
         if len(given) > TENSORS_MAX:
             raise Invalid.because(where, len(given), f"at most {TENSORS_MAX}")
     for name in parameters:
+        _check_name("parameters", name)
         if name.startswith(_RESERVED) and name != WANTS_LAST:
             rule = f"no name that begins with {_RESERVED}, but {WANTS_LAST}"
             raise Invalid.because("parameters", name, rule)
@@ -78,7 +125,14 @@ def check(request: Any, meter: Meter) -> None:
             raise Invalid.because(f"outputs.{tensor.name}", None, rule)
 
 
+def _check_name(where: str, name: str) -> None:
+    """Refuse a name of which the server would read another one: for it, a zero ends a text."""
+    if "\0" in name:
+        raise Invalid.because(f"{where}.name", None, "without a zero character")
+
+
 def _check_tensor(where: str, tensor: Any) -> None:
+    _check_name(where, tensor.name)
     for name in tensor.parameters:
         if name.startswith(_SHARED_MEMORY):
             rule = "without shared memory, which this gateway does not offer"
@@ -91,7 +145,7 @@ def metered(request: Any, meter: Meter) -> meters.Request:
     found: Tensors = {}
     for index, tensor in enumerate(request.inputs):
         name = tensor.name
-        shape = checked_shape(name, list(tensor.shape))
+        shape = checked_shape(name, tensor.shape[: RANK_MAX + 1])
         if name in read:
             contents = request.raw_input_contents
             packed = contents[index] if contents else None

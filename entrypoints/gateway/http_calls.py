@@ -14,6 +14,7 @@ from tollbook.errors import TollbookError, Unavailable
 from adapters.triton.http_client import HttpClient
 from adapters.triton.http_connections import HttpAnswer
 from domain import meters
+from entrypoints.gateway import asking
 from entrypoints.gateway.admission import Asked
 from entrypoints.gateway.asking import AUTHORIZATION, FACTS_HEADER, KEY_HEADER, Shown
 from entrypoints.gateway.core import REQUEST_ID, Gateway, Headers
@@ -25,7 +26,7 @@ logger = logging.getLogger("tollbook.gateway")
 
 HEADER_LENGTH = "inference-header-content-length"
 JSON, BINARY, EVENTS = "application/json", "application/octet-stream", "text/event-stream"
-_ENCODING, _TRACE = "content-encoding", "traceparent"
+_ENCODING = "content-encoding"
 _READ_HERE = (KEY_HEADER, AUTHORIZATION, FACTS_HEADER, HEADER_LENGTH, _ENCODING)
 _NO_ID = "<id_unknown>"
 """What Triton calls a request without an id in its errors."""
@@ -69,8 +70,8 @@ class Call:
 
     def upstream(self, **more: str) -> dict[str, str]:
         """Return the headers for the server: our own, and of the client's only its trace."""
-        trace = self.headers.get(_TRACE)
-        return {**more, **({} if trace is None else {"traceparent": trace})}
+        trace = asking.trace(self.headers)
+        return {**more, **({} if trace is None else {asking.TRACE_HEADER: trace})}
 
 
 def model_path(model: str, version: str | None, verb: str | None) -> str:

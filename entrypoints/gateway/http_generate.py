@@ -70,6 +70,7 @@ async def _asked_for(
     meter = parts.gateway.admission.meter(call.model)
     description = await described.of(call.model, call.version)
     description.check_axes(meter)
+    description.check_sequences()
     return prompts.prompt(call.body, description), description
 
 

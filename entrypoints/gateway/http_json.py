@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 from tollbook.errors import Invalid
 
+VALUES_MAX = 1_000_000
+"""No more commas in a request's JSON: whoever reads millions of values holds everybody else up."""
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 _BLANKS = frozenset(" \t\n\r")
 _text_of = json.JSONEncoder(ensure_ascii=False).encode
@@ -52,6 +55,9 @@ def opened(text: str, within: frozenset[str] = frozenset(), *, strict: bool = Tr
 
     Members that are named in `within` are taken apart as well, where they are objects or arrays.
     """
+    if strict and text.count(",") > VALUES_MAX:
+        rule = f"JSON of at most {VALUES_MAX} values: infer takes larger tensors in binary"
+        raise Invalid.because("body", None, rule)
     try:
         reading = _Reading(text, _STRICT if strict else _LENIENT)
         members, end = reading.members(_skipped(text, 0), within)

@@ -32,6 +32,8 @@ class Description(NamedTuple):
     outputs: Named
     decoupled: bool
     """Whether it answers with as many messages as it likes."""
+    in_sequences: bool = False
+    """Whether its requests belong to sequences."""
 
     def check_axes(self, meter: Meter) -> None:
         """Refuse what cannot be metered here: lists say how many elements, not which shape."""
@@ -42,6 +44,11 @@ class Description(NamedTuple):
                 raise Invalid.because(
                     str(name), None, "sent by infer: only there are its axes known"
                 )
+
+    def check_sequences(self) -> None:
+        """Refuse a model of sequences, of which Triton's own `generate` knows nothing: it dies."""
+        if self.in_sequences:
+            raise Invalid.because("model", None, "asked by infer: it takes sequences")
 
 
 class Descriptions:
@@ -72,6 +79,7 @@ class Descriptions:
             _named(metadata.get("inputs", [])),
             _named(metadata.get("outputs", [])),
             bool(policy.get("decoupled", False)),
+            "sequence_batching" in config,
         )
 
 

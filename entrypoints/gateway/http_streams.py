@@ -22,12 +22,19 @@ _VERB = "generate_stream"
 
 async def events(upstream: HttpStream, limit: int) -> AsyncIterator[bytes]:
     """Yield the data of each event, as it comes; raises AnswerLost for one without an end."""
-    rest = b""
+    rest, seen = bytearray(), 0
     while piece := await upstream.piece():
-        *whole, rest = (rest + piece).split(END)
-        for event in whole:
-            yield event.removeprefix(_DATA).strip()
-        if len(rest) > limit:
+        rest += piece
+        begin = 0
+        # What came before is not looked through again: an event may come in a thousand pieces.
+        end = rest.find(END, max(seen - 1, 0))
+        while end >= 0:
+            yield bytes(rest[begin:end]).removeprefix(_DATA).strip()
+            begin = end + len(END)
+            end = rest.find(END, begin)
+        del rest[:begin]
+        seen = len(rest)
+        if seen > limit:
             raise AnswerLost(f"an event of the server is larger than {limit} bytes")
     if rest.strip():
         raise AnswerLost("the server's last event has no end")
@@ -91,10 +98,10 @@ class Sending:
 
     async def refused(self, upstream: HttpStream, limit: int) -> HttpAnswer:
         """Read what the server answered instead of a stream, and give the hold back."""
-        body = b""
+        body = bytearray()
         while len(body) < limit and (piece := await upstream.piece()):
             body += piece
-        answer = HttpAnswer(upstream.status, {"Content-Type": upstream.media_type}, body)
+        answer = HttpAnswer(upstream.status, {"Content-Type": upstream.media_type}, bytes(body))
         self.gateway.failed(self.running, calls.reason(answer))
         return answer
 

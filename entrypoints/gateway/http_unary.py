@@ -12,6 +12,7 @@ from entrypoints.gateway import http_calls as calls
 from entrypoints.gateway import http_infer as infers
 from entrypoints.gateway.http_calls import Call, Parts
 from entrypoints.gateway.running import Running
+from entrypoints.gateway.sequences import owned
 
 
 async def infer(parts: Parts, call: Call) -> web.StreamResponse:
@@ -24,6 +25,7 @@ async def infer(parts: Parts, call: Call) -> web.StreamResponse:
     running, client = await calls.admitted(
         parts, call, meters.Request(asked.inputs, asked.parameters)
     )
+    asked = asked._replace(members=owned(asked.members, running.admitted.customer))
     head, added = infers.forwarded(asked, running.id, running.admitted.priority, wanted)
     told = {"Content-Type": calls.JSON}
     if given.tail:

@@ -39,6 +39,9 @@ class Sender(Protocol):
         """Return when it is kept; raises Unavailable when that is not known."""
 
 
+Waiting = tuple[str, dict[str, Any], Collection[Key]]
+"""An outcome's id, its event, and the keys under one of which the ledger will have it."""
+
 Known = Callable[[Sequence[Key]], Awaitable[Collection[Key]]]
 """Says which of these ids the ledger has taken; raises where it does not answer."""
 
@@ -53,7 +56,7 @@ class Publisher:
         """Since when each outcome waits that the ledger does not have, the oldest first."""
         self._sent_keys: dict[str, Collection[Key]] = {}
         """Under which keys, under one of them at least, the ledger will have what Kafka has."""
-        self._queues: dict[str, deque[tuple[str, dict[str, Any]]]] = {}
+        self._queues: dict[str, deque[Waiting]] = {}
         self._sending: dict[str, asyncio.Task[None]] = {}
         self._count = 0
         self._more = asyncio.Event()
@@ -81,10 +84,15 @@ class Publisher:
             return
         event = wire.event_of(id, outcome, self._source)
         if len(wire.packed([event])) > BYTES_MAX:
-            self.stuck += 1
-            logger.error("the outcome of %s is too large for a record", id)
+            self._keep(id, "it is too large for a record")
             return
-        self._queues.setdefault(event["data"]["customer"], deque()).append((id, event))
+        customer = event["data"]["customer"]
+        try:
+            keys = wire.keys_of(event, customer)
+        except TollbookError as error:  # no worker could read it either
+            self._keep(id, str(error))
+            return
+        self._queues.setdefault(customer, deque()).append((id, event, keys))
         self._open[id] = time.monotonic()
         self._count += 1
         self._idle.clear()
@@ -118,7 +126,7 @@ class Publisher:
         while queue:
             some = _first(queue)
             try:
-                await self._sender.send(customer, wire.packed([event for _, event in some]))
+                await self._sender.send(customer, wire.packed([event for _, event, _ in some]))
             except Unavailable as error:
                 if tries == 0:
                     logger.warning("%d outcomes wait: %s", self._count, error)
@@ -126,9 +134,9 @@ class Publisher:
                 tries += 1
                 continue
             tries = 0
-            for id, event in some:
+            for id, _, keys in some:
                 queue.popleft()
-                self._sent_keys[id] = wire.keys_of(event, customer)
+                self._sent_keys[id] = keys
             self._count -= len(some)
             if 0 < len(queue) < wire.EVENTS_MAX:
                 await asyncio.sleep(LINGER_SECONDS)
@@ -151,6 +159,10 @@ class Publisher:
                 self._log.told(id)
                 self.told += 1
 
+    def _keep(self, id: str, reason: str) -> None:
+        self.stuck += 1
+        logger.error("the outcome of %s cannot be told: %s", id, reason)
+
     def _sent(self, customer: str, task: "asyncio.Task[None]") -> None:
         del self._sending[customer]
         if not task.cancelled() and task.exception() is not None:
@@ -161,9 +173,9 @@ class Publisher:
             self._more.set()
 
 
-def _first(queue: deque[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+def _first(queue: deque[Waiting]) -> list[Waiting]:
     """Return as many from the front as one record carries; they stay in the queue."""
-    some: list[tuple[str, dict[str, Any]]] = []
+    some: list[Waiting] = []
     size = weight = 0
     for each in queue:
         size += len(wire.packed([each[1]]))

@@ -17,12 +17,15 @@ from domain.meters import (
     UnmeteredError,
     added,
     estimate,
+    known_before,
     usage,
     waits_for_traces,
     wanted_outputs,
+    without_answer,
 )
 from domain.meters_format import BEFORE, SOURCES, Meter, Source
 from domain.tensors import Tensor
+from domain.units import QUANTITY_MAX
 
 ADAPTER = TypeAdapter(Meter)
 TEXT = {
@@ -235,6 +238,31 @@ def test_a_source_is_told_before_the_answer_or_by_it(kind: str) -> None:
     given = unlike.get(kind, "X")
     source = Source(**{kind: given})
     assert (source.kind, source.is_told_before) == (kind, kind in BEFORE)
+
+
+FORMULA = {"compute_units": {"formula": {"images": "1000000"}}}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [({}, 2 * QUANTITY_MAX), (FORMULA, QUANTITY_MAX // 1000)]
+)
+def test_what_no_ledger_takes_cannot_be_metered_though_it_could_be_held(
+    more: dict[str, Any], said: int
+) -> None:
+    held = {"images": {"parameter": "n", "most": 4}}
+    made = meter({"images": {"parameter": "n"}, **more}, held)
+    request = Request({}, {"n": said})
+    assert estimate(made, request)["images"] == 4
+    with pytest.raises(UnmeteredError, match=f"more than {QUANTITY_MAX}"):
+        usage(made, request, NOTHING)
+    assert known_before(made, request).get("images", 0) <= QUANTITY_MAX
+    assert without_answer(made, {"images": said}, 0) is None
+
+
+def test_messages_that_come_to_more_than_a_ledger_takes_cannot_be_metered() -> None:
+    before = added(meter(), NOTHING, answer(1, QUANTITY_MAX), {}, "inf_1")
+    with pytest.raises(UnmeteredError, match=f"more than {QUANTITY_MAX}"):
+        added(meter(), before, answer(1, 1), {}, "inf_1")
 
 
 @pytest.mark.parametrize(

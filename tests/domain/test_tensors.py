@@ -1,6 +1,7 @@
 """What tensors say: sums, texts and shapes, packed as the KServe protocol packs them."""
 
 import struct
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from tollbook.errors import Invalid
 
 from domain.tensors import (
-    TEXTS_MAX,
+    ELEMENTS_MAX,
     WHOLE,
     Tensor,
     checked_shape,
@@ -99,9 +100,23 @@ def test_texts_that_were_cut_are_refused(items: list[bytes], data: st.DataObject
 
 
 def test_more_texts_than_anybody_waits_for_are_refused() -> None:
-    assert len(texts(Tensor("BYTES", (1,), bytes(4 * TEXTS_MAX)))) == TEXTS_MAX
+    assert len(texts(Tensor("BYTES", (1,), bytes(4 * ELEMENTS_MAX)))) == ELEMENTS_MAX
     with pytest.raises(ValueError, match="more than 1000000 elements"):
-        texts(Tensor("BYTES", (1,), bytes(4 * TEXTS_MAX + 4)))
+        texts(Tensor("BYTES", (1,), bytes(4 * ELEMENTS_MAX + 4)))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda count: Tensor("UINT8", (count,), b"\1" * count),
+        lambda count: Tensor("UINT8", (count,), listed=[1] * count),
+        lambda count: Tensor("UINT8", (2, count // 2), listed=[[1] * (count // 2)] * 2),
+    ],
+)
+def test_more_numbers_than_anybody_waits_for_are_refused(made: Callable[[int], Tensor]) -> None:
+    assert total(made(ELEMENTS_MAX)) == ELEMENTS_MAX
+    with pytest.raises(ValueError, match="more than 1000000 elements"):
+        total(made(ELEMENTS_MAX + 2))
 
 
 def test_a_length_beyond_the_end_is_refused_and_takes_no_memory() -> None:

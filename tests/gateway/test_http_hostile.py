@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from entrypoints.gateway import http_bodies
+from tests.gateway.held_up import HeldUp
 from tests.gateway.http_serving import (
     BYTES_MAX,
     Answer,
@@ -17,6 +18,7 @@ from tests.gateway.http_serving import (
     document,
     wait,
 )
+from tests.gateway.http_serving import served as served  # noqa: PLC0414 - a fixture, by its name
 from tests.gateway.http_serving import strict as strict  # noqa: PLC0414 - a fixture, by its name
 from tests.gateway.http_serving import triton as triton  # noqa: PLC0414 - a fixture, by its name
 from tests.gateway.rig import Licensee, Rig
@@ -221,6 +223,28 @@ def test_a_compressed_body_is_unpacked_with_a_bound(
     given = {**who.headers, "Content-Encoding": encoding}
     assert strict.ask("POST", INFER, packed(), given).status == status
     assert who.names() == []
+
+
+@pytest.mark.parametrize("verb", ["infer", "generate", "generate_stream"])
+@pytest.mark.parametrize("value", [b"1", b"{}"], ids=["numbers", "objects"])
+def test_the_largest_json_holds_up_nobody_else_for_long(
+    rig: Rig, served: HttpServed, verb: str, value: bytes
+) -> None:
+    who = rig.licensee()
+    shown = {**who.headers, "Content-Encoding": "gzip"}
+    listed = b",".join([value] * (60_000_000 // (len(value) + 1)))
+    packed = gzip.compress(b'{"TEXT":"a","MAX_TOKENS":[' + listed + b"]}", 1)
+    with HeldUp(rig) as held_up:
+        answer = served.ask("POST", f"/v2/models/textgen/{verb}", packed, shown)
+    assert (answer.status, answer.json["field"]) == (422, "body")
+    assert held_up.seconds < 1.5
+    assert who.names() == []
+
+
+def test_a_long_prompt_is_not_taken_for_many_values(rig: Rig, served: HttpServed) -> None:
+    who = rig.licensee(amount="1000")
+    text = "to be, or not to be, " * 40_000
+    assert served.post(who, "textgen/infer", document(text, 1)).status == 200
 
 
 def test_no_body_is_kept_in_the_count_of_bodies(rig: Rig, strict: HttpServed) -> None:

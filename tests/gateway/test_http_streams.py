@@ -266,6 +266,17 @@ def test_events_are_found_wherever_the_network_cuts_them(data: st.DataObject) ->
     assert read(pieces) == texts
 
 
+def test_a_large_event_that_comes_in_small_pieces_takes_no_longer_than_its_size() -> None:
+    """Whoever asks for an image in an event would hold up everybody else for a minute."""
+    size, piece = 32_000_000, 65_536
+    whole = b"data: " + b"x" * size + b"\n\n"
+    pieces = [whole[begin : begin + piece] for begin in range(0, len(whole), piece)]
+    begun = time.process_time()
+    (event,) = read(pieces, 2 * size)
+    assert time.process_time() - begun < 5
+    assert len(event) == size
+
+
 def test_an_event_without_an_end_is_no_event() -> None:
     with pytest.raises(AnswerLost, match="no end"):
         read([b"data: {}\n\n", b'data: {"a":1}'])

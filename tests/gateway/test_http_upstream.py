@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from entrypoints.gateway import sequences
 from entrypoints.gateway.core import REQUEST_ID
 from entrypoints.gateway.http_bodies import Patience
 from tests.gateway.fake_http_server import fake_server, whole
@@ -72,7 +73,8 @@ def test_what_a_client_forges_never_reaches_the_server(rig: Rig, tmp_path: Path)
     sent = json.loads(got.body)
     assert sent["id"] == charge.reservation
     assert sent["parameters"].pop("priority") > 1
-    assert sent["parameters"] == {"mine": "x", "timeout": 5, "sequence_id": 7}
+    own_sequence = sequences.own(who.customer, 7)
+    assert sent["parameters"] == {"mine": "x", "timeout": 5, "sequence_id": own_sequence}
     assert [each["name"] for each in sent["outputs"]] == [
         "OUT",
         "INPUT_TOKENS",
@@ -117,6 +119,33 @@ def test_an_answer_that_is_none_parks_the_inference_with_its_reason(
         assert told.json["request"].startswith("inf")
     else:
         assert told.headers[REQUEST_ID].startswith("inf")
+
+
+@pytest.mark.parametrize("trace", ["0" * 12_000, "\xff\xfe", "00-a\tb"])
+def test_a_trace_that_is_none_is_kept_from_the_server(rig: Rig, tmp_path: Path, trace: str) -> None:
+    """Triton breaks the connection over a long one, and nobody knows then what it did."""
+    who = rig.licensee()
+    with (
+        fake_server(whole(GOOD)) as server,
+        http_serving(rig, tmp_path, configured(http=server.address)) as serving,
+    ):
+        assert posted(serving, who, document(), traceparent=trace).status == 200
+        who.until(1)
+    assert "traceparent" not in server.got[0].headers
+
+
+def test_a_quantity_that_no_ledger_takes_is_parked_and_never_lost(rig: Rig, tmp_path: Path) -> None:
+    """The estimate is bounded: so the inference is admitted, whatever its client says."""
+    said = {"parameter": "count"}
+    held = {"output_tokens": {**said, "most": 4}}
+    meter = {"name": "textgen", "usage": {"output_tokens": said}, "estimate": held}
+    who = rig.licensee()
+    with (
+        fake_server(whole(GOOD)) as server,
+        http_serving(rig, tmp_path, configured(http=server.address, meters=[meter])) as serving,
+    ):
+        assert posted(serving, who, document(parameters={"count": 10**18})).status == 200
+        wait(lambda: who.names() == [HELD, PARKED])
 
 
 def test_a_client_that_takes_nothing_is_left_and_pays_for_what_was_made(
