@@ -109,7 +109,7 @@ def read_master_key(path: Path) -> bytes:
             raise Unavailable(f"{path} can be read by others: chmod 600 it first")
         key = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except OSError as error:
-        raise Unavailable(f"the master key cannot be read: {error.strerror}") from None
+        raise Unavailable(f"the master key {path} cannot be read: {error.strerror}") from None
     except ValueError:
         key = b""
     if len(key) != MASTER_KEY_BYTES:

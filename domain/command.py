@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 from tollbook.errors import Invalid
 
 FIELD_PART_MAX = 128
@@ -13,6 +14,8 @@ FIELD_PART_MAX = 128
 
 SHOWN_MAX = 100
 """A value that is not accepted is told no further than this."""
+
+_UNKNOWN = "unexpected_keyword_argument"
 
 CONFIG = ConfigDict(strict=True, extra="forbid")
 
@@ -54,15 +57,28 @@ def read(adapter: TypeAdapter[Any], body: Mapping[str, Any]) -> Any:
 
 def invalid_from(error: ValidationError) -> Invalid:
     """Turn pydantic's first complaint into the error that names field, value and rule."""
-    first = error.errors(include_url=False)[0]
+    first = _first(error.errors(include_url=False))
     field = ".".join(str(part)[:FIELD_PART_MAX] for part in first["loc"]) or "body"
     if first["type"] == "missing":  # its input is the whole body, which is not what is wrong
         return Invalid.because(field, None, "given: it is required")
+    if first["type"] == _UNKNOWN:  # a typing error: its value is not what is wrong
+        return Invalid(f"{field}: there is no such field", field=field, rule="a known field")
     rule = str(first["msg"]).removeprefix("Value error, ")
     value = first.get("input")
     # A text is cut first: a hostile one has millions of characters.
     shown = repr(value[:SHOWN_MAX] if isinstance(value, str) else value)[:SHOWN_MAX]
     return Invalid(f"{field}: {shown} is not accepted: {rule}", field=field, value=shown, rule=rule)
+
+
+def _first(complaints: list[ErrorDetails]) -> ErrorDetails:
+    """Return the first complaint; where a field is missing, one beside it that is mistyped."""
+    first = complaints[0]
+    if first["type"] == "missing":
+        beside = first["loc"][:-1]
+        for each in complaints:
+            if each["type"] == _UNKNOWN and each["loc"][:-1] == beside:
+                return each
+    return first
 
 
 def in_key_order(value: Any) -> Any:

@@ -122,7 +122,8 @@ class ServeSettings:
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         if self.log_level not in LOG_LEVELS:
-            raise Invalid.because("TOLLBOOK_LOG_LEVEL", self.log_level, f"of {LOG_LEVELS}")
+            rule = f"one of {', '.join(LOG_LEVELS)}"
+            raise Invalid.because("TOLLBOOK_LOG_LEVEL", self.log_level, rule)
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, int) and not 0 < value <= SETTING_MAX:

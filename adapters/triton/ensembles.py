@@ -20,6 +20,9 @@ _LONGEST = 28
 
 def read_ensemble(address: str, model: str) -> list[dict[str, str]]:
     """Ask a server for an ensemble's steps, and return them as stages; raises NotFound, Invalid."""
+    host, _, port = address.rpartition(":")
+    if not (host and "/" not in host and port.isdecimal()):
+        raise Invalid.because("triton", address, "HOST:PORT, where the server speaks HTTP")
     return asyncio.run(_read(address, model))
 
 

@@ -169,10 +169,11 @@ def _cluster(folder: Path, way: "Way", bars: "Bars") -> "Iterator[Cluster | None
         yield None
         return
     from entrypoints.demo import cluster, kinds, through_triton
+    from entrypoints.demo.processes import interruptible
 
     advance = bars.start("Start the cluster", cluster.STEPS)
     log = through_triton.model_log_of(folder)
-    with cluster.running(folder, kinds.MODELS, log, advance) as running:
+    with interruptible(), cluster.running(folder, kinds.MODELS, log, advance) as running:
         yield running
 
 

@@ -1,6 +1,7 @@
 """`tollbook gateway`: the metering gateway in front of Triton, as a process of its own."""
 
 import argparse
+import asyncio
 import os
 import sys
 from collections.abc import Mapping
@@ -12,11 +13,11 @@ from tollbook.cli_support import Subparsers, add_command, print_json, print_text
 from tollbook.errors import EXIT_DONE, Invalid
 
 from entrypoints.cli.options import add_kafka_options, add_ledger_options, kafka_of, settings_of
-from entrypoints.tuning import tune_grpc
 
 if TYPE_CHECKING:
     from entrypoints.bootstrap import Database
     from entrypoints.gateway.config import GatewayConfig
+    from entrypoints.settings import Settings
 
 GRPC_PORT, HTTP_PORT = 8501, 8500
 MEMBER = "--member"
@@ -41,7 +42,9 @@ def register(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="its pools and its meters")
     parser.add_argument(
-        "--check", action="store_true", help="compare the meters with the servers' models, and stop"
+        "--check",
+        action="store_true",
+        help="compare the meters with the servers' models and the ledger's prices, and stop",
     )
     _add_listening_options(parser)
     parser.add_argument(
@@ -85,10 +88,8 @@ def _add_listening_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop; the start is one line, or one JSON document."""
-    tune_grpc()
     from entrypoints.bootstrap import open_database
     from entrypoints.gateway.config import read_config
-    from entrypoints.gateway.server import check, check_published
     from entrypoints.http.logs import Logging
     from entrypoints.settings import serve_settings_from
 
@@ -96,10 +97,7 @@ def run(args: argparse.Namespace) -> int:
     config = read_config(Path(args.config))
     settings, limits = settings_of(args), serve_settings_from()
     if args.check:
-        checked = check(config)
-        if any(meter.pipeline is not None for meter in config.model):
-            with open_database(settings, create=False) as database:
-                check_published(database, config)
+        checked = _checked(config, settings)
         _say(args, {"checked": checked}, f"Every meter fits its model ({checked} checked).")
         return EXIT_DONE
     with ExitStack() as stack:
@@ -110,6 +108,21 @@ def run(args: argparse.Namespace) -> int:
         home = intents_of(args, settings.data) / config.name
         _serve(args, config, home, database, stack)
     return EXIT_DONE
+
+
+def _checked(config: "GatewayConfig", settings: "Settings") -> int:
+    """Compare a file with the servers and the ledger; return how many models fit."""
+    from entrypoints.bootstrap import open_database
+    from entrypoints.gateway.checking import check_http
+    from entrypoints.gateway.pricing import check_prices
+    from entrypoints.gateway.server import check, check_published
+
+    checked = check(config)
+    asyncio.run(check_http(config))
+    with open_database(settings, create=False) as database:
+        check_published(database, config)
+        check_prices(database, config.model)
+    return checked
 
 
 def _check_numbers(args: argparse.Namespace) -> None:

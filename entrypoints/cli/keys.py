@@ -99,6 +99,8 @@ def revoke(args: argparse.Namespace) -> int:
 
 def _line(record: dict[str, Any]) -> str:
     ended = f"  revoked {record['revoked_at']}" if "revoked_at" in record else ""
+    if not ended and "expires_at" in record:
+        ended = f"  until {record['expires_at']}"
     whose = f" of {record['customer']}" if "customer" in record else ""
     note = f"  {record['note']}" if "note" in record else ""
     return f"{record['id']}  {record['role']}{whose}  made {record['created_at']}{ended}{note}"

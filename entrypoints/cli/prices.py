@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tollbook.cli_support import Subparsers, add_command, add_group, emit, print_text, read_input
-from tollbook.errors import EXIT_DIFFERENCES, EXIT_DONE, Invalid, NotFound, TollbookError
+from tollbook.errors import EXIT_DIFFERENCES, EXIT_DONE, Conflict, Invalid, NotFound, TollbookError
 from tollbook.times import format_instant, parse_instant
 
 from entrypoints.cli.options import add_ledger_options
@@ -107,7 +107,7 @@ def publish(args: argparse.Namespace) -> int:
     """Publish a version of a price book; the same file again changes nothing."""
     from domain.pricebook import publication_id
     from domain.pricebook_file import check
-    from entrypoints.cli.acting import actor, document, naming_the_id, opened, told
+    from entrypoints.cli.acting import naming_the_id, opened, told
     from entrypoints.cli.price_tables import lint_document
     from entrypoints.cli.tables import instant
 
@@ -117,12 +117,24 @@ def publish(args: argparse.Namespace) -> int:
         print_text(f"tollbook: warning: {warning['detail']}", sys.stderr)
     name = publication_id(book["id"], check(book).effective_from)
     with opened(args, create=True) as tollbook, naming_the_id(name):
-        result = {**document(tollbook.publish(book, actor=actor())), "book": book["id"]}
+        result = {**_published(tollbook, book), "book": book["id"]}
     result["warnings"] = warnings
     since = instant(result["effective_from"])
     line = f"Published version {result['version']} of {book['id']}, in force from {since}"
     emit(args, result, told(line, result))
     return EXIT_DONE
+
+
+def _published(tollbook: "Tollbook", book: dict[str, Any]) -> dict[str, Any]:
+    """Publish a version, and say what else to do where its instant has another one already."""
+    from entrypoints.cli.acting import actor, document
+
+    try:
+        return document(tollbook.publish(book, actor=actor()))
+    except Conflict as error:
+        if error.code == "id_reused":
+            error.message += "; what is published stays: give new prices a later effective_from"
+        raise
 
 
 def show(args: argparse.Namespace) -> int:

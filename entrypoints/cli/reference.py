@@ -37,6 +37,7 @@ docs/cli.md`.
 | 2 | wrong usage, or input that cannot be read or is invalid |
 | 3 | refused by a rule, or some of the records of a file were |
 | 4 | something that is needed is unavailable; trying again may help |
+| 130 | interrupted by Ctrl-C (a server that is stopped so ends with 0) |
 
 **Ids.** A command that changes the ledger has an id, and the same id has no second effect. Where
 it is not given one is made, shown with the answer, and named in any failure: repeat the command

@@ -1,6 +1,7 @@
 """The demo's processes: our own commands, each started as by an operator, and stopped in order."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from tollbook.errors import Unavailable
 START_SECONDS, STOP_SECONDS = 60.0, 60.0
 
 _TOLD_BYTES = 500
+_ENDINGS = signal.SIGTERM, signal.SIGHUP
 
 
 class Process:
@@ -66,6 +68,8 @@ def started(folder: Path, name: str, *arguments: str) -> Iterator[Process]:
             stdin=subprocess.DEVNULL,
             stdout=document,
             stderr=lines,
+            # A Ctrl-C is for the demo: it would take their end for a fault.
+            start_new_session=True,
         )
     try:
         running = Process(name, process, folder)
@@ -74,6 +78,19 @@ def started(folder: Path, name: str, *arguments: str) -> Iterator[Process]:
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let whoever ends the demo end the block as a Ctrl-C does, and so what was started in it."""
+    mine = [each for each in _ENDINGS if signal.getsignal(each) is signal.SIG_DFL]
+    for number in mine:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _files(folder: Path, name: str) -> tuple[Path, Path]:

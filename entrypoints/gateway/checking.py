@@ -4,18 +4,21 @@ A meter that names an output which its model does not have would park every infe
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import grpc
-from tollbook.errors import Invalid, Unavailable
+from tollbook.errors import Invalid, TollbookError, Unavailable
 
 from adapters.triton import statistics
 from adapters.triton.grpc_client import ServerError, ServerLost
+from adapters.triton.http_client import HttpClient
 from domain.meters_format import Meter, Source, StageMeter
 from domain.tensors import WHOLE
 from entrypoints.gateway.config import GatewayConfig, Pool
 
 _TEXT = frozenset({"BYTES"})
+_ALIVE_BYTES, _ALIVE_SECONDS = 65_536, 5.0
 
 
 class Looking(statistics.Looking, Protocol):
@@ -30,6 +33,20 @@ async def check_models(config: GatewayConfig, clients: Mapping[str, Looking]) ->
     for pool in config.pool:
         for meter in config.model:
             await _check(pool, clients[pool.name], meter)
+
+
+async def check_http(config: GatewayConfig) -> None:
+    """Ask every pool at its HTTP address, which the meters do not need; raises Unavailable."""
+    for pool in config.pool:
+        where = f"the pool {pool.name} (http {pool.http})"
+        async with HttpClient(pool.http, _ALIVE_BYTES) as client:
+            try:
+                answer = await client.ask("GET", "/v2/health/live", seconds=_ALIVE_SECONDS)
+            except TollbookError as error:
+                raise Unavailable(f"{where} does not answer: {error}", pool=pool.name) from None
+        if answer.status != HTTPStatus.OK:
+            said = f"{where} answers as no Triton would, with status {answer.status}"
+            raise Unavailable(said, pool=pool.name)
 
 
 async def _check(pool: Pool, client: Looking, meter: Meter) -> None:

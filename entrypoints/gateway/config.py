@@ -3,11 +3,12 @@
 docs/gateway.md explains every field. What is wrong is told with its line.
 """
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 from tollbook.errors import Invalid
 
@@ -23,7 +24,16 @@ FILE_BYTES_MAX = 1_048_576
 OUTAGE_SECONDS_MAX = 3_600
 ALLOWANCE_SECONDS_MAX = 300
 
-_Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9._\[\]:-]{1,255}:[0-9]{1,5}$")]
+_ADDRESS = re.compile(r"[A-Za-z0-9._\[\]:-]{1,255}:[0-9]{1,5}")
+
+
+def _address(text: str) -> str:
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:8001")
+    return text
+
+
+_Address = Annotated[str, AfterValidator(_address)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)

@@ -1,6 +1,7 @@
 """The server: the app behind uvicorn, with its middlewares, its limits and its way to stop."""
 
 import asyncio
+import errno
 import os
 import resource
 import signal
@@ -61,7 +62,10 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, OverflowError) as error:
-        raise Unavailable(f"{host} port {port} is not to be had: {error}") from None
+        why = str(error)
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            why = "something listens there already; stop that, or name another with --port"
+        raise Unavailable(f"{host} port {port} is not to be had: {why}") from None
 
 
 def url_of(listening: socket.socket) -> str:

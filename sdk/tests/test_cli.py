@@ -129,6 +129,14 @@ def test_wrong_usage_is_exit_2(arguments: list[str], capsys: pytest.CaptureFixtu
     assert json.loads(capsys.readouterr().out)["code"] in {"usage", "invalid"}
 
 
+@pytest.mark.parametrize(("arguments", "program"), [([], "tollbook"), (["note"], "tollbook note")])
+def test_wrong_usage_says_where_to_read_what_there_is(
+    arguments: list[str], program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(arguments)
+    assert f"(what there is: {program} --help)" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("with_act")
 @pytest.mark.parametrize(
     ("outcome", "status", "code"),

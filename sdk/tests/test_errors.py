@@ -114,6 +114,12 @@ def test_a_hostile_value_is_shown_short_and_in_ascii(value: object, shown: str) 
     assert len(problem["value"].encode()) <= errors.SHOWN_VALUE_LIMIT
 
 
+def test_what_is_not_given_is_called_missing() -> None:
+    assert (
+        errors.Invalid.because("field", None, "small").message == "field is missing: must be small"
+    )
+
+
 def test_the_package_exports_what_it_says() -> None:
     assert sorted(tollbook.__all__) == tollbook.__all__
     offered = {name for name in vars(tollbook) if name[0].isupper()} | {"__version__"}

@@ -85,6 +85,7 @@ def test_the_same_instant_with_other_prices_is_refused(shell: Shell, prices_file
     name = changed(prices_file, '"0.5"', '"0.6"')
     problem = shell.json("prices", "publish", name, code=3)
     assert (problem["code"], problem["field"]) == ("id_reused", "models")
+    assert problem["detail"].endswith("give new prices a later effective_from")
 
 
 def test_prices_in_force_do_not_change(shell: Shell, prices_file: Path) -> None:

@@ -1,5 +1,6 @@
 """Checking at the start: a meter that does not fit its model is told before anything is served."""
 
+import asyncio
 import copy
 import re
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from tollbook.errors import Invalid, Unavailable
 
 from adapters.triton.grpc_client import TritonGrpc
 from adapters.triton.server import TritonServer
-from entrypoints.gateway.checking import check_models
+from entrypoints.gateway.checking import check_http, check_models
 from entrypoints.gateway.config import GatewayConfig
+from entrypoints.gateway.pricing import check_prices
 from tests.gateway.rig import METERS, Rig, configured
 from tests.support.triton import a_triton
 from tests.support.triton import triton as triton  # noqa: PLC0414 - a fixture, by its name
@@ -124,3 +126,32 @@ def test_each_pool_is_checked_for_each_model(
     )
     with pytest.raises(Invalid, match=r"the pool small .* has no model textgen"):
         checked(rig, both)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [("127.0.0.1:1", "does not answer"), ("a gRPC port", "does not answer")],
+)
+def test_an_http_address_without_a_server_is_named(
+    triton: TritonServer, wrong: str, says: str
+) -> None:
+    """Inferences over gRPC would go well, and nobody would know until the first over HTTP."""
+    asyncio.run(check_http(configured(triton.grpc_address, triton.http_address)))
+    http = triton.grpc_address if wrong == "a gRPC port" else wrong
+    with pytest.raises(Unavailable, match=rf"the pool shared \(http {http}\) {says}"):
+        asyncio.run(check_http(configured(triton.grpc_address, http)))
+
+
+def test_a_model_that_no_price_book_has_is_named_with_those_that_are_there(rig: Rig) -> None:
+    check_prices(rig.database, configured().model)
+    with pytest.raises(Invalid) as raised:
+        check_prices(rig.database, configured(meters=textgen(price_model="gpt5")).model)
+    assert raised.value.facts["field"] == "textgen.price_model"
+    assert "must be a model of a published price book" in raised.value.message
+    assert ", textgen, " in raised.value.message
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "http://127.0.0.1:8000", ":8000", "a b:1"])
+def test_an_address_of_another_form_is_told_the_right_one(address: str) -> None:
+    with pytest.raises(Invalid, match=r"pool\.0\.http: .* must be HOST:PORT"):
+        configured(http=address)

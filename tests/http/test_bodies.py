@@ -212,5 +212,5 @@ def test_a_moment_that_is_none_is_refused(api: httpx.Client, customer: str, at: 
 def test_a_field_that_is_missing_is_named_alone(api: httpx.Client) -> None:
     """The rest of the body is not what is wrong, and may hold what nobody should read in a log."""
     missing = api.post("/reservations", json={"id": "r", "customer": "secret"})
-    assert missing.json()["detail"] == "model is None: must be given: it is required"
+    assert missing.json()["detail"] == "model is missing: must be given: it is required"
     assert "secret" not in missing.text

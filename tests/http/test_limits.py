@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
+from tollbook.errors import Invalid
 
 from entrypoints.http.identity import Identity
 from entrypoints.http.limits import PEERS_MAX, Bucket, Crowd, PeerLimits, RateLimits, network_of
@@ -176,3 +177,8 @@ def test_settings_come_from_variables_of_their_name() -> None:
 def test_a_setting_that_makes_no_sense_is_refused(name: str, value: str) -> None:
     with pytest.raises(Exception, match=name):
         serve_settings_from({name: value})
+
+
+def test_a_level_of_the_log_that_is_none_is_told_with_those_that_are() -> None:
+    with pytest.raises(Invalid, match=r"'loud': must be one of debug, info, warning, error$"):
+        serve_settings_from({"TOLLBOOK_LOG_LEVEL": "loud"})

@@ -56,6 +56,9 @@ def test_an_ensemble_is_held_run_and_settled_by_its_stages(
     body = json.loads(run_here(*wanted, "--name", "rag", "--json").out)
     assert tomllib.loads(run_here(*wanted).out) == {**body, "pipeline": "pipeline"}
     assert run_here(*wanted[:2], "textgen", *wanted[3:]).code == 2, "it is no ensemble"
+    for wrong in ("127.0.0.1", f"http://{triton.http_address}"):
+        told = run_here(*wanted[:4], wrong)
+        assert (told.code, "must be HOST:PORT" in told.err) == (2, True), told.err
     assert run_here(*wanted[:2], "nothing", *wanted[3:]).code == 2
     with open_ledger(embedded_database) as ledger:
         ledger.publish(BOOK).result()

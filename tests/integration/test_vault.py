@@ -208,5 +208,5 @@ def test_a_file_that_holds_no_master_key_is_refused(tmp_path: Path, text: str) -
 
 
 def test_a_missing_key_file_is_unavailable(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match="cannot be read"):
+    with pytest.raises(Unavailable, match="/nothing cannot be read: No such file"):
         read_master_key(tmp_path / "nothing")

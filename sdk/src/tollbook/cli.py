@@ -83,7 +83,8 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        raise Invalid(message, code="usage", usage=self.format_usage().strip())
+        told = f"{message} (what there is: {self.prog} --help)"
+        raise Invalid(told, code="usage", usage=self.format_usage().strip())
 
 
 def _register_plugins(subparsers: Subparsers) -> None:

@@ -77,7 +77,8 @@ class Invalid(TollbookError):
         # A field may be a key that the sender made up, so it is cut as well.
         field, shown = field[:SHOWN_VALUE_LIMIT], shorten(value)
         fact = _clean(value) if isinstance(value, str) else shown
-        return cls(f"{field} is {shown}: must be {rule}", field=field, value=fact, rule=rule)
+        told = "missing" if value is None else shown
+        return cls(f"{field} is {told}: must be {rule}", field=field, value=fact, rule=rule)
 
 
 class NotFound(TollbookError):
