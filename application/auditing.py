@@ -6,7 +6,7 @@ What two of them disagree on, or what the tables beside the log contradict, is a
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from tollbook.merkle import Frontier
@@ -83,6 +83,9 @@ class Recomputation(Protocol):
         """Yield the state of what binds open stages."""
 
 
+Shown = Callable[[], Iterable[tuple[int, str, object, object]]]
+"""Yields (position, what, expected, found) where the read models do not follow from the log."""
+
 Recompute = Callable[[Callable[[Any], None]], Recomputation]
 """Makes a recomputation that reports (position, what, expected, found) to a function."""
 
@@ -110,6 +113,7 @@ def verify(
     recompute: Recompute,
     expected: Sequence[Expectation] = (),
     progress: Progress | None = None,
+    shown: Shown | None = None,
 ) -> AuditReport:
     """Check everything that a ledger has stored, against itself and against expected roots."""
     audit = _Audit(reader, recompute, expected)
@@ -117,7 +121,7 @@ def verify(
         audit.examine(chunk)
         if progress is not None:
             progress(len(chunk))
-    return audit.report()
+    return audit.report(shown or tuple)
 
 
 class _Audit:
@@ -168,7 +172,7 @@ class _Audit:
             if balance.sequence == self._snapshot_at[customer]:
                 self._reached[customer] = balance, recorded.position
 
-    def report(self) -> AuditReport:
+    def report(self, shown: Shown) -> AuditReport:
         """Check what can only be checked at the end, and sum up."""
         root = self._roots.finish(self._position)
         self._recomputation.finish()
@@ -178,6 +182,8 @@ class _Audit:
         self._check_snapshots()
         for what, expected, found in self._reader.open_doors():
             self._findings.note(self._position, what, expected, found)
+        for difference in shown():
+            self._findings.note(*difference)
         findings = self._findings
         return AuditReport(
             ok=findings.total == 0,

@@ -9,6 +9,7 @@ from tollbook.times import format_instant
 
 from domain.admission import standing
 from domain.allocation import NEVER
+from domain.command import in_key_order
 from domain.license import License
 from domain.license_commands import (
     ActivateLicense,
@@ -132,7 +133,7 @@ def decide_activate(license: License, command: ActivateLicense, now: int) -> Dec
         raise Invalid.because("components", named, rule)
     return (
         LicenseActivated(
-            components=command.components,
+            components=in_key_order(command.components),
             customer=license.customer,
             device=command.id,
             facts=command.facts,

@@ -12,6 +12,7 @@ from tollbook.amounts import format_pico
 from tollbook.errors import Invalid
 
 from domain.balance import Balance
+from domain.command import in_key_order
 from domain.commands import ChargeUsage, ParkUsage, parse, wire_body
 from domain.event import Event
 from domain.events import ReservationSettled
@@ -123,7 +124,7 @@ def _parking(command: ChargeUsage, why: Refusal) -> UsageParked:
         code=why.code,
         customer=command.customer,
         detail=why.detail,
-        facts={name: why.facts[name] for name in sorted(why.facts)},
+        facts=in_key_order(why.facts),
         parked=parked_id(command.source, command.id),
         record=command.id,
         source=command.source,

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 
+import psycopg
+from tollbook.errors import Unavailable
+
 from adapters.embedded_postgres.cluster import PROJECTOR_ROLE
 from adapters.event_store.log_reader import LogReader
 from adapters.postgres import Connection, connect
@@ -16,8 +19,10 @@ from application.following import TooNew
 from application.replaying import Share
 from entrypoints.bootstrap import Database, prepare_views
 from entrypoints.sharing import fold_shares
+from projections import comparing
 from projections.building import NEXT, Build, is_current
 from projections.checkpoint import MovedError, wait_for
+from projections.checkpoint import position as views_position
 from projections.model import SCHEMA
 from projections.runner import Progress, Projector
 from projections.shares import Pipe
@@ -131,6 +136,24 @@ def catch_up(
             position,
             timeout=WAIT_SECONDS,
         )
+
+
+def compare(
+    database: Database, start: Callable[[str, int], Progress]
+) -> Iterator[comparing.Unlike]:
+    """Yield where the views do not follow from the log; `start` makes a bar of so many events."""
+    with (
+        closing(connect(database.app_url)) as reading,
+        closing(connect(database.app_url)) as connection,
+    ):
+        log = LogReader(reading)
+        try:
+            if comparing.can_compare(connection):
+                advance = start("Compare", views_position(log.run))
+                yield from comparing.unlike(log, connection, advance)
+        except psycopg.Error as error:
+            first, *_ = str(error).strip().splitlines()
+            raise Unavailable(f"the views cannot be compared with the log: {first}") from None
 
 
 def follow(database: Database, stop: threading.Event, advance: Progress | None = None) -> None:

@@ -66,11 +66,16 @@ def make_tables(connection: Connection, schema: str, models: Models) -> None:
     """Make every table of a build, and its checkpoint before the first event."""
     with connection.transaction():
         connection.execute(f"SET LOCAL search_path = {schema}, public".encode())
-        connection.execute(OWN_TABLES.encode())
-        for model in models:
-            connection.execute(model.TABLES.encode())
-        connection.execute(_FIRST_MARK, (fingerprint(models),))
+        lay_tables(connection, models)
         connection.execute(_READABLE.format(schema=schema).encode())
+
+
+def lay_tables(connection: Connection, models: Models) -> None:
+    """Make the tables of a build where the connection's path leads, for whoever makes them."""
+    connection.execute(OWN_TABLES.encode())
+    for model in models:
+        connection.execute(model.TABLES.encode())
+    connection.execute(_FIRST_MARK, (fingerprint(models),))
 
 
 def ensure_tables(connection: Connection) -> None:

@@ -9,7 +9,7 @@ from psycopg import IsolationLevel
 from tollbook import canonical
 from tollbook.errors import TollbookError, Unavailable
 
-from adapters.event_store.mapper import ROW_COLUMNS, decode, encode, leaf_hash
+from adapters.event_store.mapper import ROW_COLUMNS, decode, is_spelling, leaf_hash
 from adapters.postgres import Connection, connect
 from application.auditing import StoredSnapshot
 from application.auditing_ids import Entry, Told
@@ -45,22 +45,37 @@ SELECT substr(stream, length('balance-') + 1), stream_version, data FROM snapsho
 WHERE state_version = {STATE_VERSION} AND stream LIKE 'balance-%' ORDER BY stream
 """  # noqa: S608 - our own number
 
-# Each guard of the log that a superuser could take away, and what it looks like in its place.
+# Each guard of the log that a superuser could take away, or put another one in place of, and what
+# it looks like in its place: 58 is "before each statement that updates, deletes or truncates".
 _GUARDS = """
-SELECT 'trigger ' || guard.name, 'always on', coalesce((SELECT CASE tgenabled
-        WHEN 'A' THEN 'always on' WHEN 'D' THEN 'disabled' ELSE 'not always on' END
+SELECT 'trigger ' || guard.name, 'always on', coalesce((SELECT CASE
+        WHEN tgenabled = 'D' THEN 'disabled' WHEN tgenabled <> 'A' THEN 'not always on'
+        WHEN tgtype = 58 AND tgattr = '' AND tgqual IS NULL
+            AND tgfoid = to_regproc('public.refuse_change') THEN 'always on'
+        ELSE 'another one' END
     FROM pg_trigger WHERE tgname = guard.name AND tgrelid = to_regclass(guard.place)), 'none')
 FROM (VALUES ('events_are_append_only', 'events'), ('ids_are_for_ever', 'command_ids'))
     AS guard (name, place)
 UNION ALL
-SELECT 'constraint ' || guard.name, 'in place', CASE WHEN EXISTS (SELECT FROM pg_constraint
-    JOIN pg_index ON indexrelid = conindid AND indisunique AND indisvalid
-    WHERE conname = guard.name AND conrelid = to_regclass(guard.place))
-    THEN 'in place' ELSE 'none' END
-FROM (VALUES ('events_position', 'events'), ('events_stream', 'events'),
-        ('events_customer', 'events'), ('command_ids_taken', 'command_ids'))
-    AS guard (name, place)
+SELECT 'function refuse_change',
+    'REFUSES', coalesce((SELECT encode(sha256(convert_to(prosrc, 'UTF8')), 'hex')
+    FROM pg_proc WHERE oid = to_regproc('public.refuse_change')), 'none')
+UNION ALL
+SELECT 'constraint ' || guard.name, guard.columns, coalesce((
+    SELECT (SELECT string_agg(attname, ' ' ORDER BY place) FROM pg_attribute
+        JOIN unnest(conkey) WITH ORDINALITY AS part (number, place) ON attnum = number
+        WHERE attrelid = conrelid)
+    FROM pg_constraint JOIN pg_index ON indexrelid = conindid AND indisunique AND indisvalid
+    WHERE conname = guard.name AND conrelid = to_regclass(guard.place)), 'none')
+FROM (VALUES ('events_position', 'events', 'position'),
+        ('events_stream', 'events', 'stream stream_version'),
+        ('events_customer', 'events', 'customer customer_sequence'),
+        ('command_ids_taken', 'command_ids', 'id kind scope'))
+    AS guard (name, place, columns)
 """
+
+_REFUSES = "77c3d7d8efe29fdcd7f6e5fc54782fc176f4afdfaaf71336739b01ccf5542668"
+"""The SHA-256 of what the function `refuse_change` does, as the first migration made it."""
 
 
 class PostgresAuditReader:
@@ -131,7 +146,7 @@ class PostgresAuditReader:
 
     def open_doors(self) -> list[tuple[str, str, str]]:
         """Return (what, expected, found) for each guard of the log that is not in its place."""
-        guards = self._run(_GUARDS)
+        guards = self._run(_GUARDS.replace("REFUSES", _REFUSES))
         return [(what, expected, found) for what, expected, found in guards if found != expected]
 
     def _run(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -164,8 +179,8 @@ def _strictly_read(name: str, version: int, data: bytes) -> tuple[Event | None, 
         event = decode(name, version, data)
     except TollbookError as error:
         return None, error.message
-    # What is written as it was read is canonical; only an upcast event is written differently.
-    if encode(event) == data or (version != event.VERSION and canonical.is_canonical(data)):
+    # Only an upcast event is written differently from what was read.
+    if is_spelling(event, data) or (version != event.VERSION and canonical.is_canonical(data)):
         return event, None
     return event, f"another spelling: {data.decode()}"
 

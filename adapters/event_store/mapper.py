@@ -43,6 +43,16 @@ def encode(event: Event) -> bytes:
     return _encoded(event) if written is None else written
 
 
+def is_spelling(event: Event, data: bytes) -> bool:
+    """Say whether these bytes are the one spelling of an event that was read from them."""
+    writer = _WRITERS.get(type(event))
+    written = None if writer is None else writer(event)
+    if written is not None:
+        return written == data
+    # The general encoder leaves the names of an object of any form in the order of the text.
+    return _encoded(event) == data and canonical.is_canonical(data, max_bytes=len(data))
+
+
 def _encoded(event: Event) -> bytes:
     """Write a payload by what pydantic knows of its class."""
     encoder = _ENCODERS.get(type(event))

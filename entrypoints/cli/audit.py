@@ -22,7 +22,7 @@ def register(subparsers: Subparsers) -> None:
     verifying = add_command(
         group,
         "verify",
-        "Recompute every hash, charge and balance from the stored events; list what differs.",
+        "Recompute every hash, charge, balance and view from the stored events; list what differs.",
         verify,
         examples=(
             "tollbook audit verify --data ./ledger",
@@ -74,13 +74,19 @@ def run_audit(
 
     from adapters.event_store.audit_reader import audit_reader
     from application.auditing import verify as verify_ledger
+    from entrypoints.projecting import compare
     from entrypoints.tuning import tune
 
     tune()
+    bars = bars or Bars(None)
     with audit_reader(database.app_url) as reader:
-        advance = (bars or Bars(None)).start("Verify", reader.position())
+        advance = bars.start("Verify", reader.position())
         return verify_ledger(
-            reader, lambda differ: Recomputation(differ, whole=True), expected, advance
+            reader,
+            lambda differ: Recomputation(differ, whole=True),
+            expected,
+            advance,
+            lambda: compare(database, bars.start),
         )
 
 

@@ -250,6 +250,12 @@ def test_a_licence_for_the_api_alone_is_activated_nowhere() -> None:
     assert code(acme.life(ActivateLicense)) == "license_channel_denied"
 
 
+def test_components_stand_in_the_order_of_their_names_however_they_were_given() -> None:
+    acme = licensee("active")
+    admitted(acme.life(ActivateLicense, components={"disk": "d" * 32, "cpu": "c" * 32}))
+    assert list(acme.licenses[LICENSE].devices[-1].components) == ["cpu", "disk"]
+
+
 @pytest.mark.parametrize(("count", "fits"), [(0, False), (1, False), (2, True), (3, True)])
 def test_a_machine_names_as_many_components_as_bind_it(count: int, fits: bool) -> None:
     acme = Licensee()

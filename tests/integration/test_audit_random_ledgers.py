@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tollbook import canonical
 from tollbook.recompute import Difference, Recomputation, recompute
 
 from adapters.event_store.mapper import recorded_from
@@ -70,6 +71,15 @@ def test_no_number_differs_and_the_states_are_equal(seed: int, round_number: int
     recomputation, differences = recomputed(rows)
     assert differences == [], f"seed {seed + round_number}"
     assert states(recomputation) == states(folded(rows)), f"seed {seed + round_number}"
+
+
+def misspelt(rows: Rows) -> list[str]:
+    """Return the payloads that are not stored in their one spelling."""
+    return [row[13] for row in rows if not canonical.is_canonical(row[13].encode())]
+
+
+def test_every_payload_is_stored_in_its_one_spelling(seed: int) -> None:
+    assert misspelt(Workload(seed).run(STEPS)) == []
 
 
 def told_by(rows: Rows) -> Iterator[str]:

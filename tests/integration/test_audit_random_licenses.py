@@ -13,6 +13,7 @@ from tests.integration.meeting import met_by
 from tests.integration.test_audit_random_ledgers import (
     OF_ANY_LEDGER,
     folded,
+    misspelt,
     recomputed,
     states,
 )
@@ -28,6 +29,10 @@ def test_no_decision_differs_and_the_states_are_equal(seed: int, round_number: i
     recomputation, differences = recomputed(rows)
     assert differences == [], f"seed {seed + round_number}"
     assert states(recomputation) == states(folded(rows)), f"seed {seed + round_number}"
+
+
+def test_every_payload_about_a_licence_is_stored_in_its_one_spelling(seed: int) -> None:
+    assert misspelt(LicensedWorkload(seed).run(STEPS)) == []
 
 
 EVENTS = (

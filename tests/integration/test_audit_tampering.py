@@ -155,6 +155,14 @@ def test_another_spelling_of_the_same_payload_is_found(ledger: TestDatabase) -> 
     assert whats(audited(ledger)) == {(3, "data")}
 
 
+def test_another_order_within_the_body_of_a_refusal_is_found(ledger: TestDatabase) -> None:
+    position = position_of(ledger, "command_refused")
+    ours = '"customer":"cust-1","estimate":{"input_tokens":1000000000}'
+    turned = '"estimate":{"input_tokens":1000000000},"customer":"cust-1"'
+    rewrite(ledger, position, ours, turned, with_leaf=True)
+    assert whats(audited(ledger)) == {(position, "data")}
+
+
 @pytest.mark.parametrize("data", ["", "{", "[]", '{"amount":1.5}', "null"])
 def test_a_payload_that_cannot_be_read_is_found_and_the_audit_goes_on(
     ledger: TestDatabase, data: str
@@ -185,6 +193,30 @@ def test_a_snapshot_that_says_otherwise_is_found(ledger: TestDatabase) -> None:
     assert found == {"snapshot of cust-1", "snapshot of cust-2"}
 
 
+BLUNT = """
+CREATE OR REPLACE FUNCTION refuse_change() RETURNS trigger
+LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'
+"""
+NARROWER = """
+DROP TRIGGER ids_are_for_ever ON command_ids;
+CREATE TRIGGER ids_are_for_ever BEFORE DELETE ON command_ids
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+ALTER TABLE command_ids ENABLE ALWAYS TRIGGER ids_are_for_ever
+"""
+BLIND = """
+CREATE FUNCTION look_away() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+DROP TRIGGER events_are_append_only ON events;
+CREATE TRIGGER events_are_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON events
+    FOR EACH STATEMENT EXECUTE FUNCTION look_away();
+ALTER TABLE events ENABLE ALWAYS TRIGGER events_are_append_only
+"""
+WIDER = """
+ALTER TABLE command_ids DROP CONSTRAINT command_ids_taken;
+ALTER TABLE command_ids ADD CONSTRAINT command_ids_taken
+    PRIMARY KEY (id, kind, scope, position)
+"""
+
+
 @pytest.mark.parametrize(
     ("statement", "what"),
     [
@@ -195,9 +227,13 @@ def test_a_snapshot_that_says_otherwise_is_found(ledger: TestDatabase) -> None:
         ("ALTER TABLE command_ids ENABLE TRIGGER ids_are_for_ever", "trigger ids_are_for_ever"),
         ("DROP TRIGGER ids_are_for_ever ON command_ids", "trigger ids_are_for_ever"),
         ("ALTER TABLE events DROP CONSTRAINT events_stream", "constraint events_stream"),
+        (BLUNT, "function refuse_change"),
+        (NARROWER, "trigger ids_are_for_ever"),
+        (BLIND, "trigger events_are_append_only"),
+        (WIDER, "constraint command_ids_taken"),
     ],
 )
-def test_a_guard_of_the_log_that_was_taken_away_is_found(
+def test_a_guard_of_the_log_that_was_taken_away_or_exchanged_is_found(
     ledger: TestDatabase, statement: str, what: str
 ) -> None:
     ledger.query(statement)
