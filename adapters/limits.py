@@ -6,7 +6,14 @@ Waits of one length end in the order in which they began, so that one timer does
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
+
+
+class Ending(Protocol):
+    """What is ended when its time is over."""
+
+    def end(self) -> None:
+        """End it: this is called once, unless it was dropped before."""
 
 
 class Limits:
@@ -14,17 +21,21 @@ class Limits:
 
     def __init__(self) -> None:
         """Begin without any."""
-        self._queues: dict[float, _Queue] = {}
+        self._queues: dict[float, Queue] = {}
 
     def within(self, seconds: float) -> "Limit":
         """Return what ends a `with` block of the task that enters it, if it waits for so long.
 
         There should be few lengths: each is remembered.
         """
+        return Limit(self.lasting(seconds))
+
+    def lasting(self, seconds: float) -> "Queue":
+        """Return what ends other things of one length than blocks; it is remembered as well."""
         queue = self._queues.get(seconds)
         if queue is None:
-            queue = self._queues[seconds] = _Queue(seconds)
-        return Limit(queue)
+            queue = self._queues[seconds] = Queue(seconds)
+        return queue
 
 
 class Limit:
@@ -32,7 +43,7 @@ class Limit:
 
     __slots__ = ("_before", "_is_over", "_queue", "_task")
 
-    def __init__(self, queue: "_Queue") -> None:
+    def __init__(self, queue: "Queue") -> None:
         """Wait with others of the same length; use `Limits.within`."""
         self._queue = queue
 
@@ -62,33 +73,37 @@ class Limit:
         self._task.cancel()
 
 
-class _Queue:
-    """The limits of one length that are running, the oldest first, and a timer for that."""
+class Queue:
+    """What of one length is running, the oldest first, and a timer for that."""
 
     def __init__(self, seconds: float) -> None:
+        """Begin without any; use `Limits.lasting`."""
         self._seconds = seconds
-        self._running: dict[Limit, float] = {}
+        self._running: dict[Ending, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, limit: Limit) -> None:
+    def add(self, it: Ending) -> float:
+        """Have it end when its time is over, and return when, by the loop's clock."""
         loop = asyncio.get_running_loop()
-        at = self._running[limit] = loop.time() + self._seconds
+        at = self._running[it] = loop.time() + self._seconds
         if self._timer is None:
             self._timer = loop.call_at(at, self._look)
+        return at
 
-    def drop(self, limit: Limit) -> None:
+    def drop(self, it: Ending) -> None:
+        """Have it not end any more."""
         # The timer stays: when it comes it looks for the next to end, or for none.
-        del self._running[limit]
+        self._running.pop(it, None)
 
     def _look(self) -> None:
         """End what is over, and come again for the next."""
-        loop, over = asyncio.get_running_loop(), list[Limit]()
+        loop, over = asyncio.get_running_loop(), list[Ending]()
         now, self._timer = loop.time(), None
-        for limit, at in self._running.items():
+        for it, at in self._running.items():
             if at > now:
                 self._timer = loop.call_at(at, self._look)
                 break
-            over.append(limit)
-        for limit in over:
-            del self._running[limit]
-            limit.end()
+            over.append(it)
+        for it in over:
+            if self._running.pop(it, None) is not None:
+                it.end()

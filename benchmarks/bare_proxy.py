@@ -1,10 +1,10 @@
-"""A proxy of gRPC without any code of ours: what a library itself costs, in a process of its own.
+"""A proxy of gRPC that does nothing else: what a layer itself costs, in a process of its own.
 
-    python -m benchmarks.bare_proxy LIBRARY TRITON
+    python -m benchmarks.bare_proxy LAYER TRITON
 
 It prints where it listens. SIGUSR1 begins a count, SIGTERM ends it: then it prints one JSON
-document, how many inferences went through and how much CPU each took. Nothing is checked, limited
-or timed here, so what a gateway would need of any library comes on top.
+document, how many inferences went through and how much CPU each took. Nothing is checked, metered
+or written down here.
 """
 
 import asyncio
@@ -12,22 +12,20 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import grpc
 import uvloop
 
+from adapters.grpc.call import Call
+from adapters.grpc.channel import Channel
+from adapters.grpc.server import Server
 from adapters.triton.grpc_client import SERVICE
-from entrypoints.tuning import tune_grpc
 
 PATH = f"/{SERVICE}/ModelInfer"
-ASKED = {"content-type": "application/grpc", "te": "trailers"}
-ANSWERED = {"content-type": "application/grpc"}
-
-Forward = Callable[[bytes], Awaitable[bytes]]
-"""Takes the body of an inference, a message as gRPC frames it, to Triton; returns the answer's."""
+_SECONDS = 60.0
+_MESSAGE_BYTES = 2**22
 
 
 class Count:
@@ -57,17 +55,16 @@ def _cpu_ns() -> int:
 
 
 async def grpc_aio(triton: str, count: Count) -> int:
-    """Use gRPC's own library on both sides, as the gateway does."""
-    grpc = import_module("grpc")
+    """Use gRPC's own library on both sides."""
     channel = grpc.aio.insecure_channel(triton, options=[("grpc.use_local_subchannel_pool", 1)])
     infer = channel.unary_unary(PATH)
 
     async def work(_first: Any, context: Any) -> bytes:
         count.inferences += 1
-        answer: bytes = await infer(await context.read(), timeout=60.0)
+        answer: bytes = await infer(await context.read(), timeout=_SECONDS)
         return answer
 
-    class Handlers(grpc.GenericRpcHandler):  # type: ignore[name-defined, misc]
+    class Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # it ships without types
         def service(self, asked: Any) -> Any:
             known = asked.method == PATH
             return grpc.stream_unary_rpc_method_handler(work) if known else None
@@ -80,58 +77,24 @@ async def grpc_aio(triton: str, count: Count) -> int:
     return port
 
 
-async def httpunk(triton: str, count: Count) -> int:
-    """Use hyper's HTTP/2 from Rust."""
-    library, protocols = import_module("httpunk"), import_module("httpunk.asyncio")
-    loop = asyncio.get_running_loop()
-    host, _, number = triton.rpartition(":")
+async def own(triton: str, count: Count) -> int:
+    """Use our own layer on both sides, as the gateway does."""
+    channel = Channel(triton, _MESSAGE_BYTES)
 
-    def client() -> Any:
-        return protocols.H2ClientProtocol(authority=triton, scheme="http")
-
-    _, protocol = await loop.create_connection(client, host, int(number))
-    connection = await protocol.ready()
-
-    class Server(protocols.H2ServerProtocol):  # type: ignore[name-defined, misc]
-        async def handle(self, request: Any) -> None:
-            count.inferences += 1
-            body = await request.read()
-            asked = library.Request("POST", request.target, headers=ASKED, body=body)
-            answer = await connection.send_request(asked)
-            got = await answer.read()
-            await request.respond(200, headers=ANSWERED, body=got, trailers=answer.trailers)
-
-    return await _listening(Server)
-
-
-async def zttp(triton: str, count: Count) -> int:
-    """Use HTTP/2 from Zig, which does no input or output of its own."""
-    sides: Any = import_module("benchmarks.bare_proxy_zttp")
-    host, _, number = triton.rpartition(":")
-    loop = asyncio.get_running_loop()
-    _, client = await loop.create_connection(sides.Client, host, int(number))
-
-    async def forward(body: bytes) -> bytes:
+    async def work(call: Call) -> bytes:
         count.inferences += 1
-        answer: bytes = await client.ask(body)
-        return answer
+        return await channel.single(PATH, await call.read() or b"", _SECONDS)
 
-    return await _listening(lambda: sides.Server(forward))
-
-
-async def _listening(protocol: Callable[[], Any]) -> int:
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
-    port: int = server.sockets[0].getsockname()[1]
-    return port
+    return await Server({PATH: work}, _MESSAGE_BYTES).start("127.0.0.1", 0)
 
 
-LIBRARIES = {"grpc.aio": grpc_aio, "httpunk": httpunk, "zttp": zttp}
+LAYERS = {"grpc.aio": grpc_aio, "own": own}
 
 
-async def main(library: str, triton: str) -> None:
+async def main(layer: str, triton: str) -> None:
     """Serve until told to end, and print what was counted."""
     stop, count = asyncio.Event(), Count()
-    port = await LIBRARIES[library](triton, count)
+    port = await LAYERS[layer](triton, count)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, count.begin)
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -142,5 +105,4 @@ async def main(library: str, triton: str) -> None:
 
 
 if __name__ == "__main__":
-    tune_grpc()
     uvloop.run(main(*sys.argv[1:]))

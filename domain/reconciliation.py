@@ -27,12 +27,13 @@ Cause = Literal[
 ]
 
 NEVER_SENT = (
-    "its client left before it was forwarded",
+    "its client left before it was",
     "its server cannot be reached",
     "its server never saw it",
     "no pool",
     "no server of the pool",
     "the gateway could not",
+    "the gateway stopped before",
     "the server never ran it",
 )
 """How the reasons begin for which the gateway releases what no server was given."""

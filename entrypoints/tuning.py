@@ -2,7 +2,6 @@
 
 import ctypes
 import gc
-import os
 
 YOUNG = 100_000
 """After so many new objects the collector looks at them: by then most of a batch are gone."""
@@ -20,18 +19,6 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 _LARGE_BYTES = 2**20
 _FREE_BYTES_MAX = 8 * 2**20
 """So much may lie free at the end of a heap before it is given back."""
-
-_GRPC = "GRPC_EXPERIMENTS"
-_GRPC_OWN_POLLER = "-event_engine_client,-event_engine_listener"
-"""gRPC's newer engine hands each message through two more threads: a tenth of a millisecond."""
-
-
-def tune_grpc() -> None:
-    """Have gRPC read its connections in one thread; it looks only once, when it is imported.
-
-    Whoever runs the process may say otherwise in the variable that gRPC has for this.
-    """
-    os.environ.setdefault(_GRPC, _GRPC_OWN_POLLER)
 
 
 def tune(young: int = YOUNG) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from entrypoints.tuning import tune_grpc
 from tests.support import third_party_deaths
 from tests.support.missing import missing_servers
 from tests.support.room import take_room
@@ -21,7 +20,6 @@ SEED = int(os.environ.setdefault("TOLLBOOK_SEED", str(secrets.randbelow(2**32)))
 # Else gRPC's own handlers run in each process that a test forks while it has connections open,
 # and crash some before they become another program.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
-tune_grpc()  # as in the gateway's own process
 
 # No test asks a public server. Else each new HTTP client reads every authority that the machine
 # knows; an empty name is no file, and a folder is read when it is needed.

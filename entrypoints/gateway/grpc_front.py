@@ -9,11 +9,12 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-import grpc
 from google.protobuf.message import DecodeError
 from tollbook.errors import Invalid, TollbookError, Unavailable
 from tritonclient.grpc import service_pb2 as pb
 
+from adapters.grpc.call import Call, EndedError, Handler
+from adapters.grpc.server import Server
 from adapters.limits import Limit, Limits
 from adapters.triton.grpc_client import SERVICE, ServerError, TritonGrpc
 from entrypoints.gateway import grpc_messages as messages
@@ -30,11 +31,6 @@ READ_SECONDS = 30.0
 """How long a call may take to send its message."""
 STALL_SECONDS = 60.0
 """How long the client of a stream may leave its messages untaken."""
-_KEEPALIVE_MS = 120_000
-_WAITING, _WAITING_MAX = 20_000, 40_000
-"""So many calls may wait for this process to look at them; gRPC ends what is beyond as CANCELLED,
-and of its own accord from 1,000 on: a burst of clients that come back would be told nothing."""
-
 _REFUSED = {
     "model statistics": ("ModelStatistics",),
     "its servers' model repository": (
@@ -56,18 +52,7 @@ _MODEL_QUESTIONS = {
     "ModelConfig": pb.ModelConfigRequest,
 }
 
-_Work = Callable[[Any], Awaitable[bytes]]
-
-
-class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]  # it ships without types
-    """Finds the handler of a method."""
-
-    def __init__(self, handlers: dict[str, Any]) -> None:
-        self._handlers = handlers
-
-    def service(self, handler_call_details: Any) -> Any:
-        """Return the handler of a call, or None for a method that there is not."""
-        return self._handlers.get(handler_call_details.method)
+_Work = Callable[[Call], Awaitable[bytes]]
 
 
 class GrpcFront:
@@ -89,29 +74,16 @@ class GrpcFront:
         self._read_seconds = read_seconds
         self._stall_seconds = stall_seconds
         self._limits = Limits()
-        self._server: Any = None
+        self._server = Server(self._handlers(), config.message_bytes)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sessions: set[StreamSession] = set()
 
     async def start(self, host: str, port: int, *, is_shared: bool = False) -> int:
         """Listen, and return the port; raises Unavailable where the address is not to be had."""
-        options = [
-            ("grpc.so_reuseport", int(is_shared)),
-            ("grpc.max_receive_message_length", self._config.message_bytes),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
-            ("grpc.server.max_pending_requests", _WAITING),
-            ("grpc.server.max_pending_requests_hard_limit", _WAITING_MAX),
-        ]
-        self._server = grpc.aio.server(options=options)
-        self._server.add_generic_rpc_handlers((_Handlers(self._handlers()),))
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            bound = int(self._server.add_insecure_port(address))
-        except RuntimeError as error:
+            return await self._server.start(host, port, is_shared=is_shared)
+        except (OSError, OverflowError) as error:
             raise Unavailable(f"{host} port {port} is not to be had: {error}") from None
-        await self._server.start()
-        return bound
 
     async def stop(self, seconds: float) -> None:
         """Take no more calls, and let those that run end; what does not, is told by the next."""
@@ -119,12 +91,11 @@ class GrpcFront:
         until = loop.time() + seconds
         for session in tuple(self._sessions):
             session.stop()
-        if self._server is not None:
-            await self._server.stop(seconds)
+        await self._server.stop(seconds)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=max(1.0, until - loop.time()))
 
-    def _handlers(self) -> dict[str, Any]:
+    def _handlers(self) -> dict[str, Handler]:
         unary: dict[str, _Work] = {
             "ServerLive": self._server_live,
             "ServerReady": self._server_ready,
@@ -135,14 +106,10 @@ class GrpcFront:
             unary[method] = self._about_model(method)
         for what, methods in _REFUSED.items():
             unary.update(dict.fromkeys(methods, _refusing(what)))
-        # To the client these are unary calls. Taken as streams, they begin before their message
-        # is here, so that it is up to us how long, and for whom, it is waited for.
-        found = {
-            f"/{SERVICE}/{method}": grpc.stream_unary_rpc_method_handler(_guarded(work))
-            for method, work in unary.items()
+        found: dict[str, Handler] = {
+            f"/{SERVICE}/{method}": _guarded(work) for method, work in unary.items()
         }
-        streams = grpc.stream_stream_rpc_method_handler(self._model_stream_infer)
-        return {**found, f"/{SERVICE}/ModelStreamInfer": streams}
+        return {**found, f"/{SERVICE}/ModelStreamInfer": self._model_stream_infer}
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """Run what does not end with the call that began it."""
@@ -156,34 +123,34 @@ class GrpcFront:
         if not task.cancelled():
             task.exception()  # whoever waited has it; where nobody did, the core has told it
 
-    async def _read(self, context: Any) -> bytes:
+    async def _read(self, context: Call) -> bytes:
         try:
             with self._limits.within(self._read_seconds):
                 data = await context.read()
         except TimeoutError:
             raise TimedOut("the request did not arrive in time") from None
-        if data is grpc.aio.EOF:
+        if data is None:
             raise Invalid.because("message", None, "given")
-        return bytes(data)
+        return data
 
     def _stall_limit(self) -> Limit:
         return self._limits.within(self._stall_seconds)
 
-    async def _server_live(self, _context: Any) -> bytes:
+    async def _server_live(self, _context: Call) -> bytes:
         return bytes(pb.ServerLiveResponse(live=True).SerializeToString())
 
-    async def _server_ready(self, _context: Any) -> bytes:
+    async def _server_ready(self, _context: Call) -> bytes:
         asked = (client.is_ready() for client in self._clients.values())
         ready = all(await asyncio.gather(self._gateway.admission.ready(), *asked))
         return bytes(pb.ServerReadyResponse(ready=ready).SerializeToString())
 
-    async def _server_metadata(self, _context: Any) -> bytes:
+    async def _server_metadata(self, _context: Call) -> bytes:
         return await self._any_client().look("ServerMetadata", b"")
 
     def _about_model(self, method: str) -> _Work:
         """Return what passes a question about one model on, for a key that may use it."""
 
-        async def work(context: Any) -> bytes:
+        async def work(context: Call) -> bytes:
             who = caller(context)
             await self._gateway.admission.known(who.license_key)
             data = await self._read(context)
@@ -201,7 +168,7 @@ class GrpcFront:
         found = list(self._clients.values())
         return next((client for client in found if client.reachable), found[0])
 
-    async def _model_infer(self, context: Any) -> bytes:
+    async def _model_infer(self, context: Call) -> bytes:
         who = caller(context)
         await self._gateway.admission.known(who.license_key)
         data = await self._read(context)
@@ -240,7 +207,7 @@ class GrpcFront:
         running.left(body)
         return body, self._gateway.finish(running)
 
-    async def _model_stream_infer(self, _requests: Any, context: Any) -> None:
+    async def _model_stream_infer(self, context: Call) -> None:
         try:
             who = caller(context)
             await self._gateway.admission.known(who.license_key)
@@ -257,13 +224,13 @@ class GrpcFront:
             self._sessions.discard(session)
 
 
-def _guarded(work: _Work) -> Callable[[Any, Any], Awaitable[bytes]]:
+def _guarded(work: _Work) -> Handler:
     """Return the handler of a unary call, which ends with the status of whatever is raised."""
 
-    async def handle(_requests: Any, context: Any) -> bytes:
+    async def handle(context: Call) -> bytes:
         try:
             return await work(context)
-        except grpc.aio.AbortError:
+        except EndedError:
             raise
         except Exception as error:
             await refusals.abort(context, error)
@@ -275,7 +242,7 @@ def _guarded(work: _Work) -> Callable[[Any, Any], Awaitable[bytes]]:
 def _refusing(what: str) -> _Work:
     """Return what refuses a method, whoever asks."""
 
-    async def work(_context: Any) -> bytes:
+    async def work(_context: Call) -> bytes:
         raise Forbidden(f"the gateway does not offer {what}")
 
     return work

@@ -10,8 +10,9 @@ from urllib.parse import unquote
 
 from tollbook.errors import Invalid, Unavailable
 
+from adapters.grpc.call import Call
 from adapters.triton.grpc_client import ServerError, ServerLost, ServerStopped, TritonGrpc
-from entrypoints.gateway import asking
+from entrypoints.gateway import asking, sequences
 from entrypoints.gateway import grpc_messages as messages
 from entrypoints.gateway.admission import Asked
 from entrypoints.gateway.core import Gateway
@@ -21,7 +22,6 @@ Clients = Mapping[str, TritonGrpc]
 """The connections of a gateway, by the names of their pools."""
 
 _ONCE = (asking.KEY_HEADER, asking.AUTHORIZATION, asking.FACTS_HEADER)
-_PASSED = "traceparent"
 _LARGE = 1_048_576
 """From here on, hashing takes long enough to be done beside the loop."""
 _UNKNOWN_ID = "<id_unknown>"
@@ -39,16 +39,17 @@ class Caller(NamedTuple):
     """Metadata that goes on to the server."""
 
 
-def caller(context: Any) -> Caller:
+def caller(context: Call) -> Caller:
     """Read who asks; raises Unauthorized or Invalid."""
     headers: dict[str, str] = {}
-    for name, value in context.invocation_metadata() or ():
+    for name, value in context.invocation_metadata():
         if name in _ONCE and headers.get(name, value) != value:
             raise Invalid.because(name, None, "given once")
         if isinstance(value, str):
             headers[name] = value
     shown = asking.shown(headers)
-    passed = ((_PASSED, headers[_PASSED]),) if _PASSED in headers else ()
+    trace = asking.trace(headers)
+    passed = () if trace is None else ((asking.TRACE_HEADER, trace),)
     return Caller(shown.license_key, shown.facts, _address(context.peer()), passed)
 
 
@@ -123,6 +124,7 @@ class Inference:
         running = self.running
         self._give_up_if_in_vain(running)
         admitted = running.admitted
+        sequences.own_in_grpc(self._request.parameters, admitted.customer)
         try:
             data, self._added = messages.rewritten(
                 self._request, running.id, admitted.priority, admitted.meter, stream=stream

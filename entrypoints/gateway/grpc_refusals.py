@@ -2,11 +2,12 @@
 
 import json
 import logging
-from typing import Any
+from typing import NoReturn
 
 import grpc
 from tollbook.errors import TollbookError, Unavailable
 
+from adapters.grpc.call import Call
 from adapters.triton.grpc_client import ServerError, ServerLost
 from entrypoints.gateway import asking
 from entrypoints.gateway.core import REMAINING, Headers
@@ -69,7 +70,7 @@ def stalled() -> TollbookError:
     return TimedOut("messages of this stream were not taken in time")
 
 
-async def abort(context: Any, error: Exception, headers: Headers | None = None) -> None:
+async def abort(context: Call, error: Exception, headers: Headers | None = None) -> NoReturn:
     """End a call with an error."""
     beside = trailing(headers or {})
     if isinstance(error, ServerError):

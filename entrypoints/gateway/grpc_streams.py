@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from tollbook.errors import TollbookError
 
+from adapters.grpc.call import Call, EndedError
 from adapters.limits import Limit
 from adapters.triton.grpc_client import ServerError, ServerLost, ServerStopped, TritonStream
 from entrypoints.gateway import grpc_messages as messages
@@ -78,7 +79,7 @@ class StreamSession:
         gateway: Gateway,
         clients: Clients,
         caller: Caller,
-        context: Any,
+        context: Call,
         spawn: Spawn,
         patience: Patience,
     ) -> None:
@@ -108,6 +109,9 @@ class StreamSession:
             await self._read_all()
             if self._tasks:
                 await asyncio.wait(self._tasks)
+        except EndedError:
+            self._leave()
+            raise
         except asyncio.CancelledError:
             self._leave()
             if self._stopped is None:
@@ -131,10 +135,10 @@ class StreamSession:
         loop = asyncio.get_running_loop()
         while self._stopped is None:
             data = await self._context.read()
-            if data is grpc.aio.EOF:
+            if data is None:
                 return
             mine: _Turn = loop.create_future()
-            task = self._spawn(self._infer(bytes(data), turn, mine))
+            task = self._spawn(self._infer(data, turn, mine))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
             turn = mine

@@ -136,5 +136,6 @@ class Context:
     ],
 )
 def test_the_address_is_the_one_that_is_seen(peer: str, address: str | None) -> None:
-    who = caller(Context(peer, ("tollbook-license-key", "k"), ("cookie", "x")))
+    context: Any = Context(peer, ("tollbook-license-key", "k"), ("cookie", "x"))
+    who = caller(context)
     assert (who.address, who.passed) == (address, ())

@@ -109,3 +109,27 @@ def test_a_limit_serves_again_after_all_of_its_waits_were_over() -> None:
         assert ended == ["one", "two"]
 
     run(work)
+
+
+class _Thing:
+    def __init__(self, name: str, ended: list[str]) -> None:
+        self._name, self._ended = name, ended
+
+    def end(self) -> None:
+        """Keep that it ended."""
+        self._ended.append(self._name)
+
+
+def test_things_end_in_their_order_and_those_that_are_dropped_do_not() -> None:
+    async def work(limits: Limits) -> None:
+        ended: list[str] = []
+        queue = limits.lasting(SHORT)
+        things = [_Thing(name, ended) for name in ("first", "second", "dropped")]
+        times = [queue.add(thing) for thing in things]
+        assert times == sorted(times)
+        for _ in range(2):
+            queue.drop(things[2])
+        await asyncio.sleep(3 * SHORT)
+        assert ended == ["first", "second"]
+
+    run(work)

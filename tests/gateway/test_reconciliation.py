@@ -151,6 +151,6 @@ def test_the_reasons_that_are_told_apart_are_those_that_the_gateway_gives() -> N
     text = "\n".join(path.read_text("utf-8") for path in sources)
     known = (*reconciliation.NEVER_SENT, *reconciliation.TOLD_APART)
     assert [reason for reason in known if reason not in text] == []
-    given = re.findall(r'give_up\([\w.]+, f?"([^"{]+)', text)
+    given = re.findall(r'(?:give_up\([\w.]+, |  reason = )f?"([^"{]+)', text)
     assert len(given) >= 5
     assert [reason for reason in given if not reason.startswith(reconciliation.NEVER_SENT)] == []

@@ -174,6 +174,20 @@ def outcome(id: str, way: str) -> wire.Outcome:
     return {**found, "park": "lost"} if way == "park" else found
 
 
+def test_an_outcome_that_no_worker_could_read_holds_up_no_other() -> None:
+    """It would be sent for ever, and then nobody would be admitted while it waits."""
+    sent = Sent(1)
+    stuck: list[int] = []
+
+    async def tell(publisher: Publisher) -> None:
+        publisher.tell("i-1", {"event": usage_event("i-1", usage={"requests": 10**18})})
+        publisher.tell("i-2", {"event": usage_event("i-2")})
+        stuck.append(publisher.stuck)
+
+    assert published(sent, tell).ids == ["i-2"]
+    assert (stuck, [ids for _, ids in sent.records]) == ([1], [["i-2"]])
+
+
 def test_what_is_told_while_kafka_is_away_arrives_when_it_is_back(kafka: KafkaServer) -> None:
     """A Kafka that nobody can reach yet is a port on which nothing listens."""
     make_topic(kafka, "away")
