@@ -39,28 +39,12 @@ _REMOVED = ("stream removed", "received rst_stream")
 _TOO_LARGE = "larger than max"
 
 
-class ServerError(Exception):
-    """The server answered with an error; nothing else comes."""
-
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
-        """Say what the server said."""
-        super().__init__(details)
-        self.code = code
-        self.details = details
-
-
-class ServerLost(Exception):
-    """No answer came. Where the request was `sent`, nobody knows what became of it."""
-
-    def __init__(self, code: grpc.StatusCode, reason: str, *, sent: bool) -> None:
-        """Say why; the reason may name addresses, and is not for clients."""
-        super().__init__(reason)
-        self.code = code
-        self.sent = sent
-
-
-class ServerStopped(Exception):
-    """We stopped the stream."""
+ServerError = StatusError
+"""The server answered with an error; nothing else comes."""
+ServerLost = LostError
+"""No answer came; its reason may name addresses, and is not for clients."""
+ServerStopped = StoppedError
+"""We stopped the stream."""
 
 
 class TritonStream:
@@ -81,10 +65,8 @@ class TritonStream:
         """Return the next message, or None when the server has said everything."""
         try:
             return await self._call.read()
-        except (StatusError, LostError) as error:
+        except ServerError as error:
             raise _meaning(error) from None
-        except StoppedError:
-            raise ServerStopped from None
 
     def stop(self) -> None:
         """Tell the server that nobody waits any more; whoever reads gets ServerStopped."""
@@ -107,7 +89,7 @@ class TritonGrpc:
         """Run one inference; raises ServerError or ServerLost."""
         try:
             return await self._channel.single(_INFER, request, seconds, metadata)
-        except (StatusError, LostError) as error:
+        except ServerError as error:
             raise _meaning(error) from None
 
     def stream(self, request: bytes, seconds: float, metadata: Metadata = ()) -> TritonStream:
@@ -118,7 +100,7 @@ class TritonGrpc:
         """Ask anything that runs no inference; raises ServerError or ServerLost."""
         try:
             return await self._channel.single(f"/{SERVICE}/{method}", request, seconds)
-        except (StatusError, LostError) as error:
+        except ServerError as error:
             raise _meaning(error) from None
 
     async def metadata(self, model: str) -> Any:
@@ -139,10 +121,8 @@ class TritonGrpc:
         await self._channel.close()
 
 
-def _meaning(error: StatusError | LostError) -> ServerError | ServerLost:
+def _meaning(error: ServerError) -> ServerError | ServerLost:
     """Tell what the server says from what somebody between here and there says in its place."""
-    if isinstance(error, LostError):
-        return ServerLost(error.code, str(error), sent=error.sent)
     code, details = error.code, error.details
     said = details.lower()
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -154,4 +134,4 @@ def _meaning(error: StatusError | LostError) -> ServerError | ServerLost:
     broke = code is grpc.StatusCode.UNAVAILABLE and any(words in said for words in _BROKEN)
     if broke or said.startswith(_REMOVED):
         return ServerLost(grpc.StatusCode.UNAVAILABLE, details, sent=True)
-    return ServerError(code, details)
+    return error
