@@ -50,7 +50,8 @@ class Producer:
                     acks="all",
                     enable_idempotence=True,
                     max_request_size=RECORD_BYTES_MAX,
-                    request_timeout_ms=int(SECONDS * 1_000),
+                    # Less than we wait: cut in its midst, it leaves connections open.
+                    request_timeout_ms=int(SECONDS * 500),
                     **self._access.options(),
                 )
                 try:

@@ -14,6 +14,8 @@ from tollbook.errors import Invalid, Unavailable
 from adapters.kafka.access import PLAIN_TEXT, Access
 
 SECONDS = 15.0
+_REQUEST_MS = int(SECONDS * 500)
+"""Less than we wait: cut in its midst, the client leaves connections open."""
 ALREADY_EXISTS = 36
 """The code of Kafka's protocol for a topic that there is."""
 RETENTION_DAYS = 14
@@ -82,7 +84,9 @@ async def bounds(address: str, topic: str, access: Access = PLAIN_TEXT) -> dict[
     numbers = [int(each["partition"]) for each in described["partitions"]]
     if described["error_code"] or not numbers:
         raise Invalid.because("topic", topic, "a topic of this cluster")
-    consumer = AIOKafkaConsumer(bootstrap_servers=address, **access.options())
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=address, request_timeout_ms=_REQUEST_MS, **access.options()
+    )
     try:
         async with asyncio.timeout(SECONDS):
             await consumer.start()
@@ -99,7 +103,9 @@ async def bounds(address: str, topic: str, access: Access = PLAIN_TEXT) -> dict[
 
 @asynccontextmanager
 async def _admin(address: str, access: Access) -> AsyncIterator[Any]:
-    client = AIOKafkaAdminClient(bootstrap_servers=address, **access.options())
+    client = AIOKafkaAdminClient(
+        bootstrap_servers=address, request_timeout_ms=_REQUEST_MS, **access.options()
+    )
     try:
         async with asyncio.timeout(SECONDS):
             await client.start()
