@@ -12,10 +12,12 @@ import pytest
 from adapters.embedded_postgres.server import join
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from entrypoints.demo.processes import interruptible, started
 
+# Whoever runs the tests in the background has had it ignored for all that is started from there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 folder = Path(sys.argv[1])
 command = ("serve", "--port", "0", "--data", str(folder / "ledger"))
 with interruptible(), started(folder, "server", *command) as server:
