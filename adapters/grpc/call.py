@@ -148,7 +148,7 @@ class Call:
             self._end(messages.NOT_GRPC)
         elif self._server.is_full:
             self._finish(grpc.StatusCode.UNAVAILABLE, "too many calls are under way: try later")
-        elif sum(len(name) + len(value) + 32 for name, value in headers) > HEADERS_MAX:
+        elif messages.size_of(headers) > HEADERS_MAX:
             self._finish(grpc.StatusCode.RESOURCE_EXHAUSTED, "the metadata is too large")
         elif handler is None:
             self._finish(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")

@@ -5,8 +5,9 @@ peer may not do. Here are the socket, the turns of the loop, and life signs.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import ngh2
 
@@ -92,38 +93,59 @@ class Connection(asyncio.Protocol):
 
     def _tell(self) -> None:
         for event in self.h2.events():
-            with suppress(ngh2.NGH2Error):  # it may have ended in what came after
-                self._told(event)
+            told = self._TOLD.get(type(event))
+            if told is not None:
+                try:
+                    told(self, event)
+                except ngh2.NGH2Error:
+                    continue  # it may have ended in what came after
 
-    def _told(self, event: ngh2.Event) -> None:
-        match event:
-            case ngh2.DataReceived():
-                if (stream := self.streams.get(event.stream_id)) is None:
-                    self.took(event.stream_id, len(event.data))
-                else:
-                    stream.data(event.data, is_end=event.end_stream)
-            case ngh2.RequestReceived() | ngh2.ResponseReceived():
-                if isinstance(event, ngh2.RequestReceived):
-                    self.requested(event.stream_id)
-                if (stream := self.streams.get(event.stream_id)) is not None:
-                    stream.headers(event.headers, is_end=event.end_stream)
-            case ngh2.TrailersReceived():
-                if (stream := self.streams.get(event.stream_id)) is not None:
-                    stream.headers(event.headers, is_end=True)
-            case ngh2.StreamClosed():
-                self._let_go(event.stream_id)
-                if (stream := self.streams.pop(event.stream_id, None)) is not None:
-                    stream.closed(event.error_code)
-            case ngh2.WindowUpdated():
-                self._widened.add(event.stream_id)
-            case ngh2.SettingsReceived():
-                self._widened.add(0)  # among them may be a larger window for every stream
-                self.greeted()
-            case ngh2.GoAwayReceived():
-                self.going(event)
-            case ngh2.ConnectionClosed():
-                self.is_open = False
-                self._transport.close()  # what it had to say is written
+    def _data_came(self, event: ngh2.DataReceived) -> None:
+        if (stream := self.streams.get(event.stream_id)) is None:
+            self.took(event.stream_id, len(event.data))
+        else:
+            stream.data(event.data, is_end=event.end_stream)
+
+    def _request_came(self, event: ngh2.RequestReceived) -> None:
+        self.requested(event.stream_id)
+        self._headers_came(event)
+
+    def _headers_came(self, event: ngh2.RequestReceived | ngh2.ResponseReceived) -> None:
+        if (stream := self.streams.get(event.stream_id)) is not None:
+            stream.headers(event.headers, is_end=event.end_stream)
+
+    def _trailers_came(self, event: ngh2.TrailersReceived) -> None:
+        if (stream := self.streams.get(event.stream_id)) is not None:
+            stream.headers(event.headers, is_end=True)
+
+    def _stream_closed(self, event: ngh2.StreamClosed) -> None:
+        self._let_go(event.stream_id)
+        if (stream := self.streams.pop(event.stream_id, None)) is not None:
+            stream.closed(event.error_code)
+
+    def _window_widened(self, event: ngh2.WindowUpdated) -> None:
+        self._widened.add(event.stream_id)
+
+    def _settings_came(self, _event: ngh2.SettingsReceived) -> None:
+        self._widened.add(0)  # among them may be a larger window for every stream
+        self.greeted()
+
+    def _connection_closed(self, _event: ngh2.ConnectionClosed) -> None:
+        self.is_open = False
+        self._transport.close()  # what it had to say is written
+
+    _TOLD: ClassVar[dict[type[ngh2.Event], Callable[[Any, Any], None]]] = {
+        ngh2.DataReceived: _data_came,
+        ngh2.RequestReceived: _request_came,
+        ngh2.ResponseReceived: _headers_came,
+        ngh2.TrailersReceived: _trailers_came,
+        ngh2.StreamClosed: _stream_closed,
+        ngh2.WindowUpdated: _window_widened,
+        ngh2.SettingsReceived: _settings_came,
+        ngh2.GoAwayReceived: lambda connection, event: connection.going(event),
+        ngh2.ConnectionClosed: _connection_closed,
+    }
+    """What each event does: looked up, because there are ten of them for every inference."""
 
     def greeted(self) -> None:
         """Take note that the peer speaks HTTP/2; told again whenever its settings change."""

@@ -8,6 +8,8 @@ import base64
 import binascii
 import zlib
 from collections.abc import Iterable
+from functools import lru_cache
+from itertools import chain
 from struct import Struct
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -22,6 +24,8 @@ TYPE = (b"content-type", b"application/grpc")
 ENCODINGS = "identity, deflate, gzip"
 ANSWERED = ((b":status", b"200"), TYPE, (b"grpc-accept-encoding", ENCODINGS.encode()))
 NOT_GRPC = ((b":status", b"415"),)
+REMEMBERED_MAX = 256
+"""So many calls' headers are remembered, of some KiB each: most clients say the same each time."""
 _PREFIX = Struct(">BI")
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -184,7 +188,13 @@ def status_of(value: bytes | None) -> grpc.StatusCode:
     return _STATUSES.get(int(value), grpc.StatusCode.UNKNOWN)
 
 
-def metadata_of(headers: Iterable[tuple[bytes, bytes]]) -> Metadata:
+def size_of(headers: tuple[tuple[bytes, bytes], ...]) -> int:
+    """Return how many bytes headers have as HTTP/2 counts them (RFC 9113, section 6.5.2)."""
+    return 32 * len(headers) + sum(map(len, chain.from_iterable(headers)))
+
+
+@lru_cache(maxsize=REMEMBERED_MAX)
+def metadata_of(headers: tuple[tuple[bytes, bytes], ...]) -> Metadata:
     """Return what of some headers is the application's; raises ValueError for broken base64."""
     found: list[tuple[str, str | bytes]] = []
     for name, value in headers:

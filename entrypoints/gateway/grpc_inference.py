@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from tollbook.errors import Invalid, Unavailable
 
 from adapters.grpc.call import Call
+from adapters.grpc.messages import REMEMBERED_MAX, Metadata
 from adapters.triton.grpc_client import ServerError, ServerLost, ServerStopped, TritonGrpc
 from entrypoints.gateway import asking, sequences
 from entrypoints.gateway import grpc_messages as messages
@@ -25,8 +26,6 @@ _ONCE = (asking.KEY_HEADER, asking.AUTHORIZATION, asking.FACTS_HEADER)
 _LARGE = 1_048_576
 """From here on, hashing takes long enough to be done beside the loop."""
 _UNKNOWN_ID = "<id_unknown>"
-PEERS_MAX = 4_096
-"""So many clients' addresses are remembered; each calls many times."""
 
 
 class Caller(NamedTuple):
@@ -41,8 +40,13 @@ class Caller(NamedTuple):
 
 def caller(context: Call) -> Caller:
     """Read who asks; raises Unauthorized or Invalid."""
+    return _caller(context.invocation_metadata(), context.peer())
+
+
+@lru_cache(maxsize=REMEMBERED_MAX)
+def _caller(metadata: Metadata, peer: str) -> Caller:
     headers: dict[str, str] = {}
-    for name, value in context.invocation_metadata():
+    for name, value in metadata:
         if name in _ONCE and headers.get(name, value) != value:
             raise Invalid.because(name, None, "given once")
         if isinstance(value, str):
@@ -50,10 +54,9 @@ def caller(context: Call) -> Caller:
     shown = asking.shown(headers)
     trace = asking.trace(headers)
     passed = () if trace is None else ((asking.TRACE_HEADER, trace),)
-    return Caller(shown.license_key, shown.facts, _address(context.peer()), passed)
+    return Caller(shown.license_key, shown.facts, _address(peer), passed)
 
 
-@lru_cache(maxsize=PEERS_MAX)
 def _address(peer: str) -> str | None:
     """Return the address in a peer's name, like `ipv4:127.0.0.1:1` or `ipv6:%5B::1%5D:1`."""
     kind, _, rest = peer.partition(":")
