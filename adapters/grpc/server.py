@@ -14,6 +14,7 @@ import ngh2
 from adapters.grpc.call import HEADERS_MAX, Call, Handler
 from adapters.grpc.connection import Connection
 from adapters.grpc.untaken import Untaken
+from adapters.places import Places
 
 GREETING_SECONDS = 20.0
 """How long a connection may take to say that it speaks HTTP/2."""
@@ -40,8 +41,11 @@ _CONFIG = ngh2.Configuration(
 class Server:
     """Answers calls by their paths."""
 
-    def __init__(self, handlers: Mapping[str, Handler], message_bytes: int) -> None:
+    def __init__(
+        self, handlers: Mapping[str, Handler], message_bytes: int, places: Places | None = None
+    ) -> None:
         """Serve when `start` is called; messages may have so many bytes."""
+        self.places = places or Places()
         self.handlers = handlers
         self.message_bytes = message_bytes
         self.calls: set[Call] = set()
@@ -110,10 +114,15 @@ class _ServerConnection(Connection):
         self._server = server
         self._greeting: asyncio.TimerHandle | None = None
         self.peer = ""
+        self._has_place = False
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: Any) -> None:
         """Wait for a greeting, not for ever."""
+        self._has_place = self._server.places.take()
+        if not self._has_place:
+            transport.abort()  # who is greeted first tries again at once; so it waits a while
+            return
         super().connection_made(transport)
         self.peer = _peer(transport.get_extra_info("peername"))
         self._server.connections.add(self)
@@ -148,6 +157,8 @@ class _ServerConnection(Connection):
         """Forget it."""
         self.greeted()
         self._server.connections.discard(self)
+        if self._has_place:
+            self._server.places.give_back()
         super().connection_lost(error)
         self.gone.set_result(None)
 

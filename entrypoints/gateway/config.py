@@ -91,6 +91,8 @@ class GatewayConfig:
     """The largest request, and the largest message of an answer."""
     at_once: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     """So many inferences run at once; more are refused."""
+    connections: Annotated[int, Field(ge=1, le=1_000_000)] = 12_000
+    """So many connections clients may have, over both protocols; more are closed at once."""
     unsettled: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """So many settlements may wait for the ledger; then no inference is admitted."""
     trace_seconds: Annotated[int, Field(ge=1, le=3_600)] = 30

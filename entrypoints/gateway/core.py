@@ -14,6 +14,7 @@ from tollbook.errors import TollbookError, Unavailable, Unknown
 from tollbook.tokens import SigningKey
 
 from adapters.intent_log import IntentLog
+from adapters.places import Places
 from domain import meters
 from entrypoints.gateway.admission import Admitted, Asked
 from entrypoints.gateway.config import GatewayConfig
@@ -70,6 +71,8 @@ class Gateway:
         self._key = key
         self._source = config.source
         self._leaving = Leaving()
+        self.places = Places(config.connections)
+        """Those of clients' connections, over both protocols."""
         self.refused: Counter[str] = Counter()
         """By code, how many inferences were refused."""
         self.ended: Counter[str] = Counter()

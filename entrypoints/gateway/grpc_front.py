@@ -74,7 +74,7 @@ class GrpcFront:
         self._read_seconds = read_seconds
         self._stall_seconds = stall_seconds
         self._limits = Limits()
-        self._server = Server(self._handlers(), config.message_bytes)
+        self._server = Server(self._handlers(), config.message_bytes, gateway.places)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sessions: set[StreamSession] = set()
 

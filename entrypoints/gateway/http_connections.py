@@ -1,16 +1,23 @@
-"""Connections of clients over HTTP: so many at once, and each tells when it is lost."""
+"""Connections of clients over HTTP: so many at once, and each tells when it is lost.
+
+What a client has asked for goes on when it is gone: a stop waits for that as for everything else.
+"""
 
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import cache
+from typing import cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_server import Server
+from tollbook.errors import Unavailable
 
+from adapters.places import Places
+from entrypoints.gateway import http_calls as calls
 from entrypoints.gateway.http_bodies import Patience
 
-CONNECTIONS_MAX = 20_000
 PIECE_BYTES = 65_536
 """So much of an answer is written at once."""
 
@@ -25,8 +32,9 @@ CANCELLED_SECONDS = 1.0
 class Connection(RequestHandler):
     """One connection; the loop calls it."""
 
-    __slots__ = ("_tell",)
+    __slots__ = ("_has_place", "_tell")
 
+    _has_place: bool
     _tell: Callable[[], None] | None
 
     @staticmethod
@@ -40,15 +48,26 @@ class Connection(RequestHandler):
         """Begin, unless there are too many."""
         self._tell = None
         super().connection_made(transport)
-        assert self._manager is not None
-        if len(self._manager.connections) > CONNECTIONS_MAX:
+        self._has_place = self._connections.places.take()
+        if not self._has_place:
+            cast("asyncio.Transport", transport).write(_refusal())
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell whoever wants to know."""
+        connections, task = self._connections, self._task_handler
         super().connection_lost(exc)
+        connections.lost(task)
+        if self._has_place:
+            self._has_place = False
+            connections.places.give_back()
         if self._tell is not None:
             self._tell()
+
+    @property
+    def _connections(self) -> "Connections":
+        assert isinstance(self._manager, Connections)
+        return self._manager
 
     def last(self) -> "asyncio.Task[None] | None":
         """Take no request any more; return what answers the one that is under way."""
@@ -85,6 +104,16 @@ async def sent(
     return stream
 
 
+@cache
+def _refusal() -> bytes:
+    """Return what a client reads for whom there is no place, whatever it asks."""
+    told = calls.refusal(Unavailable("too many connections: try later", code="overloaded"))
+    assert isinstance(told.body, bytes)
+    given = {**told.headers, "Content-Length": str(len(told.body)), "Connection": "close"}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    return f"HTTP/1.1 {told.status} {told.reason}\r\n{lines}\r\n".encode() + told.body
+
+
 class Connections(Server):
     """Makes the connections."""
 
@@ -92,8 +121,12 @@ class Connections(Server):
         self,
         handler: Callable[[web.BaseRequest], object],
         patience: Patience,
+        places: Places,
     ) -> None:
         """Give each request to a handler."""
+        self.places = places
+        self._left: set[asyncio.Task[None]] = set()
+        """What goes on for clients that are gone."""
         super().__init__(
             handler,  # type: ignore[arg-type]
             access_log=None,
@@ -109,10 +142,25 @@ class Connections(Server):
     async def have_ended(self, seconds: float) -> bool:
         """Let the requests under way end for so long, and say whether all have."""
         found = [each.last() for each in self.connections if isinstance(each, Connection)]
-        if not (tasks := [each for each in found if each is not None]):
+        if not (tasks := [*self._left, *(each for each in found if each is not None)]):
             return True
         _, left = await asyncio.wait(tasks, timeout=seconds)
         return not left
+
+    def lost(self, task: "asyncio.Task[None] | None") -> None:
+        """Keep what goes on though its client is gone, until it has ended."""
+        if task is not None and not task.done():
+            self._left.add(task)
+            task.add_done_callback(self._left.discard)
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as it was
+        """End what still runs, whether its client is there or gone."""
+        left = tuple(self._left)
+        for task in left:
+            task.cancel()
+        await super().shutdown(timeout)
+        if left:
+            await asyncio.wait(left, timeout=timeout)
 
     def __call__(self) -> Connection:
         """Return what handles a new connection."""

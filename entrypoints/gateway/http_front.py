@@ -19,7 +19,7 @@ from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.http_bodies import Bodies, ClientGoneError, Patience
 from entrypoints.gateway.http_calls import Call, Parts
 from entrypoints.gateway.http_connections import CANCELLED_SECONDS, Connections, sent
-from entrypoints.gateway.http_models import Descriptions, asked_of_any
+from entrypoints.gateway.http_models import Descriptions, Shared, asked_of_any
 from entrypoints.http.problems import Forbidden, MethodNotAllowed
 
 logger = logging.getLogger("tollbook.gateway")
@@ -54,13 +54,16 @@ class HttpFront:
         bodies = Bodies(config.message_bytes, patience)
         self._parts = Parts(gateway, clients, bodies, patience)
         self._described = Descriptions(clients)
+        self._is_ready = Shared(self._asked_whether_ready)
+        self._told = Shared(lambda: asked_of_any(clients, "/v2"))
         self._ready = (0.0, False)
         self._connections: Connections | None = None
         self._listening: asyncio.Server | None = None
 
     async def start(self, host: str, port: int, *, is_shared: bool = False) -> int:
         """Listen, and return the port; raises Unavailable where that cannot be."""
-        self._connections = Connections(self._answer, self._parts.patience)
+        places = self._parts.gateway.places
+        self._connections = Connections(self._answer, self._parts.patience, places)
         loop = asyncio.get_running_loop()
         try:
             self._listening = await loop.create_server(
@@ -114,10 +117,10 @@ class HttpFront:
         path = request.rel_url.raw_path
         if path in ("/v2", "/v2/"):
             _check_method(request, "GET")
-            return calls.passed_on(await asked_of_any(self._parts.clients, "/v2"))
+            return calls.passed_on(await self._told.answer())
         if path in (_LIVE, _READY):
             _check_method(request, "GET")
-            serves = path == _LIVE or await self._is_ready()
+            serves = path == _LIVE or await self._is_ready.answer()
             return web.Response(status=200 if serves else 503)
         found = _MODEL.fullmatch(path)
         if found is None or path == _STATISTICS:
@@ -155,7 +158,7 @@ class HttpFront:
         path = calls.model_path(call.model, call.version, verb)
         return calls.passed_on(await asked_of_any(self._parts.clients, path))
 
-    async def _is_ready(self) -> bool:
+    async def _asked_whether_ready(self) -> bool:
         """Say whether the ledger answers, and every pool."""
         until, ready = self._ready
         if time.monotonic() < until:

@@ -3,10 +3,11 @@
 A description is asked for once in a while, not for every inference.
 """
 
+import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from tollbook.errors import Invalid, NotFound, TollbookError, Unavailable
 
@@ -15,6 +16,8 @@ from adapters.triton.http_connections import HttpAnswer
 from domain.meters_format import Meter
 from domain.tensors import Tensor
 from entrypoints.gateway.http_calls import model_path
+
+T = TypeVar("T")
 
 FRESH_SECONDS = 60.0
 KEPT_MAX = 10_000
@@ -81,6 +84,24 @@ class Descriptions:
             bool(policy.get("decoupled", False)),
             "sequence_batching" in config,
         )
+
+
+class Shared(Generic[T]):
+    """A question that anybody may ask: while it is under way, all who ask get the same answer.
+
+    So it has one connection to a server, however many clients without a key ask it at once.
+    """
+
+    def __init__(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        """Have a way to ask it."""
+        self._ask = ask
+        self._asked: asyncio.Task[T] | None = None
+
+    async def answer(self) -> T:
+        """Return the answer; raises whatever asking raises."""
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.get_running_loop().create_task(self._ask())
+        return await asyncio.shield(self._asked)
 
 
 async def asked_of_any(clients: Mapping[str, HttpClient], path: str) -> HttpAnswer:

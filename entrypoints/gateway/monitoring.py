@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from typing import cast
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
@@ -16,6 +17,9 @@ from entrypoints.gateway.trace_batches import Totals
 Readiness = Callable[[], Awaitable[str | None]]
 """Says what is missing, or None when inferences can be served."""
 
+CONNECTIONS_MAX = 100
+"""So many connections it has; more are closed at once."""
+IDLE_SECONDS = 15.0
 READY_SECONDS = 5
 """So long it is asked whether the gateway is ready; a stop waits no longer for the answer."""
 
@@ -34,6 +38,7 @@ class _Counts(Collector):
             ("settlements_waiting", "Outcomes that the ledger is to be told.", settler.backlog),
             ("settlements_stuck", "Outcomes that the ledger did not take.", settler.stuck),
             ("emergency_slices", "Slices set aside for an outage.", gateway.emergency.slices.count),
+            ("connections", "Connections of clients.", gateway.places.taken),
             ("ledger_away", "1 while the ledger does not answer.", gateway.emergency.away),
         ):
             yield GaugeMetricFamily(f"tollbook_gateway_{name}", told, value=value)
@@ -52,11 +57,24 @@ class _Counts(Collector):
             "Inferences admitted from a slice while the ledger was away.",
             value=gateway.emergency.admitted,
         )
-        yield from (refused, ended, drawn)
+        turned_away = CounterMetricFamily(
+            "tollbook_gateway_connections_refused",
+            "Connections of clients that were too many.",
+            value=gateway.places.refused,
+        )
+        yield from (refused, ended, drawn, turned_away)
         for name in Totals.__slots__:
             told = f"What the servers' traces told: {name.replace('_', ' ')}."
             value = getattr(self._traced, name)
             yield CounterMetricFamily(f"tollbook_gateway_traced_{name}", told, value=value)
+
+
+class _Refused(asyncio.Protocol):
+    """A connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """End it."""
+        cast("asyncio.Transport", transport).abort()
 
 
 class Monitor:
@@ -76,17 +94,31 @@ class Monitor:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=READY_SECONDS)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=READY_SECONDS,
+            keepalive_timeout=IDLE_SECONDS,
+        )
+        self._listening: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen, and return the port."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        return int(self._runner.addresses[0][1])
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(self._connection, host, port)
+        return int(self._listening.sockets[0].getsockname()[1])
+
+    def _connection(self) -> asyncio.BaseProtocol:
+        """Return what handles a new connection."""
+        server = self._runner.server
+        assert server is not None
+        return server() if len(server.connections) < CONNECTIONS_MAX else _Refused()
 
     async def stop(self) -> None:
         """Stop listening."""
+        if self._listening is not None:
+            self._listening.close()
         await self._runner.cleanup()
 
     async def _healthz(self, _request: web.Request) -> web.Response:

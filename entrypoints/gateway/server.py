@@ -21,6 +21,7 @@ from entrypoints.gateway.checking import check_models
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.crew import stop_with_pipe
+from entrypoints.gateway.descriptors import fitted
 from entrypoints.gateway.grpc_front import GrpcFront
 from entrypoints.gateway.http_connections import CANCELLED_SECONDS
 from entrypoints.gateway.http_front import HttpFront
@@ -31,7 +32,6 @@ from entrypoints.gateway.recovery import recovering
 from entrypoints.gateway.sampling import LAST_SECONDS, sampling
 from entrypoints.gateway.slices import CLOSE_SECONDS as SLICES_SECONDS
 from entrypoints.gateway.trace_collector import TraceCollector
-from entrypoints.http.server import allow_many_files
 from entrypoints.http.submitting import COMMAND_SECONDS
 
 STOP_SECONDS = 30.0
@@ -97,7 +97,7 @@ def serve(
     redis: str | None = None,
 ) -> None:
     """Serve until told to stop by SIGTERM or SIGINT; `ready` is told where it listens."""
-    allow_many_files()
+    config = fitted(config)
 
     async def serving() -> None:
         stop = asyncio.Event()

@@ -48,6 +48,10 @@ class GatewayProcess:
         """Give it more options at every start."""
         self._command += more
 
+    def under(self, *command: str) -> None:
+        """Have it started by a command that becomes it, such as one that sets its limits."""
+        self._command = [*command, *self._command]
+
     @property
     def pid(self) -> int:
         """The number of the process."""

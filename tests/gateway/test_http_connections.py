@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from adapters.triton.server import TritonServer
-from entrypoints.gateway import http_connections
+from entrypoints.gateway.config import GatewayConfig
+from tests.gateway.fake_http_server import whole
 from tests.gateway.http_serving import (
     Answer,
     HttpServed,
@@ -21,7 +23,7 @@ from tests.gateway.http_serving import (
 )
 from tests.gateway.http_serving import strict as strict  # noqa: PLC0414 - a fixture, by its name
 from tests.gateway.http_serving import triton as triton  # noqa: PLC0414 - a fixture, by its name
-from tests.gateway.rig import Licensee, Rig
+from tests.gateway.rig import Licensee, Rig, configured
 
 INFER = "/v2/models/textgen/infer"
 LENGTH = "Inference-Header-Content-Length"
@@ -135,16 +137,39 @@ def posted(strict: HttpServed, who: Licensee, body: Any, **headers: str) -> Answ
     return strict.post(who, "textgen/infer", body, **headers)
 
 
-def test_more_connections_than_there_may_be_are_closed(
-    rig: Rig, strict: HttpServed, monkeypatch: pytest.MonkeyPatch
+def before_one(server: socket.socket) -> GatewayConfig:
+    return configured(http=f"127.0.0.1:{server.getsockname()[1]}")
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/health/ready"])
+def test_what_needs_no_key_is_asked_over_one_connection_however_many_ask(
+    rig: Rig, tmp_path: Path, path: str
 ) -> None:
-    wait(lambda: strict.front.connections == 0)
-    monkeypatch.setattr(http_connections, "CONNECTIONS_MAX", 1)
-    with strict.socket() as first, strict.socket() as second:
-        wait(lambda: strict.front.connections == 1)
-        assert second.recv(1) == b""
-        first.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert first.recv(100).startswith(b"HTTP/1.1 200 ")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        http_serving(rig, tmp_path, before_one(server)) as serving,
+        ExitStack() as opened,
+    ):
+        clients = [opened.enter_context(serving.socket()) for _ in range(20)]
+        for client in clients:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        asked, _ = server.accept()
+        with asked:
+            assert asked.recv(1_000).startswith(f"GET {path} ".encode())
+            server.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                server.accept()
+            asked.sendall(whole(b"{}"))
+            for client in clients:
+                assert client.recv(1_000).startswith(b"HTTP/1.1 200 ")
+        if path == "/v2":  # the next one asks anew
+            clients[0].sendall(b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
+            server.settimeout(30)
+            again, _ = server.accept()
+            with again:
+                assert again.recv(1_000).startswith(b"GET /v2 ")
+                again.sendall(whole(b"{}"))
+                assert clients[0].recv(1_000).startswith(b"HTTP/1.1 200 ")
 
 
 def resident() -> int:

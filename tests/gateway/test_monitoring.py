@@ -1,7 +1,9 @@
 """The gateway as its operators see it."""
 
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -11,7 +13,7 @@ from tollbook.errors import NotFound
 from domain import meters
 from entrypoints.gateway.admission import Asked
 from entrypoints.gateway.core import Gateway
-from entrypoints.gateway.monitoring import Monitor
+from entrypoints.gateway.monitoring import CONNECTIONS_MAX, Monitor
 from entrypoints.gateway.trace_batches import Totals
 from tests.gateway.rig import Rig
 
@@ -70,3 +72,27 @@ def test_what_became_of_inferences_is_counted_without_naming_anybody(
     assert "tollbook_gateway_traced_charged_total 250000.0" in told
     assert who.customer not in told
     assert who.license not in told
+
+
+def test_it_has_so_many_connections_and_one_that_ends_makes_room(rig: Rig, tmp_path: Path) -> None:
+    with rig.gateway(tmp_path) as gateway, monitored(rig, gateway, None, Totals()) as client:
+        where = (client.base_url.host, client.base_url.port or 0)
+        assert client.get("/healthz").status_code == 200
+        with ExitStack() as opened:
+            for _ in range(CONNECTIONS_MAX - 1):
+                opened.enter_context(socket.create_connection(where, 20))
+            with socket.create_connection(where, 20) as late:
+                assert late.recv(1) == b""
+            assert client.get("/healthz").status_code == 200  # on the connection that it has
+        end = time.monotonic() + 20
+        while not answers(where):
+            assert time.monotonic() < end
+
+
+def answers(where: tuple[str, int]) -> bool:
+    with socket.create_connection(where, 20) as again:
+        again.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        try:
+            return again.recv(100).startswith(b"HTTP/1.1 200 ")
+        except OSError:
+            return False
