@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from tollbook.errors import Invalid, Unavailable
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -39,6 +40,15 @@ def connect(url: str, *, role: str | None = None) -> Connection:
     if role is not None and _role_exists(connection, role):
         connection.execute(f'SET ROLE "{role}"')
     return connection
+
+
+def holds_password(url: str) -> bool:
+    """Say whether a URL, or what stands in for one, holds a password."""
+    try:
+        found = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return False  # `connect` will say that it cannot be read
+    return any(found.get(name) for name in ("password", "sslpassword"))
 
 
 def _role_exists(connection: Connection, role: str) -> bool:

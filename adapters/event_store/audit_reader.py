@@ -46,20 +46,26 @@ WHERE state_version = {STATE_VERSION} AND stream LIKE 'balance-%' ORDER BY strea
 """  # noqa: S608 - our own number
 
 # Each guard of the log that a superuser could take away, or put another one in place of, and what
-# it looks like in its place: 58 is "before each statement that updates, deletes or truncates".
+# it looks like in its place: 58 is "before each statement that updates, deletes or truncates", 42
+# "before each that deletes or truncates", and 17 "after each row that is updated".
 _GUARDS = """
 SELECT 'trigger ' || guard.name, 'always on', coalesce((SELECT CASE
         WHEN tgenabled = 'D' THEN 'disabled' WHEN tgenabled <> 'A' THEN 'not always on'
-        WHEN tgtype = 58 AND tgattr = '' AND tgqual IS NULL
-            AND tgfoid = to_regproc('public.refuse_change') THEN 'always on'
+        WHEN tgtype = guard.kind AND tgattr = '' AND tgqual IS NULL
+            AND tgfoid = to_regproc('public.' || guard.does) THEN 'always on'
         ELSE 'another one' END
     FROM pg_trigger WHERE tgname = guard.name AND tgrelid = to_regclass(guard.place)), 'none')
-FROM (VALUES ('events_are_append_only', 'events'), ('ids_are_for_ever', 'command_ids'))
-    AS guard (name, place)
+FROM (VALUES ('events_are_append_only', 'events', 58, 'refuse_change'),
+        ('ids_are_for_ever', 'command_ids', 58, 'refuse_change'),
+        ('offsets_go_forward', 'stream_offsets', 17, 'refuse_going_back'),
+        ('offsets_are_kept', 'stream_offsets', 42, 'refuse_change'))
+    AS guard (name, place, kind, does)
 UNION ALL
-SELECT 'function refuse_change',
-    'REFUSES', coalesce((SELECT encode(sha256(convert_to(prosrc, 'UTF8')), 'hex')
-    FROM pg_proc WHERE oid = to_regproc('public.refuse_change')), 'none')
+SELECT 'function ' || guard.name, guard.hash, coalesce((
+    SELECT encode(sha256(convert_to(prosrc, 'UTF8')), 'hex')
+    FROM pg_proc WHERE oid = to_regproc('public.' || guard.name)), 'none')
+FROM (VALUES ('refuse_change', 'REFUSES'), ('refuse_going_back', 'GOES_FORWARD'))
+    AS guard (name, hash)
 UNION ALL
 SELECT 'constraint ' || guard.name, guard.columns, coalesce((
     SELECT (SELECT string_agg(attname, ' ' ORDER BY place) FROM pg_attribute
@@ -76,6 +82,9 @@ FROM (VALUES ('events_position', 'events', 'position'),
 
 _REFUSES = "77c3d7d8efe29fdcd7f6e5fc54782fc176f4afdfaaf71336739b01ccf5542668"
 """The SHA-256 of what the function `refuse_change` does, as the first migration made it."""
+
+_GOES_FORWARD = "835c87a16fe52e6791fbd75d8e9d319e6fd93f3fbc80c2cc7fc7939bebc1e8ed"
+"""And of `refuse_going_back`, as 0006_offsets.sql made it."""
 
 
 class PostgresAuditReader:
@@ -146,7 +155,9 @@ class PostgresAuditReader:
 
     def open_doors(self) -> list[tuple[str, str, str]]:
         """Return (what, expected, found) for each guard of the log that is not in its place."""
-        guards = self._run(_GUARDS.replace("REFUSES", _REFUSES))
+        guards = self._run(
+            _GUARDS.replace("REFUSES", _REFUSES).replace("GOES_FORWARD", _GOES_FORWARD)
+        )
         return [(what, expected, found) for what, expected, found in guards if found != expected]
 
     def _run(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

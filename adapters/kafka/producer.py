@@ -1,7 +1,7 @@
 """The producer: records that count as sent once every in-sync replica has them.
 
-It connects when it is first used and again after whatever broke; who calls sends again what was
-not acknowledged, and a reader that knows the ids passes over what comes twice.
+It connects when it is told to or first used, and again after whatever broke; who calls sends again
+what was not acknowledged, and a reader that knows the ids passes over what comes twice.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ class Producer:
     """Sends to one topic; made while the loop runs."""
 
     def __init__(self, address: str, topic: str, access: Access = PLAIN_TEXT) -> None:
-        """Connect when the first record comes."""
+        """Connect when the first record comes, unless `connect` is called before."""
         self._address, self._topic, self._access = address, topic, access
         self._producer: Any = None
         self._connecting = asyncio.Lock()
@@ -36,7 +36,18 @@ class Producer:
                 await producer.send_and_wait(self._topic, value, key=key.encode())
         except (KafkaError, TimeoutError, OSError) as error:
             await self._drop(producer)
-            raise Unavailable(f"Kafka at {self._address} does not answer: {error!r}") from None
+            raise self._away(error) from None
+
+    async def connect(self) -> None:
+        """Connect before there is a record; raises Unavailable where that does not work."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                await self._connected()
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise self._away(error) from None
+
+    def _away(self, error: Exception) -> Unavailable:
+        return Unavailable(f"Kafka at {self._address} does not answer: {error!r}")
 
     async def close(self) -> None:
         """Disconnect."""

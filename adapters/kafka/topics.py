@@ -68,6 +68,16 @@ async def cluster_id(address: str, access: Access = PLAIN_TEXT) -> str:
     return str(described["cluster_id"])
 
 
+async def partitions(address: str, topic: str, access: Access = PLAIN_TEXT) -> list[int]:
+    """Return the numbers of a topic's partitions; raises Unavailable or Invalid."""
+    async with _admin(address, access) as client:
+        (described,) = await client.describe_topics([topic])
+    numbers = [int(each["partition"]) for each in described["partitions"]]
+    if described["error_code"] or not numbers:
+        raise Invalid.because("topic", topic, "a topic of this cluster")
+    return numbers
+
+
 class Bounds(NamedTuple):
     """Where a partition begins and ends."""
 
@@ -79,11 +89,7 @@ class Bounds(NamedTuple):
 
 async def bounds(address: str, topic: str, access: Access = PLAIN_TEXT) -> dict[int, Bounds]:
     """Return the bounds of each partition of a topic; raises Unavailable or Invalid."""
-    async with _admin(address, access) as client:
-        (described,) = await client.describe_topics([topic])
-    numbers = [int(each["partition"]) for each in described["partitions"]]
-    if described["error_code"] or not numbers:
-        raise Invalid.because("topic", topic, "a topic of this cluster")
+    numbers = await partitions(address, topic, access)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=address, request_timeout_ms=_REQUEST_MS, **access.options()
     )

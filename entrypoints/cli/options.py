@@ -1,6 +1,7 @@
 """What the application's commands share: which ledger is meant, and bars that show progress."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from entrypoints.settings import Settings
 
+logger = logging.getLogger("tollbook")
+
 KAFKA, TOPIC = "TOLLBOOK_KAFKA", "inference-usage"
 
 
@@ -22,7 +25,10 @@ def add_ledger_options(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--data", metavar="DIR", help="an embedded ledger (default: $TOLLBOOK_DATA)")
     which.add_argument(
-        "--database", metavar="URL", help="a ledger on PostgreSQL (default: $TOLLBOOK_DATABASE)"
+        "--database",
+        metavar="URL",
+        help="a ledger on PostgreSQL; a URL with a password belongs in $TOLLBOOK_DATABASE "
+        "(default: that)",
     )
 
 
@@ -47,7 +53,23 @@ def settings_of(args: argparse.Namespace) -> "Settings":
     """Return the settings that a command's options and the environment name."""
     from entrypoints.settings import settings_from
 
+    warn_of_password(args)
     return settings_from(args.data, args.database)
+
+
+def warn_of_password(args: argparse.Namespace) -> None:
+    """Say, once in a command, that every user of the machine may read a password among options."""
+    if not args.database or getattr(args, "was_warned", False):
+        return
+    from adapters.postgres import holds_password
+
+    if holds_password(args.database):
+        args.was_warned = True
+        logger.warning(
+            "--database holds a password, and every user of this machine may read the options of a "
+            "command: put the URL into TOLLBOOK_DATABASE or a file named by "
+            "TOLLBOOK_DATABASE_FILE, or the password into PostgreSQL's PGPASSFILE or service file"
+        )
 
 
 class Bars:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tollbook.cli_support import Subparsers, add_command, print_json, print_text
 from tollbook.errors import EXIT_DONE, Invalid
 
-from entrypoints.cli.options import add_ledger_options
+from entrypoints.cli.options import add_ledger_options, warn_of_password
 
 if TYPE_CHECKING:
     from entrypoints.settings import Settings
@@ -66,11 +66,12 @@ def run(args: argparse.Namespace) -> int:
 
     if not 0 <= args.port <= 65_535:
         raise Invalid.because("port", args.port, "from 0 to 65535")
-    settings, limits = _settings(args), serve_settings_from()
+    limits = serve_settings_from()
     webhook, scoring = security_webhook(), scores()
     with ExitStack() as stack:
-        listening = stack.enter_context(closing(listen(args.host, args.port)))
         stack.enter_context(Logging(limits.log_level))
+        settings = _settings(args)
+        listening = stack.enter_context(closing(listen(args.host, args.port)))
         database = stack.enter_context(open_database(settings))
         store = stack.enter_context(closing(PostgresEventStore(database.app_url)))
         keys = ApiKeys(store.run, database.master_key)
@@ -101,6 +102,7 @@ def _settings(args: argparse.Namespace) -> "Settings":
     """Return the ledger that is meant; without any word about it, a folder here."""
     from entrypoints.settings import settings_from
 
+    warn_of_password(args)
     named = ("TOLLBOOK_DATABASE", "TOLLBOOK_DATABASE_FILE", "TOLLBOOK_DATA")
     data = args.data
     if data is None and args.database is None and not any(map(os.environ.get, named)):

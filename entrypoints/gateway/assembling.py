@@ -24,6 +24,7 @@ from entrypoints.gateway.emergency import Emergency
 from entrypoints.gateway.extending import extend_holds
 from entrypoints.gateway.noting import Noting
 from entrypoints.gateway.publishing import Publisher
+from entrypoints.gateway.reaching import Reaching
 from entrypoints.gateway.sampling import counters_of
 from entrypoints.gateway.settling import Log, Settler, Teller, Tellers
 from entrypoints.gateway.slices import Slices
@@ -119,11 +120,14 @@ def _tellers(
 
     producer = Producer(kafka.address, kafka.topic, kafka.access)
     stack.push_async_callback(producer.close)
+    reaching = Reaching(producer, kafka.address, config)
+    stack.push_async_callback(reaching.close)
+    reaching.begin()
 
     async def known(keys: Sequence[Key]) -> Collection[Key]:
         return await readers.read(lambda reader: reader.store.taken(keys))
 
     def publisher(log: Log) -> Teller:
-        return Noting(Publisher(producer, log, config.source, known), notes)
+        return Noting(Publisher(reaching, log, config.source, known), notes)
 
     return publisher

@@ -127,9 +127,7 @@ class Publisher:
             some = _first(queue)
             try:
                 await self._sender.send(customer, wire.packed([event for _, event, _ in some]))
-            except Unavailable as error:
-                if tries == 0:
-                    logger.warning("%d outcomes wait: %s", self._count, error)
+            except Unavailable:  # told by what reaches Kafka, once for all customers
                 await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
                 continue

@@ -216,6 +216,17 @@ ALTER TABLE command_ids ADD CONSTRAINT command_ids_taken
     PRIMARY KEY (id, kind, scope, position)
 """
 
+BACKWARDS = """
+CREATE OR REPLACE FUNCTION refuse_going_back() RETURNS trigger
+LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'
+"""
+SELDOM = """
+DROP TRIGGER offsets_go_forward ON stream_offsets;
+CREATE TRIGGER offsets_go_forward AFTER UPDATE ON stream_offsets
+    FOR EACH ROW WHEN (old.topic = 'another') EXECUTE FUNCTION refuse_going_back();
+ALTER TABLE stream_offsets ENABLE ALWAYS TRIGGER offsets_go_forward
+"""
+
 
 @pytest.mark.parametrize(
     ("statement", "what"),
@@ -231,6 +242,13 @@ ALTER TABLE command_ids ADD CONSTRAINT command_ids_taken
         (NARROWER, "trigger ids_are_for_ever"),
         (BLIND, "trigger events_are_append_only"),
         (WIDER, "constraint command_ids_taken"),
+        (
+            "ALTER TABLE stream_offsets DISABLE TRIGGER offsets_go_forward",
+            "trigger offsets_go_forward",
+        ),
+        (SELDOM, "trigger offsets_go_forward"),
+        (BACKWARDS, "function refuse_going_back"),
+        ("DROP TRIGGER offsets_are_kept ON stream_offsets", "trigger offsets_are_kept"),
     ],
 )
 def test_a_guard_of_the_log_that_was_taken_away_or_exchanged_is_found(

@@ -80,12 +80,21 @@ def after_fraud(made: TestDatabase) -> None:
     assert query(made.app_url, "SELECT count(*) FROM webhook_cursors") == [(0,)]
 
 
+def after_offsets(made: TestDatabase) -> None:
+    """Check what 0006 brings: an offset that may go forward and not back."""
+    made.query("INSERT INTO stream_offsets VALUES ('kafka', 'usage', 0, 5)")
+    made.query("UPDATE stream_offsets SET next_offset = 9")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="from 9 to 8 is refused"):
+        made.query("UPDATE stream_offsets SET next_offset = 8")
+
+
 UP_TESTS = {
     "0001_ledger": after_ledger,
     "0002_application_role": after_application_role,
     "0003_api_keys": after_api_keys,
     "0004_views": after_views,
     "0005_fraud": after_fraud,
+    "0006_offsets": after_offsets,
 }
 
 

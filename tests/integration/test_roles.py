@@ -11,6 +11,7 @@ import pytest
 
 from adapters.event_store.store import PostgresEventStore
 from adapters.postgres import connect, migrate
+from application.ports import Rider, StoreFailedError
 from tests.support.databases import TestDatabase, fresh_database, query
 from tests.support.events import batch_for
 from tests.support.servers import plain_server
@@ -194,6 +195,32 @@ def test_the_owners_functions_use_the_owners_things(
     assert app.execute("SELECT position FROM public.lock_head()").fetchone() == (3,)
     assert app.execute(APPEND_RIDER.encode()).fetchone() == ("ok",)
     assert app.execute("SELECT count(*) FROM public.stream_offsets").fetchone() == (1,)
+
+
+BACK = [
+    "UPDATE stream_offsets SET next_offset = next_offset - 1",
+    "UPDATE stream_offsets SET partition = 1, next_offset = next_offset + 1",
+    """INSERT INTO stream_offsets VALUES ('kafka', 'usage', 0, 4)
+    ON CONFLICT (cluster, topic, partition) DO UPDATE SET next_offset = excluded.next_offset""",
+    "SET session_replication_role = replica; UPDATE stream_offsets SET next_offset = 0",
+    "DELETE FROM stream_offsets",
+    "TRUNCATE stream_offsets",
+]
+
+
+@pytest.mark.parametrize("role", ["app", "owner", "super"])
+def test_nobody_takes_an_offset_back(database: TestDatabase, role: str) -> None:
+    urls = {"app": database.app_url, "owner": database.owner_url, "super": database.super_url}
+    store = PostgresEventStore(database.app_url)
+    store.append(batch_for(store, riders=[Rider("kafka", "usage", 0, 0, 5)]))
+    for change in BACK:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            query(urls[role], change)
+    with pytest.raises(StoreFailedError, match="from 5 to 4 is refused"):
+        store.append(batch_for(store, riders=[Rider("kafka", "usage", 0, 5, 4)]))
+    store.close()
+    assert database.query("SELECT partition, next_offset FROM stream_offsets") == [(0, 5)]
+    assert database.query("SELECT position FROM ledger_head") == [(1,)]
 
 
 def test_one_role_for_everything_appends_as_well(plain_database: TestDatabase) -> None:
