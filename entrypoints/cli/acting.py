@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tollbook.cli_support import print_text
-from tollbook.errors import TollbookError
+from tollbook.errors import Interrupted, TollbookError
 
 from entrypoints.cli.options import settings_of
 
@@ -71,6 +71,8 @@ def naming_the_id(name: str) -> Iterator[None]:
         if error.retryable or error.code == "unknown":
             error.message += f" (repeat it with the id {name})"
         raise
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f"interrupted (repeat it with the id {name})", id=name) from stop
 
 
 def given(args: argparse.Namespace, *fields: str) -> dict[str, Any]:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tollbook.cli_support import Subparsers, add_command, print_json, print_text
 from tollbook.errors import EXIT_DONE, Invalid
+from tollbook.variables import unread
 
 from entrypoints.cli.options import add_kafka_options, add_ledger_options, kafka_of, settings_of
 
 if TYPE_CHECKING:
     from entrypoints.bootstrap import Database
+    from entrypoints.gateway.assembling import Kafka
     from entrypoints.gateway.config import GatewayConfig
     from entrypoints.settings import Settings
 
@@ -44,7 +46,8 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="compare the meters with the servers' models and the ledger's prices, and stop",
+        help="compare the meters with the servers' models and the ledger's prices, ask Kafka if it "
+        "is given, and stop",
     )
     _add_listening_options(parser)
     parser.add_argument(
@@ -95,22 +98,32 @@ def run(args: argparse.Namespace) -> int:
 
     _check_numbers(args)
     config = read_config(Path(args.config))
-    settings, limits = settings_of(args), serve_settings_from()
+    limits, kafka = serve_settings_from(), _kafka(args)
     if args.check:
-        checked = _checked(config, settings)
+        checked = _checked(config, settings_of(args), kafka)
         _say(args, {"checked": checked}, f"Every meter fits its model ({checked} checked).")
         return EXIT_DONE
     with ExitStack() as stack:
         stack.enter_context(Logging(limits.log_level))
+        settings = settings_of(args)
         database = stack.enter_context(open_database(settings, create=False))
         if args.processes > 1:
             return _run_crew(args, stack)
         home = intents_of(args, settings.data) / config.name
-        _serve(args, config, home, database, stack)
+        _serve(args, config, home, database, kafka, stack)
     return EXIT_DONE
 
 
-def _checked(config: "GatewayConfig", settings: "Settings") -> int:
+def _kafka(args: argparse.Namespace) -> "Kafka | None":
+    """Return the Kafka that is to be published to, if one is named; raises Invalid."""
+    from entrypoints.gateway.assembling import Kafka
+    from entrypoints.kafka_access import kafka_access
+
+    address = kafka_of(args)
+    return None if address is None else Kafka(address, args.topic, kafka_access())
+
+
+def _checked(config: "GatewayConfig", settings: "Settings", kafka: "Kafka | None") -> int:
     """Compare a file with the servers and the ledger; return how many models fit."""
     from entrypoints.bootstrap import open_database
     from entrypoints.gateway.checking import check_http
@@ -119,6 +132,10 @@ def _checked(config: "GatewayConfig", settings: "Settings") -> int:
 
     checked = check(config)
     asyncio.run(check_http(config))
+    if kafka is not None:
+        from adapters.kafka.topics import partitions  # slow to import, and most need none
+
+        asyncio.run(partitions(*kafka))
     with open_database(settings, create=False) as database:
         check_published(database, config)
         check_prices(database, config.model)
@@ -146,18 +163,15 @@ def _serve(
     config: "GatewayConfig",
     home: Path,
     database: "Database",
+    kafka: "Kafka | None",
     stack: ExitStack,
 ) -> None:
     """Serve as one process."""
     from entrypoints.bootstrap import tollbook_on
-    from entrypoints.gateway.assembling import Kafka
     from entrypoints.gateway.server import Ports, serve
-    from entrypoints.kafka_access import kafka_access
 
     ports = Ports(args.host, args.grpc_port, args.http_port, args.monitor_port, args.member)
     tollbook = stack.enter_context(tollbook_on(database, serving=True))
-    address = kafka_of(args)
-    kafka = None if address is None else Kafka(address, args.topic, kafka_access())
     redis = args.redis or os.environ.get(REDIS) or None
 
     def ready(found: dict[str, Any]) -> None:
@@ -199,7 +213,9 @@ def environment_of_member(
 ) -> dict[str, str]:
     """Return the environment of a process of a crew: addresses may hold passwords."""
     given = {DATABASE: args.database, REDIS: args.redis}
-    return {**environment, **{name: value for name, value in given.items() if value}}
+    told = unread(environment)  # once is enough, whatever the number of processes
+    kept = {name: value for name, value in environment.items() if name not in told}
+    return {**kept, **{name: value for name, value in given.items() if value}}
 
 
 def intents_of(args: argparse.Namespace, data: Path | None) -> Path:

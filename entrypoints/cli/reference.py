@@ -26,6 +26,8 @@ docs/cli.md`.
   PostgreSQL server. Without either, `TOLLBOOK_DATABASE` and `TOLLBOOK_DATA` are looked at.
   Several processes may use one ledger, `tollbook serve` among them. `prices publish`,
   `customers create` and `models register` make the ledger of a `--data DIR` that is new.
+- A variable of the environment that begins with `TOLLBOOK_` and that nothing reads, a mistyped one
+  say, is named on standard error, with the one that was meant. The command goes on.
 - Amounts are rounded to the currency's minor unit for people, and exact in `--json`.
 - Lists bring the read models up to date first, so they show everything up to the position that
   they name. Prices, models, balances and `customers show` are read from the log itself.
@@ -37,7 +39,7 @@ docs/cli.md`.
 | 2 | wrong usage, or input that cannot be read or is invalid |
 | 3 | refused by a rule, or some of the records of a file were |
 | 4 | something that is needed is unavailable; trying again may help |
-| 130 | interrupted by Ctrl-C (a server that is stopped so ends with 0) |
+| 130 | interrupted by Ctrl-C: the code is `interrupted` (a server that is stopped so ends with 0) |
 
 **Ids.** A command that changes the ledger has an id, and the same id has no second effect. Where
 it is not given one is made, shown with the answer, and named in any failure: repeat the command

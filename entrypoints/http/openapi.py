@@ -238,7 +238,9 @@ An error over HTTP is an `application/problem+json` document (RFC 9457): `type`
 (`urn:tollbook:problem:CODE`), `title`, `status`, `detail`, `code`, and the facts of that code, such
 as `field`, `value` and `rule`, `available` and `required`, `first_outcome`. Programs look at
 `code`; `title` and `detail` are for people and may change. On the shell, `--json` gives the same
-document without `type` and `status`.
+document without `type` and `status`, and has two codes of its own: `usage`, an option that is
+wrong, and `interrupted`, by Ctrl-C. A command that has an id may have taken effect before that:
+repeat it with the `id`, which the document names.
 
 A refusal by a rule stands in the ledger: it has an `id` and a `position`, and the same id is
 refused the same way for ever. `invalid`, `not_found`, `unauthorized`, `forbidden`, `rate_limited`,

@@ -114,6 +114,24 @@ def test_what_may_pass_is_tried_again_until_it_has(call: Call[Any], first: Recei
     assert hold(call, first, first, first, GOOD)[:3] == (7, None, 4)
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "times"),
+    [
+        ((UNSENT, UNSENT, UNSENT, GOOD), 1),
+        ((problem(503, "overloaded"), UNSENT, GOOD), 1),
+        ((CUT, problem(503, "overloaded"), GOOD), 0),
+        ((Lost("certificate", sent=False, lasting=True),), 0),
+    ],
+)
+def test_an_address_where_nobody_listens_is_told_once(
+    outcomes: tuple[Received | Lost, ...], times: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    hold(COMMAND, *outcomes)
+    told = [each.getMessage() for each in caplog.records]
+    assert len(told) == times
+    assert all(each.startswith("the server does not answer: refused; ") for each in told)
+
+
 FINAL = [
     (problem(402, "insufficient_balance"), Refused),
     (problem(403, "account_blocked"), Refused),

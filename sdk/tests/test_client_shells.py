@@ -4,6 +4,7 @@ One suite of scenarios (see conftest.py): both clients must do the same in each.
 """
 
 import logging
+import re
 import socket
 import ssl
 from collections import Counter
@@ -74,14 +75,20 @@ def test_an_outcome_that_stays_unknown_is_raised_with_the_id_to_ask_by(
     assert (again.id, server.effects["x-1"]) == ("x-1", 1)
 
 
-def test_a_server_that_is_not_there_is_unavailable(server: LedgerServer, open_client: Any) -> None:
+def test_a_server_that_is_not_there_is_told_at_once_and_unavailable_in_the_end(
+    server: LedgerServer, open_client: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     server.shutdown()
     server.server_close()
     with socket.socket() as nobody:  # who has the port and does not listen: else others might
         nobody.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         nobody.bind(("127.0.0.1", server.server_address[1]))
-        with pytest.raises(Unavailable):
-            open_client(deadline=0.3).reserve("ada", "small", USAGE)
+        with pytest.raises(Unavailable, match=server.url):
+            open_client(deadline=1.5).reserve("ada", "small", USAGE)
+    told = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    assert [each.name for each in told] == ["tollbook.client"]
+    assert server.url in told[0].getMessage()
+    assert re.search(r"; trying again for 1\.[0-5] s at most$", told[0].getMessage())
 
 
 def test_a_refusal_is_raised_once_and_as_it_is(server: LedgerServer, client: Any) -> None:

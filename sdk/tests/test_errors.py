@@ -16,6 +16,7 @@ TABLE = [
     (errors.Conflict, "conflict", False, 3),
     (errors.Unavailable, "unavailable", True, 4),
     (errors.Unknown, "unknown", False, 4),
+    (errors.Interrupted, "interrupted", False, 130),
     (errors.Tampered, "tampered", False, 1),
 ]
 

@@ -163,10 +163,13 @@ def test_a_process_is_told_what_its_gateway_was_and_no_password_as_an_option(lef
     own = {"grpc_port": 5, "http_port": 6, "monitor_port": 7, "processes": 1, "member": True}
     assert found == {**vars(args), **own, "redis": None, "database": None}
 
-    told = environment_of_member(args, {"PATH": "/bin", "TOLLBOOK_DATABASE": "inherited"})
+    inherited = {"PATH": "/bin", "TOLLBOOK_DATABASE": "inherited"}
+    told = environment_of_member(args, inherited)
     database = asked.get("database", "inherited")
     redis = asked["redis"]
     assert told == {"PATH": "/bin", "TOLLBOOK_DATABASE": database, "TOLLBOOK_REDIS": redis}
+    # What nothing reads is warned of once, by the command that starts the crew.
+    assert environment_of_member(args, {**inherited, "TOLLBOOK_REDSI": "x"}) == told
 
 
 @pytest.mark.parametrize(

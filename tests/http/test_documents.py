@@ -20,8 +20,11 @@ from entrypoints.http.routes import ROUTES
 from entrypoints.http.routing import Route
 from tests.architecture.source_files import ROOT, python_files
 
-NEVER_OVER_HTTP = {"usage", "unbalanced"}
-"""A wrong option on the shell, and an event that the projector parks."""
+OF_THE_SHELL = {"usage", "interrupted"}
+"""A wrong option, and a Ctrl-C."""
+
+NEVER_OVER_HTTP = {*OF_THE_SHELL, "unbalanced"}
+"""The last is of an event that the projector parks."""
 
 BODIES = [route for route in ROUTES if route.body is not None]
 
@@ -36,6 +39,7 @@ def test_the_committed_table_of_problems_is_the_codes() -> None:
     """The same command writes it."""
     committed = (openapi.DOCS / "problems.md").read_text(encoding="utf-8")
     assert committed == openapi.problems_page()
+    assert [code for code in OF_THE_SHELL if f"`{code}`" not in committed] == []
 
 
 def test_every_refusal_of_a_rule_has_a_status_of_its_own_choice() -> None:

@@ -7,6 +7,7 @@ command ``tollbook``. This package itself offers the version and the errors, and
 
 from tollbook.errors import (
     Conflict,
+    Interrupted,
     Invalid,
     NotFound,
     Refused,
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Conflict",
+    "Interrupted",
     "Invalid",
     "NotFound",
     "Refused",

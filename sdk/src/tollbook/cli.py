@@ -4,7 +4,7 @@ The SDK brings its own commands; the application adds more through the entry-poi
 ``tollbook.commands``. Each entry point names a callable ``register(subparsers)`` that adds parsers
 and sets ``func(args) -> int`` on them. Exit codes are those of ``tollbook.errors``: 0 done, 1 a
 check found differences, 2 wrong usage or unreadable input, 3 refused by a rule, 4 something that
-is needed is unavailable. With ``--json`` a failure prints its problem document.
+is needed is unavailable, 130 interrupted. With ``--json`` a failure prints its problem document.
 """
 
 import argparse
@@ -17,15 +17,14 @@ from importlib.metadata import entry_points
 from typing import Any, NoReturn
 
 import tollbook
-from tollbook import commands
+from tollbook import commands, variables
 from tollbook.cli_support import Subparsers, print_json, print_text, printable
-from tollbook.errors import Invalid, TollbookError, exit_code
+from tollbook.errors import EXIT_INTERRUPTED, Interrupted, Invalid, TollbookError, exit_code
 
 COMMANDS_GROUP = "tollbook.commands"
 TRACEBACK_VARIABLE = "TOLLBOOK_TRACEBACK"
 
-# As a shell reports a process that a signal ended: 128 and the number of SIGINT or SIGPIPE.
-EXIT_INTERRUPTED = 130
+# As a shell reports a process that a signal ended: 128 and the number of SIGPIPE.
 EXIT_BROKEN_PIPE = 141
 
 _RARELY = 100_000, 50, 100
@@ -42,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Flushed here, because a reader that has gone away is noticed on writing.
         sys.stdout.flush()
         return status
-    except KeyboardInterrupt:
-        print_text("tollbook: interrupted", sys.stderr)
+    except KeyboardInterrupt:  # once more, while the end was being told
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The interpreter flushes once more at its end; that must not fail aloud.
@@ -54,11 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     try:
         args = build_parser().parse_args(arguments)
+        for warning in variables.warnings(os.environ):
+            print_text(f"tollbook: {printable(warning)}", sys.stderr)
         return int(args.func(args))
     except SystemExit as stop:  # argparse has printed the help or the version
         return int(stop.code or 0)
     except BrokenPipeError:
         raise
+    except KeyboardInterrupt as stop:
+        interrupted = Interrupted("interrupted").with_traceback(stop.__traceback__)
+        return _report(interrupted, as_json="--json" in arguments)
     except Exception as error:  # the last line of defence: no command ends in a bare traceback
         return _report(error, as_json="--json" in arguments)
 

@@ -7,6 +7,7 @@
     ├── Conflict      it collides with what is already recorded (id_reused)          exit 3
     ├── Unavailable   something we need does not answer; trying again may help       exit 4
     ├── Unknown       the outcome is unknown; ask by id before doing it again        exit 4
+    ├── Interrupted   somebody stopped it before its end; ask by id                  exit 130
     └── Tampered      a proof, hash or signature does not hold; never retried        exit 1
 
 An error carries a stable ``code`` for programs, a message for people, and facts that a caller
@@ -20,6 +21,7 @@ EXIT_DIFFERENCES = 1
 EXIT_USAGE = 2
 EXIT_REFUSED = 3
 EXIT_UNAVAILABLE = 4
+EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT ended: 128 and its number
 
 SHOWN_VALUE_LIMIT = 80
 _RESERVED_FACTS = frozenset({"type", "title", "status", "detail", "instance"})
@@ -118,6 +120,14 @@ class Unknown(TollbookError):
 
     title = "Outcome unknown"
     default_code = "unknown"
+
+
+class Interrupted(TollbookError):
+    """Somebody stopped it before its end: what was under way may have happened, so ask by id."""
+
+    title = "Interrupted"
+    default_code = "interrupted"
+    exit_status = EXIT_INTERRUPTED
 
 
 class Tampered(TollbookError):

@@ -52,8 +52,10 @@ class AsyncClient:
     ) -> None:
         """Take the server and the key, or `TOLLBOOK_URL` and `TOLLBOOK_KEY`.
 
-        `timeout` bounds one try in seconds, `deadline` a whole method with all its tries. Plain
-        http is for this machine only, unless `allow_insecure`.
+        `timeout` bounds one try in seconds (by default 15), `deadline` a whole method with all its
+        tries (60). An address at which nobody listens is tried for as long, since a server may be
+        starting anew; the logger `tollbook.client` warns after the first try. Plain http is for
+        this machine only, unless `allow_insecure`.
         """
         self._target = Target(url, key, allow_insecure=allow_insecure)
         self._policy = Policy(timeout, deadline)
@@ -157,5 +159,5 @@ class AsyncClient:
                 response = await self._http.send(request)
                 outcome = Received(response.status_code, response.headers, response.content)
             except httpx.RequestError as error:
-                outcome = lost(error)
+                outcome = lost(error, self._target)
         return outcome

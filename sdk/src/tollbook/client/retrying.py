@@ -10,6 +10,7 @@ back. A command that ends so raises `Unknown`, with the id to ask by.
 """
 
 import json
+import logging
 from collections.abc import Callable, Generator, Mapping
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
@@ -26,6 +27,8 @@ from tollbook.client.problems import (
 from tollbook.errors import Tampered, TollbookError, Unavailable, Unknown
 
 T = TypeVar("T")
+
+logger = logging.getLogger("tollbook.client")
 
 BASE_SECONDS = 0.1
 CAP_SECONDS = 5.0
@@ -93,7 +96,7 @@ def converse(
 ) -> Talk[T]:
     """Hold the conversation about a call; `chance` gives numbers from 0 up to 1."""
     end = clock() + policy.deadline
-    uncertain = False
+    uncertain = warned = False
     tries = 0
     while True:
         outcome = yield Send(call.request, min(policy.timeout, end - clock()))
@@ -103,6 +106,10 @@ def converse(
         delay = pause(tries, chance()) + verdict.wait
         if not verdict.again or clock() + delay >= end:
             return _end(call, verdict, uncertain)
+        if isinstance(outcome, Lost) and not outcome.sent and not warned:
+            # The server may be starting anew; but the address may be wrong, and a minute is long.
+            logger.warning("%s; trying again for %.1f s at most", verdict.error, end - clock())
+            warned = True
         tries += 1
         yield Wait(delay)
 

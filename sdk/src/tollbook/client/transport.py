@@ -91,13 +91,13 @@ def load_httpx() -> ModuleType:
     return httpx
 
 
-def lost(error: "httpx.RequestError") -> Lost:
+def lost(error: "httpx.RequestError", target: Target) -> Lost:
     """Say what a failure of httpx means: whether the request was sent, and whether it can be."""
     httpx = load_httpx()
     unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
     lasting = any(isinstance(each, ssl.SSLCertVerificationError) for each in _causes(error))
     detail = str(error) or type(error).__name__
-    return Lost(detail, sent=not isinstance(error, unsent), lasting=lasting)
+    return Lost(f"{target.url}: {detail}", sent=not isinstance(error, unsent), lasting=lasting)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
