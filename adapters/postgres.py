@@ -22,10 +22,13 @@ def connect(url: str, *, role: str | None = None) -> Connection:
     A URL that cannot be read is Invalid; it is not shown, since it may hold a password.
     """
     try:
+        # What stands before a second @ is a part of a password, which an error would show.
+        hosts = str(conninfo_to_dict(url).get("host") or "").split(",")
+        if any("@" in host[1:] for host in hosts):
+            raise _unreadable("a PostgreSQL URL with one @: within a password it is written %40")
         connection = psycopg.connect(url, autocommit=True, connect_timeout=10)
     except psycopg.ProgrammingError:
-        rule = "a PostgreSQL URL, such as postgresql://HOST/NAME"
-        raise Invalid(f"the database is not {rule}", field="database", rule=rule) from None
+        raise _unreadable("a PostgreSQL URL, such as postgresql://HOST/NAME") from None
     except psycopg.Error as error:
         raise Unavailable(f"PostgreSQL does not answer: {_first_line(error)}") from None
     if connection.info.server_version < SERVER_VERSION_MIN:
@@ -47,8 +50,12 @@ def holds_password(url: str) -> bool:
     try:
         found = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        return False  # `connect` will say that it cannot be read
+        return "@" in url or "password" in url  # `connect` will say that it cannot be read
     return any(found.get(name) for name in ("password", "sslpassword"))
+
+
+def _unreadable(rule: str) -> Invalid:
+    return Invalid(f"the database is not {rule}", field="database", rule=rule)
 
 
 def _role_exists(connection: Connection, role: str) -> bool:

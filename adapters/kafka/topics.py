@@ -71,6 +71,9 @@ async def cluster_id(address: str, access: Access = PLAIN_TEXT) -> str:
 async def partitions(address: str, topic: str, access: Access = PLAIN_TEXT) -> list[int]:
     """Return the numbers of a topic's partitions; raises Unavailable or Invalid."""
     async with _admin(address, access) as client:
+        # Asked for one by its name, a broker may make it.
+        if topic not in await client.list_topics():
+            raise Invalid.because("topic", topic, "a topic of this cluster")
         (described,) = await client.describe_topics([topic])
     numbers = [int(each["partition"]) for each in described["partitions"]]
     if described["error_code"] or not numbers:

@@ -95,7 +95,8 @@ class Gateway:
     async def _admitted(self, asked: Asked) -> Admitted:
         if self._leaving.has_begun:
             raise Unavailable(_LEAVES)
-        if len(self.running) >= self.config.at_once:
+        # Who is admitted is on its way to a server, this one among them.
+        if len(self.running) + self._leaving.waiting > self.config.at_once:
             raise Unavailable("too many inferences are under way: try later", code="overloaded")
         late = self._settler.waits_seconds() > self.config.hold_seconds / 2
         if late or self._settler.backlog >= self.config.unsettled:

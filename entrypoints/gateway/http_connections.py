@@ -32,9 +32,10 @@ CANCELLED_SECONDS = 1.0
 class Connection(RequestHandler):
     """One connection; the loop calls it."""
 
-    __slots__ = ("_has_place", "_tell")
+    __slots__ = ("_has_place", "_stuck", "_tell")
 
     _has_place: bool
+    _stuck: asyncio.TimerHandle | None
     _tell: Callable[[], None] | None
 
     @staticmethod
@@ -46,7 +47,7 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless there are too many."""
-        self._tell = None
+        self._tell = self._stuck = None
         super().connection_made(transport)
         self._has_place = self._connections.places.take()
         if not self._has_place:
@@ -56,6 +57,7 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell whoever wants to know."""
         connections, task = self._connections, self._task_handler
+        self._expect_no_more()
         super().connection_lost(exc)
         connections.lost(task)
         if self._has_place:
@@ -63,6 +65,35 @@ class Connection(RequestHandler):
             connections.places.give_back()
         if self._tell is not None:
             self._tell()
+
+    def pause_writing(self) -> None:
+        """Leave what waits with the socket, and not for ever: small answers may be many."""
+        super().pause_writing()
+        self._expect()
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        self._expect_no_more()
+        super().resume_writing()
+
+    def _expect(self) -> None:
+        waiting, seconds = self._unread(), self._connections.patience.write
+        self._stuck = self._loop.call_later(seconds, self._look_at, waiting)
+
+    def _expect_no_more(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
+
+    def _look_at(self, waited: int) -> None:
+        """Leave a client that took nothing of what waits since this was last looked at."""
+        if self._unread() < waited:
+            self._expect()
+        elif self.transport is not None:
+            self.transport.abort()
+
+    def _unread(self) -> int:
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     @property
     def _connections(self) -> "Connections":
@@ -124,7 +155,7 @@ class Connections(Server):
         places: Places,
     ) -> None:
         """Give each request to a handler."""
-        self.places = places
+        self.places, self.patience = places, patience
         self._left: set[asyncio.Task[None]] = set()
         """What goes on for clients that are gone."""
         super().__init__(
@@ -154,11 +185,13 @@ class Connections(Server):
             task.add_done_callback(self._left.discard)
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as it was
-        """End what still runs, whether its client is there or gone."""
+        """End what still runs, whether its client is there, gone, or goes meanwhile."""
+        for task in tuple(self._left):
+            task.cancel()
+        await super().shutdown(timeout)
         left = tuple(self._left)
         for task in left:
             task.cancel()
-        await super().shutdown(timeout)
         if left:
             await asyncio.wait(left, timeout=timeout)
 

@@ -156,7 +156,7 @@ class HttpFront:
         """Answer what concerns a model, to those who may use it."""
         await self._parts.gateway.admission.allowed(call.model, call.shown.license_key)
         path = calls.model_path(call.model, call.version, verb)
-        return calls.passed_on(await asked_of_any(self._parts.clients, path))
+        return calls.passed_on(await self._described.about(path))
 
     async def _asked_whether_ready(self) -> bool:
         """Say whether the ledger answers, and every pool."""

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 FRESH_SECONDS = 60.0
 KEPT_MAX = 10_000
+AT_ONCE = 100
+"""So many questions about models are under way; each has a connection to a server."""
 OK = 200
 _ASK_SECONDS = 10.0
 
@@ -60,6 +62,7 @@ class Descriptions:
     def __init__(self, clients: Mapping[str, HttpClient]) -> None:
         """Ask these servers, the first that answers."""
         self._clients = clients
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._known: dict[tuple[str, str | None], tuple[float, Description]] = {}
 
     async def of(self, model: str, version: str | None) -> Description:
@@ -74,9 +77,14 @@ class Descriptions:
         self._known[key] = (time.monotonic() + FRESH_SECONDS, found)
         return found
 
+    async def about(self, path: str) -> HttpAnswer:
+        """Ask for what concerns a model, when it is its turn; raises Unavailable."""
+        async with self._turns:
+            return await asked_of_any(self._clients, path)
+
     async def _asked(self, model: str, version: str | None) -> Description:
-        metadata = _read(await asked_of_any(self._clients, model_path(model, version, None)))
-        config = _read(await asked_of_any(self._clients, model_path(model, version, "config")))
+        metadata = _read(await self.about(model_path(model, version, None)))
+        config = _read(await self.about(model_path(model, version, "config")))
         policy = config.get("model_transaction_policy", {})
         return Description(
             _named(metadata.get("inputs", [])),

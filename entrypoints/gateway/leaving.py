@@ -24,16 +24,17 @@ class Leaving:
     def __init__(self) -> None:
         """Nobody waits, and the gateway stays."""
         self.has_begun = False
-        self._waiting = 0
+        self.waiting = 0
+        """How many wait for an admission."""
         self._until = 0.0
 
     def __enter__(self) -> None:
         """Have somebody wait for an admission, during the block."""
-        self._waiting += 1
+        self.waiting += 1
 
     def __exit__(self, *_: object) -> None:
         """Take note that the answer has come, or who waited was cancelled."""
-        self._waiting -= 1
+        self.waiting -= 1
 
     def begin(self) -> None:
         """Leave from now on; the time for it runs from the first call."""
@@ -42,7 +43,7 @@ class Leaving:
 
     async def end(self, others: Callable[[], int]) -> None:
         """Wait until no answer is under way, `others` counted, or the time is over."""
-        while count := self._waiting + others():
+        while count := self.waiting + others():
             if time.monotonic() >= self._until:
                 logger.warning("%d holds may stay until they expire: no answer came", count)
                 return

@@ -18,6 +18,9 @@ logger = logging.getLogger("tollbook.gateway")
 AWAY_SECONDS = 3.0
 """So long Kafka may be away without a word."""
 
+AGAIN_SECONDS = 300.0
+"""So often it is told again: a record that is never taken would hide whatever comes after."""
+
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
 """Between the tries to connect while there is nothing to send; its client logs each that fails."""
 
@@ -95,6 +98,7 @@ class Reaching:
 
     def _tell(self) -> None:
         self._was_told = True
+        self._timer = asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._tell)
         logger.warning(
             "%s. Usage waits in the intent log until it does; nothing new is admitted once %d "
             "outcomes wait, or one for %g s",

@@ -14,7 +14,6 @@ from tests.gateway.http_serving import triton as triton  # noqa: PLC0414 - a fix
 from tests.gateway.rig import TEXT_ESTIMATE, Rig, configured
 from tests.gateway.staged import ONCE, STAGE_METERS, STAGES, WRITE, meter, published
 from tests.gateway.test_checking import checked
-from tests.support.databases import MASTER_KEY
 from tests.support.shell import run_here
 
 
@@ -139,9 +138,8 @@ def test_a_stage_that_counts_what_the_ensemble_does_not_have_is_told(
 
 
 def test_the_check_of_a_file_looks_at_the_pipeline_as_well(
-    rig: Rig, triton: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, triton: TritonServer, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("TOLLBOOK_MASTER_KEY", (rig.database.master_key or MASTER_KEY).hex())
     path, name = tmp_path / "gateway.toml", published(rig)
     text = (
         f'[[pool]]\nname = "shared"\ngrpc = "{triton.grpc_address}"\n'

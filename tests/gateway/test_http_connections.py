@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.triton.server import TritonServer
+from entrypoints.gateway import http_models
 from entrypoints.gateway.config import GatewayConfig
 from tests.gateway.fake_http_server import whole
 from tests.gateway.http_serving import (
@@ -170,6 +171,31 @@ def test_what_needs_no_key_is_asked_over_one_connection_however_many_ask(
                 assert again.recv(1_000).startswith(b"GET /v2 ")
                 again.sendall(whole(b"{}"))
                 assert clients[0].recv(1_000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_questions_about_models_have_only_so_many_connections_to_a_server(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_models, "AT_ONCE", 2)
+    who = rig.licensee()
+    head = f"GET /v2/models/textgen/config HTTP/1.1\r\nHost: a\r\ntollbook-license-key: {who.key}"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        http_serving(rig, tmp_path, before_one(server)) as serving,
+        ExitStack() as opened,
+    ):
+        clients = [opened.enter_context(serving.socket()) for _ in range(5)]
+        for client in clients:
+            client.sendall(f"{head}\r\n\r\n".encode())
+        server.settimeout(30)
+        asked = [opened.enter_context(server.accept()[0]) for _ in range(2)]
+        server.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            server.accept()
+        asked[0].recv(1_000)
+        asked[0].sendall(whole(b"{}"))
+        server.settimeout(30)
+        opened.enter_context(server.accept()[0])  # the turn of the next one
 
 
 def resident() -> int:

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -122,6 +123,31 @@ def test_a_process_that_is_told_to_stop_gives_back_what_the_ledger_holds_only_th
     finally:
         gateway.kill()
     assert_given_back(who)
+
+
+def test_who_waits_for_the_ledger_counts_among_those_that_run_at_once(
+    rig: Rig, tmp_path: Path
+) -> None:
+    who = rig.licensee()
+
+    async def several(gateway: Gateway) -> list[asyncio.Task[Running]]:
+        return [asyncio.create_task(gateway.admit(asked(who))) for _ in range(5)]
+
+    async def all_of(tasks: list[asyncio.Task[Running]]) -> list[Running | BaseException]:
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    with rig.gateway(tmp_path, configured(at_once=2)) as gateway, busy(rig) as ledger:
+        rig.call(gateway.admission.opened(who.key))
+        tasks = rig.call(several(gateway))
+        wait_until(lambda: sum(task.done() for task in tasks) == 3)
+        wait_until(ledger.is_waited_for)
+        ledger.go_on()
+        ends = rig.call(all_of(tasks))
+        assert sorted(type(each).__name__ for each in ends) == ["Running"] * 2 + ["Unavailable"] * 3
+        assert {each.code for each in ends if isinstance(each, Unavailable)} == {"overloaded"}
+        for each in ends:
+            if isinstance(each, Running):
+                rig.now(partial(gateway.give_up, each, "it was only a try"))
 
 
 def test_who_is_not_admitted_in_time_is_told_so_and_nothing_stays_held(

@@ -11,18 +11,18 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tollbook.errors import Unavailable
+from tollbook.errors import Invalid, Unavailable
 
 from adapters.child_servers.ports import free_ports
 from adapters.kafka.producer import Producer
 from adapters.kafka.server import KafkaServer
+from adapters.kafka.topics import partitions
 from adapters.triton.server import TritonServer
 from entrypoints.gateway import reaching
 from entrypoints.gateway.assembling import Kafka
 from entrypoints.gateway.reaching import Reaching
 from tests.gateway.rig import Rig, configured
-from tests.support.databases import MASTER_KEY
-from tests.support.kafka import Broker, make_topic, read
+from tests.support.kafka import Broker, a_kafka, make_topic, read
 from tests.support.kafka import broker as broker  # noqa: PLC0414 - a fixture, by its name
 from tests.support.kafka import kafka as kafka  # noqa: PLC0414 - a fixture, by its name
 from tests.support.shell import Ended, run_here
@@ -137,6 +137,19 @@ def test_an_idle_gateway_says_at_its_start_that_kafka_is_away(
     assert AWAY.fullmatch(line), line
 
 
+def test_a_kafka_that_stays_away_is_named_again(
+    rig: Rig,
+    nobody: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reaching, "AGAIN_SECONDS", 0.5)
+    with rig.gateway(tmp_path, configured(unsettled=7), kafka=Kafka(nobody, "usage")):
+        wait_until(lambda: len(said(caplog)) >= 3)
+    assert all(AWAY.fullmatch(each) for each in said(caplog))
+
+
 def test_a_kafka_that_hangs_is_away_as_well(
     rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -151,11 +164,8 @@ def test_a_kafka_that_hangs_is_away_as_well(
 
 
 @pytest.fixture
-def check(
-    rig: Rig, triton: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Ended]:
+def check(rig: Rig, triton: TritonServer, tmp_path: Path) -> Callable[..., Ended]:
     """Give what checks a gateway's file that fits, with more options."""
-    monkeypatch.setenv("TOLLBOOK_MASTER_KEY", (rig.database.master_key or MASTER_KEY).hex())
     path = tmp_path / "gateway.toml"
     path.write_text(
         f'[[pool]]\nname = "shared"\ngrpc = "{triton.grpc_address}"\n'
@@ -188,3 +198,11 @@ def test_the_check_of_a_file_misses_a_topic_that_nobody_made(
     make_topic(kafka, topic)
     told = check(*command)
     assert (told.code, told.out) == (0, "Every meter fits its model (1 checked).\n"), told.err
+
+
+def test_asking_for_a_topic_does_not_make_it_where_the_broker_would(tmp_path: Path) -> None:
+    with a_kafka(tmp_path, {"auto.create.topics.enable": "true"}) as server:
+        for _ in range(2):
+            with pytest.raises(Invalid, match="a topic of this cluster"):
+                asyncio.run(partitions(server.address, "mistyped"))
+            time.sleep(2)  # a broker makes it behind its answer

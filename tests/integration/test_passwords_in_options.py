@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from psycopg.conninfo import make_conninfo
+from tollbook.errors import Invalid, Unavailable
 
-from adapters.postgres import holds_password
+from adapters.postgres import connect, holds_password
 from tests.architecture.source_files import ROOT
 from tests.support.databases import MASTER_KEY, TestDatabase
 from tests.support.shell import Ended, run_tollbook
@@ -29,10 +30,24 @@ WARNING = "--database holds a password"
         ("postgresql:///tollbook?service=billing&passfile=/etc/pass", False),
         ("service=billing", False),
         ("nonsense", False),
+        (f"postgresql://user:100%{SECRET}@db.example/tollbook", True),
+        (f"host=db.example password='{SECRET}", True),
     ],
 )
 def test_a_password_is_found_in_every_form_of_a_url(url: str, holds: bool) -> None:
     assert holds_password(url) is holds
+
+
+def test_a_password_with_an_at_sign_is_not_taken_for_a_host_and_shown() -> None:
+    with pytest.raises(Invalid) as caught:
+        connect(f"postgresql://user:half@{SECRET}@127.0.0.1:1/tollbook")
+    assert "within a password it is written %40" in caught.value.message
+    assert SECRET not in str(caught.value.problem())
+
+
+def test_a_socket_whose_name_begins_with_an_at_sign_is_a_host() -> None:
+    with pytest.raises(Unavailable, match="does not answer"):
+        connect("host=@/nobody/listens port=1 dbname=tollbook")
 
 
 def test_a_password_of_the_environment_is_none_of_the_option(
