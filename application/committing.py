@@ -15,7 +15,7 @@ from tollbook.errors import TollbookError, Unavailable, Unknown
 
 from application.deciding import Plan
 from application.draft import Undo
-from application.jobs import Job, failure_of, in_time
+from application.jobs import Job, failure_of, in_time, without_frames
 from application.keeping import UnkeptError
 from application.planning import make_plan
 from application.ports import (
@@ -36,7 +36,7 @@ from application.world import World, catch_up
 logger = logging.getLogger("tollbook.executor")
 
 LOSSES_BEFORE_LOCK = 2
-"""After losing the race for the head this often, a batch holds the head while it decides."""
+"""After losing the race for the head this often, batches hold the head while they are decided."""
 
 CALM_BATCHES = 16
 """How many locked batches without another writer's events bring optimism back."""
@@ -81,7 +81,10 @@ class Committer:
         self._store, self._clock, self._monotonic = store, clock, monotonic
         self.world = World(store, ahead)
         self._recent: OrderedDict[Key, int] = OrderedDict()
-        self._calm = CALM_BATCHES
+        self._losses = 0
+        """How often the race for the head was lost since it was calm: so often batches were decided
+        in vain, and where writers take turns each would be."""
+        self._calm = 0
         self._sent: Flight | None = None
         self._planned_at = 0.0
         self.on_commit: Callable[[int, float], None] | None = None
@@ -93,7 +96,7 @@ class Committer:
         They are answered by the next `feed`, `flush` or `process`. While other processes write, or
         if anything is unusual, it is the same as `process`.
         """
-        if self._calm < CALM_BATCHES:
+        if self._is_contested():
             self.process(jobs)
             return
         begun = self._monotonic()
@@ -118,21 +121,26 @@ class Committer:
         flight, self._sent = self._sent, None
         if flight is None:
             return True
-        lost: ConnectionLostError | None = None
+        setback: Exception | None = None
         try:
             self._store.receive()
+        except HeadMovedError as error:
+            setback = without_frames(error)
         except PORT_ERRORS:
             pass
         except Exception as error:  # noqa: BLE001 - whatever it was, the ledger itself knows
-            lost = ConnectionLostError(str(error), flight.plan)
+            setback = ConnectionLostError(str(error), flight.plan)
         else:
             self._answer(flight)
             return True
         flight.undo.take_back()
         for key in flight.plan.ids:
             self._recent.pop(key, None)
-        self._process(flight.jobs, lost)
+        self._process(flight.jobs, setback)
         return False
+
+    def _is_contested(self) -> bool:
+        return self._losses >= LOSSES_BEFORE_LOCK
 
     def process(self, jobs: Sequence[Job]) -> None:
         """Decide and append jobs in one transaction, then answer them; never raises."""
@@ -141,12 +149,12 @@ class Committer:
         if live:
             self._process(live)
 
-    def _process(self, jobs: Sequence[Job], lost: ConnectionLostError | None = None) -> None:
+    def _process(self, jobs: Sequence[Job], setback: Exception | None = None) -> None:
         begun = self._monotonic()
         try:
-            plan = self._commit(jobs, lost)
+            plan = self._commit(jobs, setback)
         except (FencedError, StoreFailedError, TooSlowError, UnkeptError) as error:
-            self._one_by_one(jobs, _kept(error))
+            self._one_by_one(jobs, without_frames(error))
         except TollbookError as error:
             for job in jobs:
                 job.fail(error.kept())
@@ -186,14 +194,12 @@ class Committer:
             except Exception:  # a snapshot is only a shortcut: the next one will do
                 logger.warning("snapshots were not saved", exc_info=True)
 
-    def _commit(self, jobs: Sequence[Job], lost: ConnectionLostError | None = None) -> Plan:
+    def _commit(self, jobs: Sequence[Job], setback: Exception | None = None) -> Plan:
         """Try until the batch is in the ledger or it is certain that it cannot be.
 
-        `lost` is how an earlier attempt lost its acknowledgement, if one did.
+        `setback` is what stopped an earlier attempt, if it has to be known.
         """
-        setback: Exception | None = lost
-        losses, late, careful = 0, 0, False
-        started = self._monotonic()
+        late, careful, started = 0, False, self._monotonic()
         for _ in range(ATTEMPTS_MAX):
             try:
                 if isinstance(setback, ConnectionLostError):
@@ -201,10 +207,10 @@ class Committer:
                     if done is not None:
                         return done
                 elif setback is not None:
-                    losses += isinstance(setback, HeadMovedError)
+                    self._losses += isinstance(setback, HeadMovedError)
                     self._recover(setback, careful)
                 careful = careful or isinstance(setback, ConnectionLostError | TakenError)
-                if losses >= LOSSES_BEFORE_LOCK or self._calm < CALM_BATCHES:
+                if self._is_contested():
                     return self._commit_locked(jobs, careful)
                 plan = self._plan(jobs, careful)
                 self._append(plan)
@@ -213,7 +219,7 @@ class Committer:
                 if isinstance(error, ClockRefusedError):
                     late += 1
                     self._check_pace(jobs, late)
-                setback = _kept(error)
+                setback = without_frames(error)
         raise Unavailable("the ledger is too busy or its clock too far off: try again")
 
     def _check_pace(self, jobs: Sequence[Job], late: int) -> None:
@@ -261,6 +267,8 @@ class Committer:
         try:
             with self._store.locked() as head:
                 self._calm = 0 if head.position > self.world.position else self._calm + 1
+                if self._calm >= CALM_BATCHES:
+                    self._losses = self._calm = 0
                 catch_up(self.world, self._store)
                 plan = self._plan(jobs, careful)
                 self._append(plan)
@@ -290,9 +298,3 @@ class Committer:
         if plan is not None:
             raise Unknown("the database went away during the commit: ask for the outcome by id")
         raise Unavailable("the database does not answer: nothing was done")
-
-
-def _kept(error: Exception) -> Exception:
-    """Return an error without the frames that it came through: they hold the batch, and it too."""
-    error.__context__ = error.__cause__ = None
-    return error.with_traceback(None)

@@ -171,6 +171,12 @@ def failure_of(error: Exception) -> TollbookError:
     return Unavailable(f"internal error: {type(error).__name__}")
 
 
+def without_frames(error: Exception) -> Exception:
+    """Return an error without the frames that it came through: they hold the batch, and it too."""
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)
+
+
 def in_time(jobs: Iterable[Job], now: float) -> list[Job]:
     """Tell jobs whose deadline has passed, and return the others."""
     live = []

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import _GeneratorContextManager, contextmanager
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from adapters.event_store.store import PostgresEventStore
 from application import committing
 from application.deciding import Plan
 from application.executor import Executor
+from application.planning import make_plan
 from application.ports import Head
 from application.tollbook import Tollbook
 from domain.commands import Reserve
@@ -128,6 +130,40 @@ def test_writers_that_fight_for_the_head_all_make_progress(
         assert first.held and second.held, "neither ever had to hold the head: no fight"
     assert codes == ["done"] * 600 * rounds
     assert len(assert_sound(embedded_database.super_url)["cust-1"].holds) == 600 * rounds
+
+
+def test_writers_that_take_turns_decide_each_batch_once(
+    ledgers: tuple[Tollbook, Tollbook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each batch would lose the head, and be decided anew, but for what the first losses told."""
+    a_customer(ledgers[0])
+    plans: list[Plan] = []
+
+    def counted(*what: Any) -> Plan:
+        plans.append(make_plan(*what))
+        return plans[-1]
+
+    monkeypatch.setattr(committing, "make_plan", counted)
+    for number in range(40):
+        reserve(ledgers[number % 2], f"r-{number}").result()
+    assert len(plans) <= 40 + 2 * committing.LOSSES_BEFORE_LOCK
+
+
+def test_a_writer_that_is_alone_again_holds_the_head_no_longer(
+    embedded_database: TestDatabase,
+) -> None:
+    with open_ledger(embedded_database) as other, writer(embedded_database) as (one, store):
+        a_customer(other)
+        for number in range(10):
+            reserve(other, f"other-{number}").result()
+            assert one.one(hold(f"one-{number}")).code == "done"
+        assert store.held >= 10 - committing.LOSSES_BEFORE_LOCK
+        for number in range(committing.CALM_BATCHES):
+            one.one(hold(f"alone-{number}"))
+        before = store.held
+        for number in range(10):
+            one.one(hold(f"calm-{number}"))
+        assert store.held == before
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["lost the race", "met an id that is taken"])

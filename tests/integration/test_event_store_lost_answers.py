@@ -37,7 +37,7 @@ class Bench:
 
     def hold_the_head(self) -> None:
         """Make the next batch hold the head, as after losing it twice to another writer."""
-        self.ledger.executor._committer._calm = 0
+        self.ledger.executor._committer._losses = committing.LOSSES_BEFORE_LOCK
 
 
 @pytest.fixture

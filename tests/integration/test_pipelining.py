@@ -7,7 +7,7 @@ import pytest
 
 from adapters.clock import DatabaseClock
 from adapters.event_store.store import PostgresEventStore
-from application.committing import Committer
+from application.committing import LOSSES_BEFORE_LOCK, Committer
 from application.jobs import Item, Job
 from application.loading import load_book, load_reservation
 from application.ports import Batch, Rider
@@ -75,7 +75,7 @@ def test_a_batch_that_lost_the_head_leaves_nothing_in_memory(
     names = ("p-1", "p-2") if make is part else ("2100-01-01T00:00:00Z", "2101-01-01T00:00:00Z")
     one, other = stores
     writer, rival = Committer(one, DatabaseClock()), Committer(other, DatabaseClock())
-    rival._calm = 0  # decides while it holds the head
+    rival._losses = LOSSES_BEFORE_LOCK  # decides while it holds the head
     customer = one.at([one.head().position])[one.head().position].customer
     held = [
         job("reserve", id=f"x-{n}", customer=customer, model=MODEL, estimate=USAGE)
