@@ -143,6 +143,8 @@ def _gateway_figures(protocol: str, added: float) -> tuple[Figure, ...]:
                most=added),
         Figure(f"allowed_{protocol}_16", "requests/s", "16 in flight, from an allowance", many,
                least_ratio=0.35),
+        Figure(f"crew_{protocol}_16", "requests/s", "the same through two processes", many,
+               least_ratio=0.35),
     )  # fmt: skip
 
 

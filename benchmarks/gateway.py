@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,8 @@ AT_ONCE = 16
 KINDS = {"1_p50": "p50_ms", f"{AT_ONCE}": "rate"}
 """What is measured: the median of one request after another, and how many there are at once."""
 PROTOCOLS = ("grpc", "http")
+CREW = 2
+"""So many processes a gateway has where the cores bound how many inferences pass: one on each."""
 BOOK = {
     "id": "default",
     "currency": "USD",
@@ -56,7 +58,8 @@ class Served(NamedTuple):
 def gateway(bench: Bench) -> dict[str, float]:
     """Measure both protocols, one request at a time and 16 at once, with and without.
 
-    `gateway` holds money for each inference before it runs, `allowed` for many of them at once.
+    `gateway` holds money for each inference before it runs, `allowed` for many of them at once, by
+    one process; `crew` is the same by several.
     """
     found: dict[str, float] = {}
     with serving() as served:
@@ -64,13 +67,15 @@ def gateway(bench: Bench) -> dict[str, float]:
             for name, kind in KINDS.items():
                 bare = driven(protocol, served.triton[protocol], "none", *_load(bench, name))
                 found[f"triton_{protocol}_{name}"] = bare[kind]
-        found |= _through(bench, served, "gateway")
+        found |= _through(bench, served, "gateway", KINDS)
     with (
         tempfile.TemporaryDirectory(prefix="tollbook-bench-redis-") as name,
         RedisServer(Path(name)) as redis,
-        serving("--redis", redis.url) as served,
     ):
-        found |= _through(bench, served, "allowed")
+        with serving("--redis", redis.url) as served:
+            found |= _through(bench, served, "allowed", KINDS)
+        with serving("--redis", redis.url, "--processes", str(CREW)) as served:
+            found |= _through(bench, served, "crew", (f"{AT_ONCE}",))
     for protocol in PROTOCOLS:
         bare_p50 = found[f"triton_{protocol}_1_p50"]
         for way in ("gateway", "allowed"):
@@ -85,14 +90,14 @@ def _load(bench: Bench, name: str) -> tuple[int, int]:
     return bench.sizes.inferences, AT_ONCE
 
 
-def _through(bench: Bench, served: Served, way: str) -> dict[str, float]:
-    """Measure both protocols through a gateway."""
+def _through(bench: Bench, served: Served, way: str, names: Iterable[str]) -> dict[str, float]:
+    """Measure both protocols through a gateway, in each of these ways."""
     return {
         f"{way}_{protocol}_{name}": driven(
             protocol, served.gateway[protocol], served.key, *_load(bench, name)
-        )[kind]
+        )[KINDS[name]]
         for protocol in PROTOCOLS
-        for name, kind in KINDS.items()
+        for name in names
     }
 
 

@@ -88,6 +88,13 @@ def after_offsets(made: TestDatabase) -> None:
         made.query("UPDATE stream_offsets SET next_offset = 8")
 
 
+def after_search_path(made: TestDatabase) -> None:
+    """Check what 0007 brings: functions of the owner that find nothing by their caller's path."""
+    path = "SELECT proconfig FROM pg_proc WHERE proname = 'lock_head'"
+    assert made.query(path) == [(["search_path=pg_catalog, pg_temp"],)]
+    assert query(made.app_url, "SELECT position FROM lock_head()") == [(0,)]
+
+
 UP_TESTS = {
     "0001_ledger": after_ledger,
     "0002_application_role": after_application_role,
@@ -95,6 +102,7 @@ UP_TESTS = {
     "0004_views": after_views,
     "0005_fraud": after_fraud,
     "0006_offsets": after_offsets,
+    "0007_search_path": after_search_path,
 }
 
 

@@ -197,6 +197,38 @@ def test_the_owners_functions_use_the_owners_things(
     assert app.execute("SELECT count(*) FROM public.stream_offsets").fetchone() == (1,)
 
 
+SPRINGS = "LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'sprung as %', current_user; END$$"
+ELSEWHERE = {
+    "operator": [
+        f"CREATE FUNCTION elsewhere.equal(bigint, bigint) RETURNS boolean {SPRINGS}",
+        "CREATE OPERATOR elsewhere.= (FUNCTION = elsewhere.equal, LEFTARG = int8, RIGHTARG = int8)",
+    ],
+    "function": [f"CREATE FUNCTION elsewhere.cardinality(text[]) RETURNS integer {SPRINGS}"],
+}
+
+
+@pytest.mark.parametrize("trap", ELSEWHERE)
+def test_the_owners_functions_look_nowhere_else_for_what_is_postgresqls(
+    app: psycopg.Connection[tuple[object, ...]], embedded_database: TestDatabase, trap: str
+) -> None:
+    """A caller's `search_path` may put a schema before PostgreSQL's own; it is not theirs."""
+    whole = ["CREATE SCHEMA elsewhere", "GRANT USAGE ON SCHEMA elsewhere TO PUBLIC"]
+    for statement in (*whole, *ELSEWHERE[trap]):
+        query(embedded_database.super_url, statement)
+    app.execute("SET search_path = elsewhere, pg_catalog, public")
+    assert app.execute(APPEND_RIDER.encode()).fetchone() == ("ok",)
+
+
+def test_every_function_that_runs_as_the_owner_has_a_search_path_of_its_own(
+    embedded_database: TestDatabase,
+) -> None:
+    found = embedded_database.query(
+        "SELECT proname, 'search_path=pg_catalog, pg_temp' = ANY (proconfig)"
+        " FROM pg_proc WHERE prosecdef ORDER BY proname"
+    )
+    assert found == [("append_events", True), ("lock_head", True)]
+
+
 BACK = [
     "UPDATE stream_offsets SET next_offset = next_offset - 1",
     "UPDATE stream_offsets SET partition = 1, next_offset = next_offset + 1",
