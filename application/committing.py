@@ -82,8 +82,7 @@ class Committer:
         self.world = World(store, ahead)
         self._recent: OrderedDict[Key, int] = OrderedDict()
         self._losses = 0
-        """How often the race for the head was lost since it was calm: so often batches were decided
-        in vain, and where writers take turns each would be."""
+        """How often the race for the head was lost since a batch won it at its first try."""
         self._calm = 0
         self._sent: Flight | None = None
         self._planned_at = 0.0
@@ -96,7 +95,7 @@ class Committer:
         They are answered by the next `feed`, `flush` or `process`. While other processes write, or
         if anything is unusual, it is the same as `process`.
         """
-        if self._is_contested():
+        if self._losses >= LOSSES_BEFORE_LOCK:
             self.process(jobs)
             return
         begun = self._monotonic()
@@ -131,6 +130,7 @@ class Committer:
         except Exception as error:  # noqa: BLE001 - whatever it was, the ledger itself knows
             setback = ConnectionLostError(str(error), flight.plan)
         else:
+            self._losses = 0
             self._answer(flight)
             return True
         flight.undo.take_back()
@@ -138,9 +138,6 @@ class Committer:
             self._recent.pop(key, None)
         self._process(flight.jobs, setback)
         return False
-
-    def _is_contested(self) -> bool:
-        return self._losses >= LOSSES_BEFORE_LOCK
 
     def process(self, jobs: Sequence[Job]) -> None:
         """Decide and append jobs in one transaction, then answer them; never raises."""
@@ -210,10 +207,12 @@ class Committer:
                     self._losses += isinstance(setback, HeadMovedError)
                     self._recover(setback, careful)
                 careful = careful or isinstance(setback, ConnectionLostError | TakenError)
-                if self._is_contested():
+                if self._losses >= LOSSES_BEFORE_LOCK:
                     return self._commit_locked(jobs, careful)
                 plan = self._plan(jobs, careful)
                 self._append(plan)
+                if setback is None:
+                    self._losses = 0
                 return plan
             except (HeadMovedError, ClockRefusedError, TakenError, ConnectionLostError) as error:
                 if isinstance(error, ClockRefusedError):
@@ -263,10 +262,11 @@ class Committer:
 
     def _commit_locked(self, jobs: Sequence[Job], careful: bool) -> Plan:
         """Decide while holding the head: nobody can be faster."""
-        plan: Plan | None = None
+        plan, stood = None, self.world.position
+        catch_up(self.world, self._store)  # what may be much to read, while nobody waits for it
         try:
             with self._store.locked() as head:
-                self._calm = 0 if head.position > self.world.position else self._calm + 1
+                self._calm = 0 if head.position > stood else self._calm + 1
                 if self._calm >= CALM_BATCHES:
                     self._losses = self._calm = 0
                 catch_up(self.world, self._store)

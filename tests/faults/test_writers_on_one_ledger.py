@@ -18,6 +18,7 @@ from application.planning import make_plan
 from application.ports import Head
 from application.tollbook import Tollbook
 from domain.commands import Reserve
+from domain.event import Recorded
 from tests.faults.invariants import assert_sound
 from tests.support.databases import TestDatabase
 from tests.support.ledger import (
@@ -37,6 +38,13 @@ class CountingStore(PostgresEventStore):
     """Counts how often the head was held for a decision."""
 
     held = 0
+    read_while_held = 0
+
+    def since(self, position: int, limit: int) -> list[Recorded]:
+        """Count what is read of others while nobody else can append."""
+        found = super().since(position, limit)
+        self.read_while_held += len(found) if self._holding else 0
+        return found
 
     def locked(self) -> _GeneratorContextManager[Head, None, None]:
         """Count, and hold the head."""
@@ -146,7 +154,7 @@ def test_writers_that_take_turns_decide_each_batch_once(
     monkeypatch.setattr(committing, "make_plan", counted)
     for number in range(40):
         reserve(ledgers[number % 2], f"r-{number}").result()
-    assert len(plans) <= 40 + 2 * committing.LOSSES_BEFORE_LOCK
+    assert len(plans) < 60
 
 
 def test_a_writer_that_is_alone_again_holds_the_head_no_longer(
@@ -164,6 +172,35 @@ def test_a_writer_that_is_alone_again_holds_the_head_no_longer(
         for number in range(10):
             one.one(hold(f"calm-{number}"))
         assert store.held == before
+
+
+def test_what_others_wrote_is_read_before_the_head_is_held(
+    embedded_database: TestDatabase,
+) -> None:
+    """Nobody waits for a writer that has been idle for long, however much it has to read."""
+    with open_ledger(embedded_database) as other, writer(embedded_database) as (one, store):
+        a_customer(other)
+        for number in range(4):
+            reserve(other, f"other-{number}").result()
+            assert one.one(hold(f"one-{number}")).code == "done"
+        before = store.held
+        for number in range(50):
+            reserve(other, f"more-{number}").result()
+        assert one.one(hold("late")).code == "done"
+        assert store.held == before + 1
+        assert store.read_while_held == 0
+
+
+def test_a_writer_that_seldom_meets_another_holds_the_head_never(
+    embedded_database: TestDatabase,
+) -> None:
+    with open_ledger(embedded_database) as other, writer(embedded_database) as (one, store):
+        a_customer(other)
+        for number in range(10):
+            reserve(other, f"other-{number}").result()
+            for more in range(3):
+                assert one.one(hold(f"one-{number}-{more}")).code == "done"
+        assert store.held == 0
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["lost the race", "met an id that is taken"])

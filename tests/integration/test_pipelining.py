@@ -7,9 +7,12 @@ import pytest
 
 from adapters.clock import DatabaseClock
 from adapters.event_store.store import PostgresEventStore
+from application import committing
 from application.committing import LOSSES_BEFORE_LOCK, Committer
+from application.deciding import Plan
 from application.jobs import Item, Job
 from application.loading import load_book, load_reservation
+from application.planning import make_plan
 from application.ports import Batch, Rider
 from domain.commands import parse
 from domain.pricebook import publication_id
@@ -70,8 +73,17 @@ def parse_book(book: dict[str, Any]) -> int:
 
 @pytest.mark.parametrize("make", [part, publication])
 def test_a_batch_that_lost_the_head_leaves_nothing_in_memory(
-    stores: tuple[PostgresEventStore, Interrupted], make: Callable[[str], Job]
+    stores: tuple[PostgresEventStore, Interrupted],
+    make: Callable[[str], Job],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    decided: list[list[Job]] = []
+
+    def noted(*what: Any) -> Plan:
+        decided.append(list(what[4]))
+        return make_plan(*what)
+
+    monkeypatch.setattr(committing, "make_plan", noted)
     names = ("p-1", "p-2") if make is part else ("2100-01-01T00:00:00Z", "2101-01-01T00:00:00Z")
     one, other = stores
     writer, rival = Committer(one, DatabaseClock()), Committer(other, DatabaseClock())
@@ -88,6 +100,7 @@ def test_a_batch_that_lost_the_head_leaves_nothing_in_memory(
     writer.flush()
     answers = [each.answers()[0] for each in (first, *held, second)]
     assert [answer.code for answer in answers] == ["done"] * 5
+    assert decided.count(held) == 2, "a batch that has lost is decided on what it lost to at once"
     head = one.head().position
     assert sorted(answer.recorded.position for answer in answers if answer.recorded) == list(
         range(head - 4, head + 1)
