@@ -1,9 +1,11 @@
 """The bench as a command: choose figures, measure, print and write the table."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from benchmarks import report
 from benchmarks.bench import open_bench
@@ -42,9 +44,15 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """End as an error does, so that servers and folders go as well."""
+    sys.exit(128 + number)
+
+
 def main() -> int:
     """Measure what was asked for; returns 1 when a measurement failed."""
     chosen = options()
+    signal.signal(signal.SIGTERM, _leave)
     if chosen.list:
         for figure in FIGURES:
             print(f"{figure.name:34} {figure.unit:9} {figure.target():32} {figure.says}")

@@ -1,9 +1,12 @@
 """`make bench` runs, and its figures have their names; what they say is for a quiet machine."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,22 @@ def test_a_quick_run_writes_the_figures_and_fills_in_the_page(tmp_path: Path) ->
     filled = page.read_text("utf-8")
     assert "| raw_copy |" in filled.partition("<!-- bench:end -->")[0]
     assert "<!-- bench-large:start -->" in filled
+
+
+def test_a_bench_that_is_told_to_end_leaves_nothing_behind() -> None:
+    """As `timeout` tells it: neither its server nor its folder."""
+    command = [sys.executable, "-m", "benchmarks", "--only", "library_pairs"]
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # a disk, as the bench wants one
+        environment = {**os.environ, "TMPDIR": folder, "PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        ) as bench:
+            assert bench.stdout is not None
+            assert "cores of" in bench.stdout.readline()  # its server runs
+            assert list(Path(folder).iterdir())
+            bench.terminate()
+            assert bench.wait(120) == 128 + signal.SIGTERM
+        assert list(Path(folder).iterdir()) == []
 
 
 @pytest.mark.parametrize(
