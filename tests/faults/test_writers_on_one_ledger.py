@@ -71,6 +71,14 @@ def hold(name: str) -> Reserve:
     )
 
 
+def take_turns(other: Tollbook, one: Executor, turns: int, each: int = 1) -> None:
+    """Have one write after every write of the other, so often each time."""
+    for turn in range(turns):
+        reserve(other, f"other-{turn}").result()
+        for number in range(each):
+            assert one.one(hold(f"one-{turn}-{number}")).code == "done"
+
+
 @pytest.fixture
 def ledgers(embedded_database: TestDatabase) -> Iterator[tuple[Tollbook, Tollbook]]:
     """Open the same ledger twice."""
@@ -162,9 +170,7 @@ def test_a_writer_that_is_alone_again_holds_the_head_no_longer(
 ) -> None:
     with open_ledger(embedded_database) as other, writer(embedded_database) as (one, store):
         a_customer(other)
-        for number in range(10):
-            reserve(other, f"other-{number}").result()
-            assert one.one(hold(f"one-{number}")).code == "done"
+        take_turns(other, one, 10)
         assert store.held >= 10 - committing.LOSSES_BEFORE_LOCK
         for number in range(committing.CALM_BATCHES):
             one.one(hold(f"alone-{number}"))
@@ -180,9 +186,7 @@ def test_what_others_wrote_is_read_before_the_head_is_held(
     """Nobody waits for a writer that has been idle for long, however much it has to read."""
     with open_ledger(embedded_database) as other, writer(embedded_database) as (one, store):
         a_customer(other)
-        for number in range(4):
-            reserve(other, f"other-{number}").result()
-            assert one.one(hold(f"one-{number}")).code == "done"
+        take_turns(other, one, 4)
         before = store.held
         for number in range(50):
             reserve(other, f"more-{number}").result()
@@ -196,10 +200,7 @@ def test_a_writer_that_seldom_meets_another_holds_the_head_never(
 ) -> None:
     with open_ledger(embedded_database) as other, writer(embedded_database) as (one, store):
         a_customer(other)
-        for number in range(10):
-            reserve(other, f"other-{number}").result()
-            for more in range(3):
-                assert one.one(hold(f"one-{number}-{more}")).code == "done"
+        take_turns(other, one, 10, each=3)
         assert store.held == 0
 
 
