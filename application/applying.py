@@ -63,9 +63,7 @@ def apply_further(draft: Draft, event: ReservationSettled, now: int, command: st
     draft.balances[event.customer] = balance
     known = draft.reservations[event.reservation]
     assert known is not None
-    state = reservation.evolve(known, event, now, command)
-    assert state is not None
-    draft.reservations[event.reservation] = state._replace(version=known.version)
+    draft.reservations[event.reservation] = reservation.evolve_further(known, event, command)
     return balance.customer.currency if balance.customer else ""
 
 

@@ -19,7 +19,7 @@ from application.moments import CHARGES
 from application.pipeline_handlers import AS_A_WHOLE
 from application.ports import Batch, EventStore, Key, Rider
 from application.prefetching import prefetch_ids
-from application.recording import record
+from application.recording import Events, Mark, record
 from application.staging import binding, parts_of, refusal_of
 from application.taken import resource_exists
 from application.world import World
@@ -33,11 +33,10 @@ from domain.usage_events import UsageParked
 
 
 class _Mark(NamedTuple):
-    """Where a plan stood, to go back to; its last event may get more lines later."""
+    """Where a plan stood, to go back to."""
 
     draft: Draft
-    length: int
-    last: list[Recorded]
+    events: Mark
     ids: dict[Key, int]
 
 
@@ -59,13 +58,18 @@ class Plan:
         """The stored event that answered last."""
         self.draft = Draft(world)
         self.base = world.position
-        self.events: list[Recorded] = []
+        self._events = Events()
         self.ids: dict[Key, int] = {}
         self.riders: list[Rider] = []
 
     def batch(self) -> Batch:
         """Return what to append."""
         return Batch(self.base, self.events, list(self.ids.items()), self.riders)
+
+    @property
+    def events(self) -> list[Recorded]:
+        """Return what is to be appended."""
+        return self._events.all()
 
     @property
     def has_errors(self) -> bool:
@@ -121,11 +125,11 @@ class Plan:
         return Answer(command.id, None, error=culprit.problem())
 
     def _mark(self) -> "_Mark":
-        return _Mark(self.draft.copy(), len(self.events), self.events[-1:], self.ids.copy())
+        return _Mark(self.draft.copy(), self._events.mark(), self.ids.copy())
 
     def _back_to(self, mark: "_Mark") -> None:
         self.draft, self.ids = mark.draft.copy(), mark.ids.copy()
-        self.events[max(0, mark.length - 1) :] = mark.last
+        self._events.back_to(mark.events)
 
     def _answer(self, item: Item) -> Answer:
         """Decide one command, or repeat the answer that its id has already."""
@@ -258,7 +262,7 @@ class Plan:
                 balance = self.draft.balance(event.customer)
                 assert answer.recorded is not None
                 block = self._world.moments.block_after(
-                    balance, answer.recorded, self.events, self.base
+                    balance, answer.recorded, self._events, self.base
                 )
                 if block is not None:
                     self._record(item, customer, block, now, None)
@@ -286,7 +290,7 @@ class Plan:
         self, item: Item, customer: str | None, event: Event, now: int, key: Key | None
     ) -> Answer:
         """Record an event, and what its command and it take for ever."""
-        recorded, currency = record(self.draft, self.events, item, customer, event, now)
+        recorded, currency = record(self.draft, self._events, item, customer, event, now)
         if key is not None:
             self.ids[key] = recorded.position
         for other in event.other_ids():

@@ -7,7 +7,7 @@ about the same bucket.
 
 from bisect import bisect_right, insort
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import accumulate, chain
 
 from application.ports import EventStore, HeadMovedError
@@ -75,7 +75,7 @@ class Moments:
         self._known: OrderedDict[tuple[str, int, int], _Moments] = OrderedDict()
 
     def block_after(
-        self, balance: Balance, charge: Recorded, batch: Sequence[Recorded], position: int
+        self, balance: Balance, charge: Recorded, batch: Iterable[Recorded], position: int
     ) -> AccountBlocked | None:
         """Return the block of an account that the last charge of a batch demands, if it does.
 

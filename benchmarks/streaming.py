@@ -219,5 +219,15 @@ def _rate(
 
 
 def _cpu_us(pid: int) -> float:
+    return sum(_own_cpu_us(each) for each in (pid, *children(pid)))
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a worker has started: what it does is done by them too."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(each) for one in lists for each in one.read_text(encoding="utf-8").split()]
+
+
+def _own_cpu_us(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS * 1e6

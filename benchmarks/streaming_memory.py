@@ -6,7 +6,16 @@ from contextlib import closing
 from adapters.event_store.store import PostgresEventStore
 from benchmarks.bench import Bench, set_up
 from benchmarks.machine import resident
-from benchmarks.streaming import CUSTOMERS, Progress, ground, hold, records, sent, working
+from benchmarks.streaming import (
+    CUSTOMERS,
+    Progress,
+    children,
+    ground,
+    hold,
+    records,
+    sent,
+    working,
+)
 from entrypoints.bootstrap import tollbook_on
 
 SLICES = 100
@@ -17,7 +26,7 @@ FULL = SLICES // 5
 
 
 def stream_memory(bench: Bench) -> dict[str, float]:
-    """Measure the resident memory of one worker after a fifth of the events, and after all."""
+    """Measure the resident memory of a worker, all its processes, after a fifth and after all."""
     each = bench.sizes.stream_remembered // SLICES
     with ground() as place, tollbook_on(place.database) as tollbook:
         set_up(tollbook, CUSTOMERS)
@@ -34,5 +43,6 @@ def stream_memory(bench: Bench) -> dict[str, float]:
                 asyncio.run(sent(place, values))
                 done += len(values)
                 progress.wait(done)
-                sizes.append(resident(workers[0].pid))
+                processes = (workers[0].pid, *children(workers[0].pid))
+                sizes.append(sum(map(resident, processes)))
     return {"stream_memory_growth": (sizes[-1] - sizes[FULL - 1]) / 1e6}

@@ -35,6 +35,7 @@ Changes = dict[str, Any]
 
 
 _PLACES = {name: place for place, name in enumerate(Balance._fields)}
+_SEQUENCE = _PLACES["sequence"]
 
 
 def evolve(balance: Balance, event: Event, at: int) -> Balance:
@@ -74,7 +75,9 @@ def evolve(balance: Balance, event: Event, at: int) -> Balance:
 
 def evolve_further(balance: Balance, event: Event, at: int) -> Balance:
     """Apply what belongs to the event before, and so has the same number."""
-    return evolve(balance._replace(sequence=balance.sequence - 1), event, at)
+    fields: list[Any] = list(balance)
+    fields[_SEQUENCE] -= 1
+    return evolve(Balance._make(fields), event, at)
 
 
 def _lines_settled(balance: Balance, event: Any, at: int) -> Balance:

@@ -114,7 +114,7 @@ def _fact(settled: InferencesSettled, line: Line) -> ReservationSettled:
     )
 
 
-def _line(fact: ReservationSettled, id: str) -> Line:
+def _line(fact: Any, id: str) -> Line:
     return Line(
         charged=fact.charged,
         credit=fact.credit or None,
@@ -172,29 +172,28 @@ def _alone(whole: Any, line: Line) -> Any:
     return whole._replace(name=fact.NAME, command=line.id, occurred_at=occurred_at, event=fact)
 
 
-def together(before: Recorded, later: Recorded) -> Recorded | None:
-    """Return one recorded event in place of two, or None where they are not to be told as one.
+Bond = tuple[Any, ...]
+"""What the lines of one event have in common, and their envelopes."""
 
-    The later one has the earlier one's place in the log, as it will have if they are.
+
+def bond_of(recorded: Recorded) -> Bond | None:
+    """Return what a recorded event has to share with others to be told with them as their line.
+
+    None of one that no line could tell.
     """
-    one: Any = before.event
-    fact: Any = later.event
+    fact = recorded.event
     if type(fact) is not ReservationSettled or not _is_line(fact):
         return None
-    if type(one) is ReservationSettled:
-        if not _is_line(one):
-            return None
-        lines: tuple[Line, ...] = (_line(one, before.command),)
-    elif type(one) is InferencesSettled and len(one.lines) < LINES_MAX:
-        lines = one.lines
-    else:
-        return None
-    shared = _shared_by(fact)
-    if _shared_by(one) != shared or _envelope_of(before) != _envelope_of(later):
-        return None
-    named: dict[str, Any] = dict(zip(_SHARED, shared, strict=True))
-    settled = InferencesSettled(lines=(*lines, _line(fact, later.command)), **named)
-    return before._replace(name=settled.NAME, version=settled.VERSION, event=settled)
+    return *_shared_by(fact), *_envelope_of(recorded)
+
+
+def together(lines: Sequence[Recorded]) -> Recorded:
+    """Return one recorded event in place of several of one bond, where the first of them stands."""
+    first = lines[0]
+    named: dict[str, Any] = dict(zip(_SHARED, _shared_by(first.event), strict=True))
+    told = tuple([_line(each.event, each.command) for each in lines])
+    settled = InferencesSettled(lines=told, **named)
+    return first._replace(name=settled.NAME, version=settled.VERSION, event=settled)
 
 
 def _is_line(fact: ReservationSettled) -> bool:

@@ -63,6 +63,8 @@ def added(one: Quantities, other: Quantities) -> Quantities:
     """Return the sum of two usages, unit by unit."""
     if not one:
         return other
+    if one.keys() == other.keys():
+        return {unit: one[unit] + other[unit] for unit in one}
     return {unit: one.get(unit, 0) + other.get(unit, 0) for unit in sorted({*one, *other})}
 
 
@@ -120,12 +122,12 @@ def evolve(
     if reservation is None:
         return None
     if isinstance(event, ReservationSettled):
-        return _settled(reservation, event, command)
+        return _settled(reservation, event, command, reservation.version + 1)
     if isinstance(event, InferencesSettled):
         version = reservation.version + 1
         for fact in event.facts():
-            reservation = _settled(reservation, fact, command)
-        return reservation._replace(version=version)
+            reservation = _settled(reservation, fact, command, version)
+        return reservation
     if isinstance(event, ReservationExtended):
         more = event.estimate or {}
         return reservation._replace(
@@ -141,7 +143,16 @@ def evolve(
     return reservation
 
 
-def _settled(reservation: Reservation, event: ReservationSettled, command: str) -> Reservation:
+def evolve_further(
+    reservation: Reservation, event: ReservationSettled, command: str
+) -> Reservation:
+    """Apply what belongs to the event before, and so makes no version of its own."""
+    return _settled(reservation, event, command, reservation.version)
+
+
+def _settled(
+    reservation: Reservation, event: ReservationSettled, command: str, version: int
+) -> Reservation:
     charged = reservation.charged + event.charged
     outcome = None
     if event.final:
@@ -157,7 +168,7 @@ def _settled(reservation: Reservation, event: ReservationSettled, command: str) 
         charged,
         "settled" if event.final else "open",
         outcome,
-        reservation.version + 1,
+        version,
         reservation.license,
         reservation.inferences,
     )

@@ -18,10 +18,10 @@ from adapters.kafka.access import PLAIN_TEXT, Access
 from adapters.kafka.topics import Bounds
 from adapters.webhook_outbox import CURSOR
 from application.ports import ConnectionLostError
-from application.tollbook import Tollbook
 from entrypoints.bootstrap import Database
 from entrypoints.fraud_process import FraudProcess
 from entrypoints.fraud_watching import SECURITY
+from entrypoints.ledger_process import LedgerProcess
 from streams.dead_letters import DeadLetters
 from streams.settlement import Offsets, Settlement
 from streams.watching import Seen, watch
@@ -60,7 +60,7 @@ def _rows(
 
 async def run(
     database: Database,
-    tollbook: Tollbook,
+    ledger: LedgerProcess,
     source: Source,
     told: Told,
     *,
@@ -79,8 +79,9 @@ async def run(
         bounds = await topics.bounds(source.address, source.topic, access)
         check_kept(known, bounds)
         dead = DeadLetters(source.address, source.topic, source.options)
-        settlement = Settlement(tollbook.executor, cluster, source.topic, offsets, dead.bury)
+        settlement = Settlement(ledger, cluster, source.topic, offsets, dead.bury)
         app = make_app(source, settlement, offsets)
+        await asyncio.to_thread(ledger.ready)
         told({"cluster": cluster, "topic": source.topic, "partitions": len(bounds)})
 
         async def look() -> Seen:

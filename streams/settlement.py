@@ -13,19 +13,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tollbook.errors import TollbookError, Unavailable, Unknown
 
-from application.answers import Answer
-from application.executor import Executor
-from application.jobs import Item, Job
 from application.ports import Rider
 from streams import wire
+from streams.ledger import Ledger, Untaken
+from streams.runs import Told
 
 logger = logging.getLogger("tollbook.stream")
 
-ACTOR = "stream"
 ITEMS_MAX = 1_000
 """So many events are settled in one transaction, or those of one record; one of a run through a
 pipeline counts as often as it may have stages to look up."""
@@ -77,7 +75,7 @@ class Settlement:
 
     def __init__(
         self,
-        executor: Executor,
+        ledger: Ledger,
         cluster: str,
         topic: str,
         offsets: Offsets,
@@ -85,7 +83,7 @@ class Settlement:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Know nothing yet: `begin` says where each partition stands."""
-        self._executor = executor
+        self._ledger = ledger
         self._cluster, self._topic = cluster, topic
         self._offsets, self._bury = offsets, bury
         self._next: dict[int, int] = {}
@@ -144,7 +142,7 @@ class Settlement:
             if not self._is_new(record, due):
                 continue
             found = wire.read(record.value)
-            if batch.items and batch.weight + found.weight > self._pace.most:
+            if batch.told and batch.weight + found.weight > self._pace.most:
                 yield batch
                 batch = _Batch()
             batch.add(record, found)
@@ -178,34 +176,34 @@ class Settlement:
             Rider(self._cluster, self._topic, partition, *move)
             for partition, move in batch.moves.items()
         ]
-        begun = self._pace.now()
-        self._ahead.append(_Flight(batch, self._executor.begin(batch.items, riders=riders), begun))
+        at = self._pace.now()
+        self._ahead.append(_Flight(batch, self._ledger.begin(batch.told, riders), at))
 
     def _land(self) -> None:
         """Wait for what was sent first; where it failed, for all that was sent, and then raise."""
         flight = self._ahead.popleft()
         try:
-            self._settled(flight.batch, self._executor.answers(flight.job))
+            self._settled(flight.batch, self._ledger.answers(flight.begun))
         except BaseException:
             self._pace.failed()
             while self._ahead:
                 with suppress(TollbookError):
-                    self._executor.answers(self._ahead.popleft().job)
+                    self._ledger.answers(self._ahead.popleft().begun)
             raise
-        self._pace.took(flight.batch.weight, flight.begun)
+        self._pace.took(flight.batch.weight, flight.at)
 
-    def _settled(self, batch: "_Batch", answers: Sequence[Answer]) -> None:
-        for answer in answers:
-            if answer.recorded is None and answer.error is not None:
-                self._look_at(answer.id, answer.error)
+    def _settled(self, batch: "_Batch", untaken: Sequence[Untaken]) -> None:
+        for each in untaken:
+            if each.error is not None:
+                self._look_at(each.id, each.error)
         moved = {partition: move[1] for partition, move in batch.moves.items()}
-        if not all(answer.recorded for answer in answers) or not answers:
+        if untaken or not batch.told:
             known = self._offsets()
             if {**known, **moved} != known:
                 raise OutOfStepError("the offsets have not moved as they were to")
         self._next.update(moved)
         self._kept.update(moved)
-        self.settled += len(answers)
+        self.settled += len(batch.told)
         self.dead += len(batch.dead)
 
     def _look_at(self, id: str, error: TollbookError) -> None:
@@ -222,8 +220,8 @@ class _Flight(NamedTuple):
     """A batch that the ledger was given."""
 
     batch: "_Batch"
-    job: Job
-    begun: float
+    begun: Any
+    at: float
 
 
 class _Pace:
@@ -256,14 +254,14 @@ class _Batch:
     """What one transaction settles."""
 
     def __init__(self) -> None:
-        self.items: list[Item] = []
+        self.told: list[Told] = []
         self.weight = 0
         self.moves: dict[int, tuple[int, int]] = {}
         """By partition, the offset that is next now, and the one that is next then."""
         self.dead: list[Dead] = []
 
     def add(self, record: Record, found: wire.Read) -> None:
-        self.items += [each.item(ACTOR) for each in found.told]
+        self.told += found.told
         self.weight += found.weight
         self.dead += [Dead(*record[:3], bad) for bad in found.bad]
         begun = self.moves.get(record.partition, (record.offset,))[0]

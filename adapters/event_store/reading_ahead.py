@@ -33,14 +33,18 @@ OF_RESERVATION = "reservation-"
 _STREAMS = b"tollbook_streams"
 _RESERVATIONS = b"tollbook_reservations"
 _CUSTOMERS = b"tollbook_customers"
-# Lateral probes per customer: whatever the planner thinks of their number, it never scans. A
-# snapshot comes before the events since.
+# Lateral probes per stream and customer: whatever the planner thinks of their number, it never
+# scans. That they end at a position is no help to it: a new ledger has no statistics, and an index
+# of positions would be read from its beginning. A snapshot comes before the events since.
+_OF_STREAMS = """ FROM unnest($1) AS wanted (one)
+    CROSS JOIN LATERAL (SELECT * FROM events
+        WHERE events.stream = wanted.one AND events.position + 0 <= $2
+        ORDER BY events.stream_version
+    ) AS found"""
 _QUERIES = {
-    _STREAMS: f"SELECT {ROW_COLUMNS} FROM events "  # noqa: S608 - our own names
-    "WHERE stream = ANY($1) AND position <= $2 ORDER BY stream, stream_version",
-    _RESERVATIONS: "SELECT name, version, data, recorded_at, command, "  # noqa: S608 - the same
-    f"substr(stream, {len(OF_RESERVATION) + 1}) FROM events "
-    "WHERE stream = ANY($1) AND position <= $2 ORDER BY stream, stream_version",
+    _STREAMS: f"SELECT {ROW_COLUMNS}{_OF_STREAMS}",
+    _RESERVATIONS: "SELECT name, version, data, recorded_at, command, "
+    f"substr(stream, {len(OF_RESERVATION) + 1}){_OF_STREAMS}",
     _CUSTOMERS: f"""
         SELECT wanted.customer, found.* FROM unnest($1) AS wanted (customer)
         LEFT JOIN LATERAL (SELECT data, stream_version FROM snapshots
@@ -50,7 +54,7 @@ _QUERIES = {
             SELECT NULL, NULL, kept.data, NULL WHERE kept.data IS NOT NULL
             UNION ALL
             (SELECT name, version, data, recorded_at FROM events
-            WHERE events.customer = wanted.customer AND events.position <= $2
+            WHERE events.customer = wanted.customer AND events.position + 0 <= $2
                 AND events.customer_sequence > coalesce(kept.stream_version, 0)
             ORDER BY events.customer_sequence)
         ) AS found (name, version, data, recorded_at)

@@ -78,14 +78,15 @@ def work(args: argparse.Namespace) -> int:
     import uvloop
 
     from adapters.kafka.topics import checked_name
-    from entrypoints.bootstrap import open_database, tollbook_on
+    from entrypoints.bootstrap import open_database
     from entrypoints.fraud_process import FraudProcess
     from entrypoints.fraud_watching import scores, security_webhook
     from entrypoints.http.logs import Logging
     from entrypoints.kafka_access import kafka_access
+    from entrypoints.ledger_process import LedgerProcess
     from entrypoints.settings import serve_settings_from
     from entrypoints.streaming import run
-    from entrypoints.tuning import tune, tune_malloc
+    from entrypoints.tuning import tune
     from streams.worker import Source
 
     if not 1 <= args.stuck_seconds <= STUCK_SECONDS_MAX:
@@ -94,7 +95,6 @@ def work(args: argparse.Namespace) -> int:
     access = kafka_access()
     source = Source(_address(args), checked_name(args.topic), args.stuck_seconds, access.options)
     scoring, fraud = scores(), None
-    watched = scoring or security_webhook() is not None
 
     def told(document: Mapping[str, object]) -> None:
         if args.json:
@@ -104,20 +104,20 @@ def work(args: argparse.Namespace) -> int:
             print_text(words, sys.stdout)
         sys.stdout.flush()
 
-    tune_malloc()
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     with ExitStack() as stack:
         stack.enter_context(Logging(serve_settings_from().log_level))
         database = stack.enter_context(open_database(settings_of(args), create=False))
-        tollbook = stack.enter_context(tollbook_on(database))
+        ledger = LedgerProcess(database)
+        stack.callback(ledger.stop)
         tune()  # nobody waits for each answer here
-        if watched:
+        if scoring or security_webhook() is not None:
             fraud = FraudProcess(database)
             stack.callback(fraud.stop)
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-        watching = fraud if scoring else None
-        runner.run(run(database, tollbook, source, told, access=access, fraud=watching))
+        watched = fraud if scoring else None
+        runner.run(run(database, ledger, source, told, access=access, fraud=watched))
     # The ledger is closed; closing the loop would wait for what is left of Faust, for ever maybe.
     os._exit(EXIT_DONE)
 

@@ -61,15 +61,15 @@ class StreamWorker:
         self.kill()
         self._supervisor.join(30)
 
-    def beside(self) -> list[int]:
-        """Return the numbers of the processes that it has started and that live."""
+    def beside(self, module: str = "entrypoints.fraud_process") -> list[int]:
+        """Return the numbers of the processes of a module that it has started and that live."""
         if self._process is None:
             return []
         found: list[int] = []
         for thread in Path(f"/proc/{self._process.pid}/task").glob("*"):
             with suppress(OSError):  # it has just ended
                 found += map(int, (thread / "children").read_text("ascii").split())
-        return found
+        return [each for each in found if module.encode() in command_of(each)]
 
     def kill(self) -> None:
         """Kill it at once."""
@@ -100,3 +100,10 @@ class StreamWorker:
                 )
             self.codes[self._process.wait()] += 1
             self._stopping.wait(START_SECONDS)
+
+
+def command_of(pid: int) -> bytes:
+    """Return what a process was started with; nothing of one that has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""

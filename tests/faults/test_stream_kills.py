@@ -1,11 +1,12 @@
-"""kill -9 of workers, Kafka and PostgreSQL under load: every record is settled once, or kept."""
+"""kill -9 of workers, their ledger, Kafka and PostgreSQL: every record is settled once, or kept."""
 
+import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from random import Random
-from signal import SIGTERM
+from signal import SIGKILL, SIGTERM
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.support.sizes import in_full_or
 from tests.support.triton import wait_until
 
 INFERENCES = in_full_or(500, 900)
-MASSES = in_full_or(4, 5)
+MASSES = in_full_or(5, 6)
 """So many times something is killed."""
 
 
@@ -31,6 +32,10 @@ def kill(victim: str, workers: list[StreamWorker], kafka: KafkaServer, server: O
     elif victim == "postgres":
         server.kill_everything()
         wait_until(lambda: revived(server))
+    elif victim.startswith("ledger"):
+        for pid in workers[int(victim[-1])].beside("entrypoints.ledger_process"):
+            with suppress(ProcessLookupError):  # it may have ended by itself
+                os.kill(pid, SIGKILL)
     else:
         workers[int(victim[-1])].kill()
 
@@ -62,7 +67,7 @@ def test_each_record_is_settled_once_whatever_is_killed(
     with all_running(tmp_path, own_server) as (load, workers):
         sent = load.run(INFERENCES, chance)
         sending = load.sending(sent.records)
-        victims = ["worker-0", "worker-1", "kafka", "postgres"]
+        victims = ["worker-0", "ledger-1", "worker-1", "kafka", "postgres"]
         for number in rounds(MASSES):
             load.more_settled()
             time.sleep(chance.uniform(0.0, 1.0))

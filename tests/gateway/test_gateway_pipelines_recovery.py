@@ -15,6 +15,7 @@ from entrypoints.gateway.assembling import Kafka
 from entrypoints.gateway.recovery import Recovered
 from entrypoints.streaming import check_kept, offsets_of
 from streams import runs, wire
+from streams.ledger import OwnLedger
 from streams.settlement import Dead, Record, Settlement
 from tests.gateway.http_serving import wait
 from tests.gateway.recovering import killed, reasons, recovered
@@ -153,8 +154,8 @@ class Stream:
         check_kept(offsets(), {0: Bounds(0, 0)})
         self._at = 0
         self.dead: list[Dead] = []
-        executor = rig.tollbook.executor
-        self.settlement = Settlement(executor, "cluster-p", topic, offsets, self.dead.extend)
+        ledger = OwnLedger(rig.tollbook.executor)
+        self.settlement = Settlement(ledger, "cluster-p", topic, offsets, self.dead.extend)
         self.settlement.begin(0, 0)
 
     def apply(self, value: bytes, times: int = 1) -> None:

@@ -1,5 +1,6 @@
 """Reading much at once goes on after a broken session, and after what it could not read."""
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -7,7 +8,7 @@ import psycopg
 import pytest
 from tollbook.errors import Tampered
 
-from adapters.event_store.reading_ahead import ROWS_AT_ONCE
+from adapters.event_store.reading_ahead import _QUERIES, ROWS_AT_ONCE
 from adapters.event_store.store import PostgresEventStore
 from application.ports import Batch, ConnectionLostError
 from domain.event import Recorded
@@ -16,6 +17,8 @@ from tests.support.events import recorded
 
 COUNT = 4 * ROWS_AT_ONCE
 NAMES = ["cust-1"]
+MANY = 4_000
+"""So many events that reading all of them costs more than looking a few up."""
 
 
 @pytest.fixture
@@ -29,6 +32,17 @@ def store(embedded_database: TestDatabase) -> Iterator[PostgresEventStore]:
         ]
         opened.append(Batch(0, made, []))
         yield opened
+
+
+def begun(database: TestDatabase) -> None:
+    """Have many streams of one event each."""
+    with closing(PostgresEventStore(database.app_url)) as store:
+        now = store.database_time()
+        made = [
+            recorded(n, now, sequence=n)._replace(stream=f"reservation-r-{n}", stream_version=1)
+            for n in range(1, MANY + 1)
+        ]
+        store.append(Batch(0, made, []))
 
 
 def end_sessions(database: TestDatabase) -> None:
@@ -86,3 +100,25 @@ def test_a_query_that_the_server_gives_up_is_not_asked_again(
         with pytest.raises(ConnectionLostError, match="statement timeout"):
             store.histories(NAMES, COUNT)
     assert len(store.histories(NAMES, COUNT)["cust-1"].facts) == COUNT
+
+
+@pytest.mark.parametrize("statistics", ["none", "analysed"])
+@pytest.mark.parametrize("name", sorted(_QUERIES))
+def test_nothing_is_scanned_for_much_at_once_whatever_is_known_of_the_tables(
+    embedded_database: TestDatabase, name: bytes, statistics: str
+) -> None:
+    """A ledger that has just been made has no statistics."""
+    begun(embedded_database)
+    with psycopg.connect(embedded_database.super_url, autocommit=True) as connection:
+        if statistics == "analysed":
+            connection.execute("ANALYZE events")
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            connection.execute(f"SET plan_cache_mode = {mode}".encode())
+            connection.execute(f"PREPARE wanted (text[], bigint) AS {_QUERIES[name]}".encode())
+            wanted = ", ".join(f"'reservation-r-{n}'" for n in range(MANY // 2))
+            query = f"EXPLAIN EXECUTE wanted (ARRAY[{wanted}], {MANY})"
+            plan = "\n".join(line for (line,) in connection.execute(query.encode()))
+            connection.execute("DEALLOCATE wanted")
+            assert "Seq Scan on events " not in plan, plan
+            index = "events_customer" if b"customers" in name else "events_stream"
+            assert set(re.findall(r"(?:Scan on|Scan using) (events_\w+)", plan)) == {index}, plan

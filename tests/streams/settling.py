@@ -9,6 +9,7 @@ from adapters.event_store.store import PostgresEventStore
 from application.tollbook import Tollbook
 from domain.usage_events import UsageParked
 from entrypoints.streaming import offsets_of
+from streams.ledger import Ledger, OwnLedger
 from streams.settlement import Dead, Settlement
 from tests.streams.records import forget
 from tests.support.databases import TestDatabase
@@ -31,11 +32,19 @@ class Stream:
 
     def another(self) -> Settlement:
         """Return a worker of its own on the same ledger, where the ledger stands."""
-        made = Settlement(self.ledger.executor, CLUSTER, TOPIC, self.offsets, self.bury)
+        return self.worker_on(self.asked())
+
+    def worker_on(self, ledger: Ledger) -> Settlement:
+        """Return a worker that asks a ledger, where that stands."""
+        made = Settlement(ledger, CLUSTER, TOPIC, self.offsets, self.bury)
         known = self.offsets()
         for partition in (0, 1):
             made.begin(partition, known.get(partition, 0))
         return made
+
+    def asked(self) -> Ledger:
+        """Return how a worker asks the ledger."""
+        return OwnLedger(self.ledger.executor)
 
     def bury(self, dead: object) -> None:
         """Keep what is dead."""

@@ -8,6 +8,7 @@ from tollbook.errors import Unavailable
 
 from application.answers import Answer
 from application.jobs import Item, Job
+from streams.ledger import OwnLedger
 from streams.settlement import ITEMS_LEAST, ITEMS_MAX, SECONDS, Record, Settlement
 from tests.streams.records import record, usage_event
 
@@ -48,8 +49,8 @@ def told(count: int) -> list[Record]:
 
 def worker_on(machine: Machine) -> Settlement:
     """Return a worker that has settled nothing yet."""
-    asked = (machine, "cluster", "topic", dict, lambda _: None, lambda: machine.now)
-    worker = Settlement(*asked)  # type: ignore[arg-type]
+    asked = (OwnLedger(machine), "cluster", "topic", dict, lambda _: None, lambda: machine.now)
+    worker = Settlement(*asked)
     worker.begin(0, 0)
     return worker
 

@@ -120,7 +120,7 @@ def test_nothing_is_settled_past_a_dead_letter_that_is_not_kept(stream: Stream) 
         raise Unavailable("no broker")
 
     stream.hold("i-1")
-    settlement = Settlement(stream.ledger.executor, CLUSTER, TOPIC, stream.offsets, nowhere)
+    settlement = Settlement(stream.asked(), CLUSTER, TOPIC, stream.offsets, nowhere)
     settlement.begin(0, 0)
     with pytest.raises(Unavailable):
         settlement.apply([record(0, usage_event("i-1")), raw(1, b"no JSON")])

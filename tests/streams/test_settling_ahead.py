@@ -11,6 +11,7 @@ from application.deciding import Plan
 from application.executor import Executor
 from application.jobs import Item, Job
 from streams import settlement as settling
+from streams.ledger import OwnLedger
 from streams.settlement import OutOfStepError, Record, Settlement
 from tests.streams.records import raw, record, usage_event
 from tests.streams.settling import CLUSTER, TOPIC, Stream
@@ -50,7 +51,7 @@ class Watched:
 
 def worker_on(executor: "Watched", stream: Stream) -> Settlement:
     """Return a worker at the beginning of partition 0."""
-    asked: Any = (executor, CLUSTER, TOPIC, stream.offsets, stream.bury)
+    asked: Any = (OwnLedger(executor), CLUSTER, TOPIC, stream.offsets, stream.bury)
     worker = Settlement(*asked)
     worker.begin(0, 0)
     return worker
