@@ -7,9 +7,11 @@ ended cannot go on.
 """
 
 import json
+import logging
 import os
 import pickle
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +28,8 @@ from entrypoints.settings import serve_settings_from
 from entrypoints.tuning import tune, tune_malloc
 from streams.ledger import Ledger, OwnLedger, Untaken, packed, unpacked
 from streams.runs import Told
+
+_log = logging.getLogger("tollbook.stream")
 
 LEAVE_SECONDS = 35.0
 """So long it may take to decide what it was given; an executor stops within 30 s."""
@@ -46,7 +50,8 @@ class LedgerProcess:
             start_new_session=True,
         )
         told = {"owner_url": database.owner_url, "app_url": database.app_url}
-        self._write(json.dumps(told).encode() + b"\n")
+        with suppress(ChildProcessError):  # `ready` says so
+            self._write(json.dumps(told).encode() + b"\n")
 
     @property
     def pid(self) -> int:
@@ -55,7 +60,10 @@ class LedgerProcess:
 
     def ready(self) -> None:
         """Wait until the ledger is open; raises what kept it from that."""
-        self._read()
+        try:
+            self._read()
+        except ChildProcessError as error:
+            raise Unavailable(str(error)) from None
 
     def begin(self, told: Sequence[Told], riders: Sequence[Rider]) -> int:
         """Have a transaction decided."""
@@ -76,12 +84,15 @@ class LedgerProcess:
         """Let it decide what it was given, and wait for its end."""
         self._stopping = True
         assert self._process.stdin is not None
+        # From here on: where it stands still, somebody writes to a full pipe, which cannot be
+        # closed before it ends.
+        late = threading.Timer(LEAVE_SECONDS, self._process.kill)
+        late.daemon = True
+        late.start()
         with suppress(OSError):
             self._process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(LEAVE_SECONDS)
-        self._process.kill()
         self._process.wait()
+        late.cancel()
 
     def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None
@@ -97,7 +108,7 @@ class LedgerProcess:
             found = pickle.load(self._process.stdout)  # noqa: S301 - of our own process
         except (EOFError, pickle.UnpicklingError):
             raise self._ended() from None
-        if isinstance(found, TollbookError):
+        if isinstance(found, Exception):
             raise found
         return found
 
@@ -114,7 +125,7 @@ def serve(ledger: Ledger, source: IO[bytes], sink: IO[bytes]) -> None:
     def answer() -> None:
         while (each := begun.get()) is not None:
             with suppress(BrokenPipeError):  # nobody listens, and it is settled all the same
-                _tell(sink, each if isinstance(each, TollbookError) else _answers(ledger, each))
+                _tell(sink, _answers(ledger, each))
 
     answering = threading.Thread(target=answer, name="answers", daemon=True)
     answering.start()
@@ -132,20 +143,34 @@ def _begun(ledger: Ledger, *request: Any) -> Any:
         return error.kept()
 
 
-def _answers(ledger: Ledger, begun: Any) -> Sequence[Untaken] | TollbookError:
+def _answers(ledger: Ledger, begun: Any) -> Sequence[Untaken] | Exception:
     try:
-        return ledger.answers(begun)
+        return begun if isinstance(begun, TollbookError) else ledger.answers(begun)
     except TollbookError as error:
         return error.kept()
+    except Exception as error:  # noqa: BLE001 - a bug, whichever
+        return _unanswered(error)
 
 
 def _tell(sink: IO[bytes], told: Any) -> None:
-    sink.write(pickle.dumps(told))
+    try:
+        data = pickle.dumps(told)
+    except Exception as error:  # noqa: BLE001 - whatever does not go through a pipe
+        data = pickle.dumps(_unanswered(error))
+    sink.write(data)
     sink.flush()
+
+
+def _unanswered(error: Exception) -> Exception:
+    """Return what ends a worker, which would wait for an answer for ever otherwise."""
+    _log.error("a transaction cannot be answered", exc_info=error)
+    return ChildProcessError(f"internal error: {type(error).__name__}")
 
 
 def main() -> None:
     """Decide for the worker that wrote which ledger it is, until it closes the pipe."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # sent to all of a service: the worker's to obey
+        signal.signal(number, signal.SIG_IGN)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     line = source.readline()
     if not line:

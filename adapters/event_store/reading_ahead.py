@@ -134,7 +134,8 @@ def _chunks(
     connection: Connection[Any], query: bytes, names: Sequence[str], position: int
 ) -> Iterator[list[tuple[Any, ...]]]:
     libpq = connection.pgconn
-    given = [text_array(names), bigint(position)]
+    # Each once: rows that came twice would be folded twice.
+    given = [text_array(list(dict.fromkeys(names))), bigint(position)]
     libpq.send_query_prepared(query, given, _FORMATS, result_format=Format.BINARY)
     libpq.set_chunked_rows_mode(ROWS_AT_ONCE)
     flushed(libpq)
