@@ -14,6 +14,7 @@ from tollbook.tokens import SigningKey, TrustedKeys
 
 from adapters import master_key
 from adapters.master_key import Run
+from adapters.signing import Ed25519Signer
 
 HASH_CHARACTERS = 32
 COMPONENT_TEXT_MAX = 1000
@@ -90,7 +91,7 @@ class LicenseSecrets:
 
     def _key_of(self, epoch: int) -> SigningKey:
         seed = master_key.derive(self._master_key, f"{_SIGNING_LABEL} epoch {epoch}")
-        return SigningKey(Ed25519PrivateKey.from_private_bytes(seed))
+        return SigningKey(Ed25519PrivateKey.from_private_bytes(seed), Ed25519Signer(seed))
 
 
 def _encoded(text: str) -> bytes:

@@ -8,13 +8,10 @@ carry. docs/formats/tokens.md says what we use, with the test vectors of the spe
 
 from functools import lru_cache
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
-)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tollbook import strict_base64
 from tollbook.errors import Invalid, Tampered
 
@@ -35,6 +32,13 @@ class Token(NamedTuple):
     footer: bytes
 
 
+class Signer(Protocol):
+    """A private key of Ed25519: that of `cryptography`, or another's."""
+
+    def sign(self, data: bytes, /) -> bytes:
+        """Return the signature of some bytes (RFC 8032), 64 bytes."""
+
+
 def encode_pieces(*pieces: bytes) -> bytes:
     """Join pieces so that no two lists of them give the same bytes (PAE of the specification)."""
     joined = [_written_length(len(pieces))]
@@ -43,9 +47,7 @@ def encode_pieces(*pieces: bytes) -> bytes:
     return b"".join(joined)
 
 
-def sign(
-    message: bytes, key: Ed25519PrivateKey, *, footer: bytes = b"", implicit: bytes = b""
-) -> str:
+def sign(message: bytes, key: Signer, *, footer: bytes = b"", implicit: bytes = b"") -> str:
     """Write the token of a message."""
     if len(footer) > MAX_FOOTER_BYTES:
         raise Invalid.because("footer length", len(footer), f"at most {MAX_FOOTER_BYTES} bytes")

@@ -35,11 +35,12 @@ class Kind(NamedTuple):
 class SigningKey:
     """A private key with its id; it is never shown."""
 
-    __slots__ = ("footer", "id", "private_key", "public_key")
+    __slots__ = ("footer", "id", "private_key", "public_key", "signer")
 
-    def __init__(self, private_key: Ed25519PrivateKey) -> None:
-        """Take a key and compute its id."""
+    def __init__(self, private_key: Ed25519PrivateKey, signer: paseto.Signer | None = None) -> None:
+        """Take a key and compute its id; `signer` signs in its place, if given, by the same key."""
         self.private_key = private_key
+        self.signer = private_key if signer is None else signer
         self.public_key = private_key.public_key().public_bytes_raw()
         self.id = key_id(self.public_key)
         self.footer = canonical.dumps({"kid": self.id})
@@ -91,7 +92,7 @@ def sign(kind: Kind, context: str, claims: dict[str, Any], key: SigningKey) -> s
     """Write the token of these claims; their `typ` is added."""
     message = canonical.dumps({**claims, "typ": kind.typ}, max_bytes=paseto.MAX_TOKEN_BYTES)
     implicit = _implicit(kind, context)
-    return paseto.sign(message, key.private_key, footer=key.footer, implicit=implicit)
+    return paseto.sign(message, key.signer, footer=key.footer, implicit=implicit)
 
 
 def verify(text: str, kind: Kind, context: str, trusted: TrustedKeys) -> dict[str, Any]:
