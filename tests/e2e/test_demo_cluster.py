@@ -11,8 +11,9 @@ import pytest
 
 from entrypoints.demo.cluster import WORKERS
 from entrypoints.demo.mixed import EACH
-from tests.e2e.test_demo_triton import ROWS, demo, processes_that_name
+from tests.e2e.test_demo_triton import ROWS, demo
 from tests.support import kafka, redis, triton
+from tests.support.processes import processes_that_name
 from tests.support.shell import run_here
 
 # What tells each process of the cluster from the others, in its command line.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from entrypoints.demo.counting import counted
+from tests.support.processes import processes_that_name
 from tests.support.triton import installed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,19 +30,6 @@ def demo(*arguments: str, **environment: str) -> tuple[int, dict[str, Any]]:
     )
     assert done.stdout, done.stderr
     return done.returncode, json.loads(done.stdout)
-
-
-def processes_that_name(words: str) -> list[str]:
-    """Return the command lines of running processes in which words stand."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # it has ended meanwhile
-            continue
-        if words in line:
-            found.append(line)
-    return found
 
 
 @pytest.fixture(scope="module")
