@@ -11,7 +11,7 @@ Nothing here knows Faust: the worker feeds it, and so do tests.
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
@@ -102,23 +102,22 @@ class Settlement:
         """Take a partition whose next record has this offset."""
         self._next[partition] = offset
 
-    def apply(self, records: Sequence[Record]) -> None:
+    def apply(self, records: Iterable[Record]) -> None:
         """Settle records, each partition's in its order; returns when the ledger has them all.
 
         Raises OutOfStepError when another worker has them or some are missing, and Unavailable
         or Unknown when the ledger does not answer: then `resume`, and apply the same again.
         """
-        if self._ended:
-            raise OutOfStepError("this worker is stopping")
         try:
             for batch in self._read(records):
+                if self._ended:
+                    raise OutOfStepError("this worker is stopping")
                 while self._ahead and not self._may_follow(batch):
                     self._land()
                 self._send(batch)
         finally:
             while self._ahead:
                 self._land()
-        self._buried.clear()
 
     @property
     def positions(self) -> Mapping[int, int]:
@@ -134,9 +133,9 @@ class Settlement:
         known = self._offsets()
         self._next.update({each: known[each] for each in self._next.keys() & known.keys()})
 
-    def _read(self, records: Sequence[Record]) -> Iterator["_Batch"]:
+    def _read(self, records: Iterable[Record]) -> Iterator["_Batch"]:
         """Yield what is new of these records, as much at a time as one transaction settles."""
-        due = dict(self._next)
+        due: dict[int, int] = {}
         batch = _Batch()
         for record in records:
             if not self._is_new(record, due):
@@ -152,7 +151,7 @@ class Settlement:
 
     def _is_new(self, record: Record, due: Mapping[int, int]) -> bool:
         """Say whether a record comes next; one that was settled before is passed over."""
-        following = due.get(record.partition)
+        following = due.get(record.partition, self._next.get(record.partition))
         if following is None:
             raise OutOfStepError(f"partition {record.partition} is not this worker's")
         if record.offset > following:
@@ -203,6 +202,7 @@ class Settlement:
                 raise OutOfStepError("the offsets have not moved as they were to")
         self._next.update(moved)
         self._kept.update(moved)
+        self._buried.difference_update(batch.dead)
         self.settled += len(batch.told)
         self.dead += len(batch.dead)
 

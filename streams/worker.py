@@ -15,6 +15,7 @@ from faust.types import TP
 from tollbook.errors import TollbookError
 
 from streams.dead_letters import Options
+from streams.feed import Feed
 from streams.resuming import SCHEME, ResumingApp
 from streams.settlement import Offsets, OutOfStepError, Record, Settlement
 from streams.watching import STUCK_SECONDS
@@ -23,7 +24,9 @@ logger = logging.getLogger("tollbook.stream")
 
 GROUP = "tollbook-settlement"
 TAKE = 200
-"""So many records are settled together at most."""
+"""So many records are collected together at most."""
+WAITING_MAX = 1
+"""So many portions of them wait at most while others are settled."""
 LINGER_SECONDS = 0.02
 EX_TEMPFAIL = 75
 """The exit status of a worker that is to be started again (sysexits.h)."""
@@ -69,12 +72,13 @@ def make_app(source: Source, settlement: Settlement, offsets: Offsets) -> Resumi
     app.starts = _Starting(settlement, offsets)
     topic = app.topic(source.topic, key_type=bytes, value_type=bytes, internal=False)
 
+    feeding = Feeding(settlement)
+
     async def settle(stream: Any) -> None:
         async for events in stream.take_events(TAKE, within=LINGER_SECONDS):
             messages = [event.message for event in events]
-            await steadily(
-                settlement,
-                [Record(each.partition, each.offset, each.key, each.value) for each in messages],
+            await feeding.give(
+                [Record(each.partition, each.offset, each.key, each.value) for each in messages]
             )
 
     app.agent(topic, name="settle")(settle)
@@ -94,16 +98,51 @@ def credentials(options: Mapping[str, Any]) -> Credentials | None:
     return None if tls is None else SSLCredentials(tls)
 
 
-async def steadily(settlement: Settlement, records: Sequence[Record]) -> None:
+class Feeding:
+    """Gives records to the settlement, which never stands still while there are more."""
+
+    def __init__(self, settlement: Settlement) -> None:
+        """Give them to this one; all in one event loop."""
+        self._settlement = settlement
+        self._feed = Feed(lambda: settlement.positions, self._some_left)
+        self._room = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._work: asyncio.Task[None] | None = None
+
+    async def give(self, records: Sequence[Record]) -> None:
+        """Have records settled after those before; returns when there is room for more."""
+        self._loop = asyncio.get_running_loop()
+        self._feed.put(records)
+        if self._work is None or self._work.done():
+            self._work = asyncio.create_task(self._settle())
+            self._work.add_done_callback(lambda _: self._room.set())
+        while self._feed.waiting > WAITING_MAX and not self._work.done():
+            self._room.clear()
+            await self._room.wait()
+
+    async def _settle(self) -> None:
+        while self._feed.waiting:
+            await steadily(self._settlement, self._feed)
+
+    def _some_left(self) -> None:
+        """Tell `give`, from the thread that settles."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._room.set)
+
+
+async def steadily(settlement: Settlement, records: Feed | Sequence[Record]) -> None:
     """Settle records however often it takes; what stays impossible ends this process."""
+    stood, pauses = None, iter(PAUSES)
     try:
-        for pause in (*PAUSES, None):
+        while True:
             try:
                 await asyncio.to_thread(settlement.apply, records)
                 return
             except (OutOfStepError, TollbookError) as error:
                 logger.warning("%d records are not settled yet: %s", len(records), error)
-                if pause is None:
+                if stood != (stood := settlement.positions):  # it got on since the last failure
+                    pauses = iter(PAUSES)
+                if (pause := next(pauses, None)) is None:
                     raise
                 await asyncio.sleep(pause)
                 await _resumed(settlement)

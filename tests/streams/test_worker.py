@@ -21,6 +21,7 @@ class Settlement:
         """Fail so."""
         self._failures = list(failures)
         self.done: list[str] = []
+        self.positions = {0: 0}
 
     def apply(self, records: Sequence[Record]) -> None:
         """Settle, or fail."""
