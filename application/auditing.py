@@ -19,7 +19,7 @@ from application.ports import Head
 from application.replaying import Progress
 from domain.balance import Balance
 from domain.event import Recorded
-from domain.state import balance_to_wire
+from domain.state import balance_to_wire, untouched_since
 
 
 class StoredSnapshot(NamedTuple):
@@ -234,10 +234,14 @@ class _Audit:
             try:
                 stored = json.loads(snapshot.data)
                 taken_at, wire = stored["position"], dict(stored["balance"])
+                opened = dict(stored.get("opened", {}))
             except (ValueError, LookupError, TypeError) as error:
                 self._findings.note(position, what, "a snapshot", repr(error))
                 continue
             self._findings.compare(position, what, balance_to_wire(balance), wire)
+            since = untouched_since(balance)
+            known = {name: since.get(name) if type(at) is int else 0 for name, at in opened.items()}
+            self._findings.compare(position, f"{what}: opened", known, opened)
             if type(taken_at) is not int or not position <= taken_at <= self._position:
                 self._findings.note(position, f"{what}: position", position, taken_at)
 

@@ -14,6 +14,7 @@ from application.world import World
 from domain.command import Command
 from domain.commands import COMMANDS, Reserve
 from domain.pipeline_commands import ReservePipeline
+from domain.reservation import of_hold
 from domain.stages import stage_id
 
 WORTH_IT = 2
@@ -59,19 +60,19 @@ def prefetch(world: World, store: EventStore, items: Iterable[Item]) -> None:
             if name is not None and name not in known[field]:
                 named[field][name] = None
     reservations.update(dict.fromkeys(_stages_of_runs(world, store, commands)))
+    world.unseen += len(licenses) + len(reservations)
     if len(licenses) >= WORTH_IT:
         world.licenses.update(load_licenses(store, list(licenses)[:MOST], world.position))
     if len(reservations) >= WORTH_IT:
+        _load_customers(world, store, customers, 1)
+        _take_from_holds(world, commands, reservations)
+    if len(reservations) >= WORTH_IT:
         _load_reservations(world, store, list(reservations)[:MOST])
-    whose = [world.licenses[name].customer for name in licenses if name in world.licenses]
-    for name in reservations:
-        reservation = world.reservations.get(name)
-        if reservation is not None:
-            whose.append(reservation.customer)
-    customers.update(dict.fromkeys(name for name in whose if name not in world.balances))
-    if len(customers) >= WORTH_IT:
-        world.balances.update(load_balances(store, list(customers)[:MOST], world.position))
-    world.unseen += len(licenses) + len(reservations) + len(customers)
+    for licensed in filter(None, map(world.licenses.get, licenses)):
+        customers[licensed.customer] = None
+    for reserved in filter(None, map(world.reservations.get, reservations)):
+        customers[reserved.customer] = None
+    _load_customers(world, store, customers)
     if world.unseen >= LOOK_AFTER:
         if gc.get_threshold()[0] < RARELY:
             gc.collect(0)
@@ -85,11 +86,9 @@ def prefetch_ids(world: World, store: EventStore, commands: Iterable[Command]) -
     """
     named = dict.fromkeys(name for command in commands for name in _begun(world, command))
     reservations = [name for name in named if name not in world.reservations][:MOST]
-    customers = [name for name in named if name not in world.balances][:MOST]
     if len(reservations) >= WORTH_IT:
         _load_reservations(world, store, reservations)
-    if len(customers) >= WORTH_IT:
-        world.balances.update(load_balances(store, customers, world.position))
+    _load_customers(world, store, named)
 
 
 def _begun(world: World, command: Command) -> list[str]:
@@ -110,6 +109,28 @@ def _stages_of_runs(world: World, store: EventStore, commands: Iterable[Any]) ->
     held = [world.held_stages[name] for name in runs if name in world.held_stages]
     names = [stage_id(run.id, stage) for run in held for stage in run.stages]
     return [name for name in names if name not in world.reservations]
+
+
+def _load_customers(
+    world: World, store: EventStore, names: Iterable[str], worth_it: int = WORTH_IT
+) -> None:
+    """Load the balances that memory lacks."""
+    lacking = [name for name in names if name not in world.balances][:MOST]
+    if len(lacking) >= worth_it:
+        world.balances.update(load_balances(store, lacking, world.position))
+        world.unseen += len(lacking)
+
+
+def _take_from_holds(world: World, commands: Iterable[Any], reservations: dict[str, None]) -> None:
+    """Take the reservations that their customers' holds tell, and want them no more."""
+    for command in commands:
+        name: str = getattr(command, "reservation", None) or ""
+        balance = world.balances.get(getattr(command, "customer", None) or "")
+        hold = None if name not in reservations or balance is None else balance.holds.get(name)
+        found = None if hold is None else of_hold(name, command.customer, hold)
+        if found is not None:
+            world.reservations[name] = found
+            del reservations[name]
 
 
 def _load_reservations(world: World, store: EventStore, names: list[str]) -> None:

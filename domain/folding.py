@@ -97,8 +97,9 @@ def _held(balance: Balance, event: ReservationHeld, at: int) -> Changes:
         event.model,
         of_all(event.estimate, event.inferences),
         event.license,
-        at if event.license is not None else 0,
+        at,
         None if event.inferences is None else of_all(event.estimate, 1),
+        event.inferences is None,
     )
     return {
         "grants": _set_aside(balance.grants, event.grants),
@@ -131,6 +132,7 @@ def _extended(balance: Balance, event: ReservationExtended) -> Changes:
         parts=parts,
         credit=credit,
         estimate=estimate,
+        untouched=False,
     )
     return {
         "grants": grants,
@@ -167,7 +169,9 @@ def _partly_used(balance: Balance, event: ReservationSettled, hold: Hold) -> Cha
     # Of several inferences, one that used less than it might have leaves the rest as they were.
     estimate = remaining(hold.estimate, hold.each or event.usage)
     credit_left = hold.credit - credit
-    smaller = hold._replace(amount=amount, parts=kept, credit=credit_left, estimate=estimate)
+    smaller = hold._replace(
+        amount=amount, parts=kept, credit=credit_left, estimate=estimate, untouched=False
+    )
     return {
         "grants": moved(balance.grants, free, {name: -part for name, part in used.items()}),
         "holds": balance.holds.put(event.reservation, smaller),

@@ -34,9 +34,11 @@ class Hold(NamedTuple):
     license: str | None = None
     """The licence that counts it, if one does."""
     opened_at: int = 0
-    """When a licensed hold was admitted; 0 without a licence, which nobody asks about."""
+    """When it was admitted; without a licence it is written in no state, and 0 if read from one."""
     each: Quantities | None = None
     """What one inference takes of the estimate, where it is held for several."""
+    untouched: bool = False
+    """Whether it is known to stand as it was opened; then it tells its whole reservation."""
 
 
 Holds = Buckets[Hold]

@@ -15,6 +15,7 @@ from domain.events import (
     ReservationReleased,
     ReservationSettled,
 )
+from domain.holds import Hold
 from domain.inferences import InferencesSettled
 from domain.units import Quantities
 
@@ -101,6 +102,16 @@ def opened(
         1,
         license,
         inferences,
+    )
+
+
+def of_hold(id: str, customer: str, hold: Hold) -> Reservation | None:
+    """Return the reservation that a customer's hold tells of, if it tells all of it."""
+    if not hold.untouched:
+        return None
+    opened_at, expires_at = hold.opened_at, hold.expires_at
+    return opened(
+        id, customer, hold.model, hold.estimate, opened_at, expires_at, hold.license, None
     )
 
 

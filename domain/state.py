@@ -4,7 +4,9 @@ Format `tollbook/state/5` is documented in docs/formats/state.md. It holds store
 never anything that depends on when it is read.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from tollbook.amounts import format_pico, parse_pico
@@ -78,9 +80,21 @@ def _grant_to_wire(grant: Grant) -> dict[str, Any]:
     }
 
 
-def balance_from_wire(wire: dict[str, Any]) -> Balance:
-    """Read what `balance_to_wire` wrote."""
-    holds = Holds.of({name: _hold_from_wire(hold) for name, hold in wire["holds"].items()})
+def untouched_since(balance: Balance) -> dict[str, int]:
+    """Return when each hold was opened that stands as it was opened, by reservation.
+
+    No state tells it; a snapshot does beside one, for what the hold says of its reservation.
+    """
+    return {name: hold.opened_at for name, hold in balance.holds.items() if hold.untouched}
+
+
+def balance_from_wire(
+    wire: dict[str, Any], opened: Mapping[str, int] = MappingProxyType({})
+) -> Balance:
+    """Read what `balance_to_wire` wrote, with what `untouched_since` returned."""
+    holds = Holds.of(
+        {name: _hold_from_wire(hold, opened.get(name)) for name, hold in wire["holds"].items()}
+    )
     terms = wire["customer"]
     customer = None
     if terms is not None:
@@ -100,7 +114,10 @@ def balance_from_wire(wire: dict[str, Any]) -> Balance:
     return balance._replace(next_expiry=earliest_expiry(balance))
 
 
-def _hold_from_wire(wire: dict[str, Any]) -> Hold:
+def _hold_from_wire(wire: dict[str, Any], opened_at: int | None) -> Hold:
+    since = opened_at
+    if since is None:
+        since = parse_instant(wire["opened_at"]) if "opened_at" in wire else 0
     return Hold(
         _money(wire["amount"]),
         parse_instant(wire["expires_at"]),
@@ -109,8 +126,9 @@ def _hold_from_wire(wire: dict[str, Any]) -> Hold:
         wire["model"],
         _quantities_from_wire(wire["estimate"]),
         wire.get("license"),
-        parse_instant(wire["opened_at"]) if "opened_at" in wire else 0,
+        since,
         _quantities_from_wire(wire["each"]) if "each" in wire else None,
+        opened_at is not None,
     )
 
 

@@ -128,7 +128,9 @@ def stored_row(row: tuple[Any, ...]) -> StoredRow:
 def snapshot_from(text: str | bytes) -> Snapshot:
     """Read a snapshot as it is stored."""
     state = json.loads(text)
-    return Snapshot(balance_from_wire(state["balance"]), state["position"])
+    # Older snapshots do not say when their holds were opened.
+    balance = balance_from_wire(state["balance"], state.get("opened", {}))
+    return Snapshot(balance, state["position"])
 
 
 class SnapshotMapper(Mapper[str]):

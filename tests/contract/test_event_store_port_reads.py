@@ -10,8 +10,8 @@ from adapters.event_store.reading_ahead import ROWS_AT_ONCE
 from adapters.event_store.store import PostgresEventStore
 from application.ports import Batch, EventStore, Fact, History, Rider, Snapshot
 from domain.balance import Balance
-from domain.event import Recorded
-from domain.events import CustomerCreated, GrantIssued
+from domain.event import Event, Recorded
+from domain.events import CustomerCreated, GrantIssued, ReservationHeld
 from domain.folding import evolve
 from tests.support.databases import TestDatabase
 from tests.support.events import batch_for, recorded
@@ -178,7 +178,20 @@ def a_balance(name: str = "cust-1", sequence: int = 2) -> Balance:
         overdraft_repaid=0,
         priority=1,
     )
-    balance = evolve(evolve(Balance(), created, 1), granted, 1)
+    held = ReservationHeld(
+        credit=0,
+        customer=name,
+        estimate={"requests": 1},
+        expires_at=9,
+        grants=(("g", 2),),
+        held=2,
+        model="m",
+        reservation="r",
+    )
+    balance = Balance()
+    happened: tuple[Event, ...] = (created, granted, held)
+    for event in happened:
+        balance = evolve(balance, event, 1)
     return balance._replace(sequence=sequence)
 
 

@@ -33,10 +33,12 @@ grants = st.builds(
 quantities = st.dictionaries(st.sampled_from(["requests", "gpu_seconds"]), st.integers(0, 2**60))
 _money = (amounts, instants, parts, amounts, ids, quantities)
 _each = st.none() | quantities
-holds = st.builds(Hold, *_money, st.none(), st.just(0), _each) | st.builds(
-    Hold, *_money, ids, instants, _each
+holds = (
+    st.builds(Hold, *_money, st.none(), st.just(0), _each, st.just(False))
+    | st.builds(Hold, *_money, ids, instants, _each, st.booleans())
+    | st.builds(Hold, *_money, st.none(), instants, _each, st.just(True))
 )
-"""Only a hold under a licence says when it was opened."""
+"""Only a hold under a licence says when it was opened, or one that stands as it was opened."""
 
 customers = st.builds(
     Customer,

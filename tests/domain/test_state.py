@@ -20,6 +20,7 @@ from domain.state import (
     balance_to_wire,
     book_to_wire,
     reservation_to_wire,
+    untouched_since,
 )
 from tests.domain.state_values import balances, holds, ids, put_in_order, used, uses
 
@@ -27,7 +28,14 @@ from tests.domain.state_values import balances, holds, ids, put_in_order, used, 
 @given(balances())
 def test_a_balance_is_read_as_it_was_written(balance: Balance) -> None:
     text = canonical.dumps(balance_to_wire(balance))
-    assert balance_from_wire(json.loads(text)) == balance
+    assert balance_from_wire(json.loads(text), untouched_since(balance)) == balance
+
+
+@given(balances())
+def test_a_state_alone_does_not_say_which_holds_are_untouched(balance: Balance) -> None:
+    read = balance_from_wire(json.loads(canonical.dumps(balance_to_wire(balance))))
+    assert untouched_since(read) == {}
+    assert balance_to_wire(read) == balance_to_wire(balance)
 
 
 @given(st.lists(st.tuples(ids, holds), max_size=6, unique_by=lambda pair: pair[0]))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from domain.state import STATE_VERSION
+from application.ports import Snapshot
+from domain.state import STATE_VERSION, untouched_since
 from tests.integration.audit_fixtures import (
     audited,
     fill,
@@ -13,7 +14,7 @@ from tests.integration.audit_fixtures import (
     whats,
 )
 from tests.support.databases import TestDatabase
-from tests.support.ledger import PRICE_OF_USAGE
+from tests.support.ledger import PRICE_OF_USAGE, open_ledger, reserve
 
 
 @pytest.fixture
@@ -191,6 +192,27 @@ def test_a_snapshot_that_says_otherwise_is_found(ledger: TestDatabase) -> None:
         )
     found = {what for _, what in whats(audited(ledger))}
     assert found == {"snapshot of cust-1", "snapshot of cust-2"}
+
+
+@pytest.mark.parametrize("said", ["{0}", "{0}1", "{0}.0", '"{0}"', "null"])
+def test_a_snapshot_that_says_otherwise_when_a_hold_was_opened_is_found(
+    ledger: TestDatabase, said: str
+) -> None:
+    """Prices are those of the time at which a reservation was opened."""
+    with open_ledger(ledger) as tollbook:
+        reserve(tollbook, "r-untouched").result()
+        balance, position = tollbook.balance_state("cust-1"), tollbook.store.head().position
+        tollbook.store.save_snapshots([Snapshot(balance, position)])
+    opened = {name: at for name, at in untouched_since(balance).items() if name == "r-untouched"}
+    changed = said.format(opened["r-untouched"])
+    with superuser(ledger) as connection:
+        connection.execute(
+            "UPDATE snapshots SET data = jsonb_set(data::jsonb, '{opened,r-untouched}', %s)::text",
+            (changed,),
+        )
+    found = {what for _, what in whats(audited(ledger))}
+    expected = set() if said == "{0}" else {"snapshot of cust-1: opened: r-untouched"}
+    assert found == expected
 
 
 BLUNT = """

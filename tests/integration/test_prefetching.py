@@ -90,6 +90,17 @@ def settlements(count: int) -> list[Item]:
     return [Item(parse("settle", body)) for body in bodies]
 
 
+def charges(numbers: Sequence[int]) -> list[Item]:
+    """Return the usage records of reservations."""
+    about = {"source": "s", "model": MODEL, "usage": {"input_tokens": 1}}
+    about["occurred_at"] = "2026-01-01T00:00:00Z"
+    return [
+        Item(parse("usage", {**about, "id": f"r-{n}", "reservation": f"r-{n}", "customer": whose}))
+        for n in numbers
+        for whose in [CUSTOMERS[n % len(CUSTOMERS)]]
+    ]
+
+
 def fetched(store: CountingStore, world: World, items: list[Item]) -> int:
     """Prefetch for some commands, and return in how many queries."""
     before = store.queries
@@ -105,6 +116,23 @@ def test_what_is_prefetched_is_what_single_loads_would_bring(store: CountingStor
     assert world.balances == {name: load_balance(store, name, position) for name in CUSTOMERS}
     names = [f"r-{number}" for number in range(9)]
     assert world.reservations == {name: load_reservation(store, name, position) for name in names}
+
+
+def test_charges_need_no_query_for_reservations_that_their_customers_holds_tell(
+    store: CountingStore, embedded_database: TestDatabase
+) -> None:
+    with open_ledger(embedded_database) as ledger:
+        body = {"id": "part", "reservation": "r-4", "usage": {"input_tokens": 1}, "final": False}
+        ledger.run("settle", body).result()
+    world = World(store)
+    untouched = [n for n in range(9) if n != 4]
+    assert fetched(store, world, charges(untouched)) == 1, "that of the balances"
+    position = store.head().position
+    expected = {f"r-{n}": load_reservation(store, f"r-{n}", position) for n in range(9)}
+    assert world.reservations == {name: expected[name] for name in expected if name != "r-4"}
+    other = World(store)
+    assert fetched(store, other, charges([4, 9])) == 2, "one is not whole, and one there is not"
+    assert other.reservations == {"r-4": expected["r-4"], "r-9": None}
 
 
 def test_it_stands_where_the_world_stands_whatever_came_later(

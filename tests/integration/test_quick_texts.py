@@ -1,5 +1,6 @@
 """Quick texts: what is written and read by the text alone is what the general way makes of it."""
 
+import json
 from dataclasses import fields
 from typing import Any
 
@@ -13,6 +14,7 @@ from adapters.event_store import mapper
 from adapters.event_store.brief import decode_briefly, decode_likewise
 from adapters.event_store.held import held, reservation_held
 from adapters.event_store.mapper import decode, encode
+from adapters.event_store.recorder import snapshot_from
 from adapters.event_store.snapshot_text import snapshot_text
 from application.ports import Snapshot
 from domain.balance import Balance
@@ -21,7 +23,7 @@ from domain.events import ReservationHeld, ReservationSettled
 from domain.holds import Hold, Holds
 from domain.inferences import InferencesSettled, Line
 from domain.reservation import evolve
-from domain.state import balance_to_wire
+from domain.state import balance_to_wire, untouched_since
 from domain.units import COUNTED, MEASURED
 from tests.domain.state_values import balances
 
@@ -185,15 +187,38 @@ def test_a_hold_in_another_form_is_read_as_every_other_payload(part: str, other:
 
 @given(balances(), st.integers(0, 2**53 - 1))
 def test_a_snapshot_is_written_as_canonical_json_writes_it(balance: Balance, position: int) -> None:
-    state = {"position": position, "balance": balance_to_wire(balance)}
+    opened = untouched_since(balance)
+    state = {"position": position, "opened": opened, "balance": balance_to_wire(balance)}
     assert snapshot_text(Snapshot(balance, position)).encode() == canonical.dumps(state)
+
+
+@given(balances(), st.integers(0, 2**53 - 1))
+def test_a_snapshot_is_read_as_it_was_written(balance: Balance, position: int) -> None:
+    snapshot = Snapshot(balance, position)
+    read = snapshot_from(snapshot_text(snapshot))
+    expiry = read.balance.next_expiry  # what is kept for speed alone
+    assert read == snapshot._replace(balance=balance._replace(next_expiry=expiry))
+
+
+@given(balances())
+def test_a_snapshot_of_an_older_program_says_of_no_hold_that_it_is_untouched(
+    balance: Balance,
+) -> None:
+    written = json.loads(snapshot_text(Snapshot(balance, 1)))
+    del written["opened"]
+    read = snapshot_from(json.dumps(written))
+    assert untouched_since(read.balance) == {}
+    assert balance_to_wire(read.balance) == balance_to_wire(balance)
 
 
 def test_a_snapshot_of_thousands_of_holds_is_no_other() -> None:
     hold = Hold(25 * 10**9, 7, (("grant-1", 20 * 10**9),), 5 * 10**9, "gpt4", {"pages": 7})
+    hold = hold._replace(opened_at=2**50, untouched=True)
     every = {f"i-{number}": hold._replace(expires_at=number) for number in range(3_000)}
     balance = Balance(holds=Holds.of(every))
     assert len(balance.holds) == 3_000
-    state = {"position": 1, "balance": balance_to_wire(balance)}
+    opened = untouched_since(balance)
+    assert len(opened) == 3_000
+    state = {"position": 1, "opened": opened, "balance": balance_to_wire(balance)}
     expected = canonical.dumps(state, max_bytes=10**7)
     assert snapshot_text(Snapshot(balance, 1)).encode() == expected

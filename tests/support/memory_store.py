@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 from adapters.event_store.mapper import decode, encode, leaf_hash
+from adapters.event_store.recorder import snapshot_from
+from adapters.event_store.snapshot_text import snapshot_text
 from application.loading import load_reservation
 from application.ports import (
     Batch,
@@ -26,7 +28,6 @@ from application.ports import (
 from domain.balance import Balance
 from domain.event import Recorded
 from domain.reservation import Reservation
-from domain.state import balance_from_wire, balance_to_wire
 
 CLOCK_TOLERANCE = 250_000
 """How far a batch's times may lie off the store's clock, in microseconds."""
@@ -58,7 +59,7 @@ class MemoryEventStore:
         self._streams: dict[str, list[int]] = {}
         self._customers: dict[str, list[int]] = {}
         self._offsets: dict[tuple[str, str, int], int] = {}
-        self._snapshots: dict[str, tuple[dict[str, object], int]] = {}
+        self._snapshots: dict[str, str] = {}
         self._guard = threading.RLock()
 
     def head(self) -> Head:
@@ -205,15 +206,14 @@ class MemoryEventStore:
     def snapshot(self, customer: str) -> Snapshot | None:
         """Return the customer's newest snapshot."""
         kept = self._snapshots.get(customer)
-        return None if kept is None else Snapshot(balance_from_wire(dict(kept[0])), kept[1])
+        return None if kept is None else snapshot_from(kept)
 
     def save_snapshots(self, snapshots: Sequence[Snapshot]) -> None:
         """Keep these snapshots in place of older ones."""
         for snapshot in snapshots:
             customer = snapshot.balance.customer
             assert customer is not None
-            wire = balance_to_wire(snapshot.balance)
-            self._snapshots[customer.id] = (wire, snapshot.position)
+            self._snapshots[customer.id] = snapshot_text(snapshot)
 
     def matches(self, batch: Batch) -> bool:
         """Say whether exactly this batch is stored."""
