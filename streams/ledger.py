@@ -1,7 +1,8 @@
 """Ledger: what the stream asks of the ledger, whichever process decides it."""
 
 import pickle
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from io import BytesIO
 from operator import attrgetter
@@ -68,40 +69,53 @@ class OwnLedger:
 
 
 _NAMES = tuple(field.name for field in fields(ChargeUsage))
-_values_of = attrgetter(*_NAMES)
+_GET = tuple(attrgetter(name) for name in _NAMES)
 _PUT = tuple(getattr(ChargeUsage, name).__set__ for name in _NAMES)
 """Set a field of a command that was checked when it was read, and that nobody else has yet."""
 
 
 def packed(told: Sequence[Told], riders: Sequence[Rider]) -> bytes:
-    """Return a transaction for a process of this program that decides it; never kept anywhere."""
+    """Return a transaction for a process of this program that decides it; never kept anywhere.
+
+    What is told by a charge alone, which is parked if need be, goes field by field of all of them;
+    that takes half as long as one after another.
+    """
+    others = {at: each for at, each in enumerate(told) if not _is_charge_alone(each)}
+    charges = [each.command for at, each in enumerate(told) if at not in others]
+    columns = [list(map(get, charges)) for get in _GET]
     buffer = BytesIO()
     pickler = pickle.Pickler(buffer, pickle.HIGHEST_PROTOCOL)
     pickler.dispatch_table = {ChargeUsage: _taken_apart}
-    pickler.dump(([_brief(each) for each in told], [tuple(each) for each in riders]))
+    pickler.dump((columns, others, [tuple(each) for each in riders]))
     return buffer.getvalue()
 
 
-def unpacked(brief: Sequence[Any], riders: Sequence[Any]) -> tuple[list[Told], list[Rider]]:
+def unpacked(
+    columns: Sequence[Sequence[Any]], others: Mapping[int, Told], riders: Sequence[Any]
+) -> tuple[list[Told], list[Rider]]:
     """Return the transaction that was packed."""
-    told = [each if type(each) is Told else Told(each, (each,)) for each in brief]
+    told = [Told(each, (each,)) for each in _charges(columns)]
+    for at, each in others.items():  # in their order, so that each finds its place
+        told.insert(at, each)
     return told, [Rider(*each) for each in riders]
 
 
-def _brief(told: Told) -> Told | ChargeUsage:
-    """Return what is mostly told by its command alone: a charge that is parked if need be."""
+def _is_charge_alone(told: Told) -> bool:
     command, records, unless = told
-    if type(command) is ChargeUsage and unless is None and records == (command,):
-        return command
-    return told
+    return type(command) is ChargeUsage and unless is None and records == (command,)
+
+
+def _charges(columns: Sequence[Sequence[Any]]) -> list[ChargeUsage]:
+    made = [object.__new__(ChargeUsage) for _ in columns[0]]
+    for put, column in zip(_PUT, columns, strict=True):
+        deque(map(put, made, column), maxlen=0)  # what each returns is nothing
+    return made
 
 
 def _taken_apart(charge: ChargeUsage) -> tuple[Any, tuple[Any, ...]]:
-    return _charge, _values_of(charge)
+    return _charge, tuple(get(charge) for get in _GET)
 
 
 def _charge(*values: Any) -> ChargeUsage:
-    made = object.__new__(ChargeUsage)
-    for put, value in zip(_PUT, values, strict=True):
-        put(made, value)
+    (made,) = _charges([(value,) for value in values])
     return made
