@@ -10,6 +10,7 @@ import grpc
 import ngh2
 
 from adapters.grpc import messages
+from adapters.grpc.asked import Asked, asked_of
 from adapters.grpc.messages import Headers, MessageError, Messages, Metadata
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tollbook.gateway")
 
-HEADERS_MAX = 16_384
-"""Bytes that a call's headers may have, each counted with 32 more, as HTTP/2 counts them."""
 HELD_MAX = 1 << 30
 """So many bytes of messages may be here that are not whole, or that nobody has read."""
 _WINDOW_MAX = 4 * 2**20
@@ -42,6 +41,7 @@ class Call:
         "_has_answered",
         "_has_asked",
         "_is_over",
+        "_left",
         "_messages",
         "_metadata",
         "_reader",
@@ -68,6 +68,7 @@ class Call:
         """Bytes that came and whose room was not given back."""
         self._reader: asyncio.Future[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._left: Callable[[], None] | None = None
         self.task: asyncio.Task[None] | None = None
 
     # What its handler uses.
@@ -127,9 +128,16 @@ class Call:
         self._finish(status, words)
         raise EndedError
 
+    def goes_on(self, left: Callable[[], None]) -> None:
+        """Have its handler run to its end from now on; it is told by `left` if nobody waits."""
+        self._left = left
+
     def cancel(self) -> None:
         """End the call, whatever its handler does."""
-        if self.task is not None:
+        if self._left is not None:
+            self._finish(grpc.StatusCode.CANCELLED, "the call was cancelled")
+            self._left()
+        elif self.task is not None:
             self.task.cancel()
 
     # What its connection tells it.
@@ -140,45 +148,36 @@ class Call:
         if self._messages is not None:
             self._wake()
             return
-        known = dict(headers)
-        encoding = known.get(b"grpc-encoding", b"identity").decode("latin-1")
-        self._messages = Messages(self._server.message_bytes, encoding)
-        handler = self._server.handlers.get(known.get(b":path", b"").decode("latin-1"))
-        if not messages.is_grpc(known):
+        asked = asked_of(headers)
+        self._messages = Messages(self._server.message_bytes, asked.encoding)
+        handler = self._server.handlers.get(asked.path)
+        if not asked.is_grpc:
             self._end(messages.NOT_GRPC)
         elif self._server.is_full:
             self._finish(grpc.StatusCode.UNAVAILABLE, "too many calls are under way: try later")
-        elif messages.size_of(headers) > HEADERS_MAX:
+        elif asked.is_large:
             self._finish(grpc.StatusCode.RESOURCE_EXHAUSTED, "the metadata is too large")
         elif handler is None:
             self._finish(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
-        elif not messages.is_known(encoding):
-            words = f"messages come as {messages.ENCODINGS}, not as {encoding[:40]}"
+        elif not messages.is_known(asked.encoding):
+            words = f"messages come as {messages.ENCODINGS}, not as {asked.encoding[:40]}"
             self._finish(grpc.StatusCode.UNIMPLEMENTED, words)
+        elif asked.problem is not None:
+            self._finish(grpc.StatusCode.INTERNAL, asked.problem)
         else:
-            try:
-                self._begin(known, headers, handler)
-            except ValueError as error:
-                self._finish(grpc.StatusCode.INTERNAL, str(error))
+            self._begin(asked, handler)
 
-    def _begin(
-        self,
-        known: dict[bytes, bytes],
-        headers: tuple[tuple[bytes, bytes], ...],
-        handler: Handler,
-    ) -> None:
-        self._metadata = messages.metadata_of(headers)
+    def _begin(self, asked: Asked, handler: Handler) -> None:
+        self._metadata = asked.metadata
         loop = asyncio.get_running_loop()
-        if (given := known.get(b"grpc-timeout")) is not None:
-            seconds = messages.seconds(given.decode("latin-1"))
-            if not seconds:
+        if asked.seconds is not None:
+            if not asked.seconds:
                 self._expire()
                 return
-            self._deadline = loop.call_later(seconds, self._expire)
+            self._deadline = loop.call_later(asked.seconds, self._expire)
         self._server.calls.add(self)
         self.task = loop.create_task(self._run(handler))
-        # It may end before it begins.
-        self.task.add_done_callback(lambda _: self._server.calls.discard(self))
+        self.task.add_done_callback(lambda _: self._server.calls.discard(self))  # also unbegun
 
     def data(self, piece: bytes, *, is_end: bool) -> None:
         """Keep a piece of a message until it is read."""
@@ -209,9 +208,10 @@ class Call:
 
     def closed(self, _error: int | None) -> None:
         """Take note that the client is gone, or has everything."""
-        if not self._is_over:
-            self.cancel()  # whoever has said the end by himself may do what is left to do
+        was_over = self._is_over
         self._over()
+        if not was_over:
+            self.cancel()  # whoever has said the end by himself may do what is left to do
         self._took(self._untaken)
         self._server.untaken.drop(self._connection, self._stream)
 

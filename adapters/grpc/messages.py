@@ -8,7 +8,6 @@ import base64
 import binascii
 import zlib
 from collections.abc import Iterable
-from functools import lru_cache
 from itertools import chain
 from struct import Struct
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -193,7 +192,6 @@ def size_of(headers: tuple[tuple[bytes, bytes], ...]) -> int:
     return 32 * len(headers) + sum(map(len, chain.from_iterable(headers)))
 
 
-@lru_cache(maxsize=REMEMBERED_MAX)
 def metadata_of(headers: tuple[tuple[bytes, bytes], ...]) -> Metadata:
     """Return what of some headers is the application's; raises ValueError for broken base64."""
     found: list[tuple[str, str | bytes]] = []

@@ -11,7 +11,8 @@ from typing import Any
 
 import ngh2
 
-from adapters.grpc.call import HEADERS_MAX, Call, Handler
+from adapters.grpc.asked import HEADERS_MAX
+from adapters.grpc.call import Call, Handler
 from adapters.grpc.connection import Connection
 from adapters.grpc.untaken import Untaken
 from adapters.places import Places

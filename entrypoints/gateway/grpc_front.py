@@ -174,16 +174,15 @@ class GrpcFront:
         data = await self._read(context)
         inference = Inference(self._gateway, self._clients, who, data)
         del data
-        carried = self.spawn(self._carry(inference))
+        context.goes_on(inference.leave)
         body: bytes
         try:
-            body, headers = await asyncio.shield(carried)
-        except asyncio.CancelledError:
-            inference.gone = True
-            raise
-        except TollbookError:
-            raise
+            body, headers = await self._carry(inference)
         except Exception as error:
+            if inference.gone:
+                raise EndedError from None  # what there was to tell, the core has told
+            if isinstance(error, TollbookError):
+                raise
             running = inference.admitted
             if isinstance(error, ServerError):
                 error = ServerError(error.code, inference.told(error.details))

@@ -99,6 +99,10 @@ class Inference:
         """What of the client's metadata goes on to the server."""
         return self._caller.passed
 
+    def leave(self) -> None:
+        """Take note that its client has left."""
+        self.gone = True
+
     async def admit(self) -> None:
         """Have it admitted and paid for; raises the refusal."""
         if not any(client.reachable for client in self._clients.values()):
