@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from pydantic_core import to_json
 from tollbook.errors import Unavailable
 
 SEGMENT_BYTES = 16 * 1_048_576
@@ -129,7 +130,7 @@ class IntentLog:
         return fresh
 
     def _write(self, segment: _Segment, line: dict[str, Any]) -> None:
-        data = _encoded(line).encode() + b"\n"
+        data = _written(line) + b"\n"
         if segment.is_cut:
             # The cut line ends here, and is none even where only its end was missing.
             data = _CUT + data
@@ -142,6 +143,13 @@ class IntentLog:
             segment.is_cut = written != len(data)
         if written != len(data):
             raise Unavailable("the intent log cannot be written: the disk is full")
+
+
+def _written(line: dict[str, Any]) -> bytes:
+    try:
+        return to_json(line)  # there are two lines for every inference: it takes a third as long
+    except ValueError:
+        return _encoded(line).encode()  # half of a pair of surrogates, which has to be escaped
 
 
 class Left(NamedTuple):

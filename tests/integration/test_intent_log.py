@@ -38,6 +38,20 @@ def test_what_was_begun_is_found_with_its_outcome(tmp_path: Path) -> None:
     assert (second.intent["intent"], second.outcome) == ("b", {"outcome": "b", **OUTCOME})
 
 
+@pytest.mark.parametrize(
+    "text", ["plain", "\u00e9 \U0001f600 \x7f", 'a "\\ \n\0', "half a pair: \ud83d"]
+)
+def test_any_text_is_found_as_it_was_written(tmp_path: Path, text: str) -> None:
+    log = IntentLog.create(tmp_path, "one")
+    log.begin("a", {"model": text, "known": {"tokens": 2**70, "seconds": "1.5"}, "no": None})
+    log.end("a", {"release": text, "traces": True})
+    log.close()
+    (found,) = opened(tmp_path)
+    known = {"tokens": 2**70, "seconds": "1.5"}
+    assert found.intent == {"intent": "a", "model": text, "known": known, "no": None}
+    assert found.outcome == {"outcome": "a", "release": text, "traces": True}
+
+
 def test_nothing_is_left_where_the_ledger_knows_everything(tmp_path: Path) -> None:
     log = IntentLog.create(tmp_path, "one")
     log.begin("a", {})
