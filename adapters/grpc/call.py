@@ -62,8 +62,7 @@ class Call:
         self._trailing: Headers = []
         self._has_asked = False
         """Whether the client has sent all that it will."""
-        self._has_answered = False
-        self._is_over = False
+        self._has_answered = self._is_over = False
         self._untaken = 0
         """Bytes that came and whose room was not given back."""
         self._reader: asyncio.Future[None] | None = None
@@ -256,8 +255,9 @@ class Call:
             self._say(self._connection.h2.send_response, [*beside, *said], end_stream=True)
         self._over()
         self._took(self._untaken)
-        self._connection.flush_soon()
-        asyncio.get_running_loop().call_soon(self._hang_up)
+        self._connection.flush_unless_due()
+        if self._stream in self._connection.streams:
+            asyncio.get_running_loop().call_soon(self._hang_up)
 
     def _hang_up(self) -> None:
         """Have a client that still sends stop; wait for one that does not take the end."""

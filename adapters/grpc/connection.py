@@ -171,6 +171,11 @@ class Connection(asyncio.Protocol):
             self._will_flush = True
             self._loop.call_soon(self.flush)
 
+    def flush_unless_due(self) -> None:
+        """Send what waits, unless this turn of the loop is about to."""
+        if not self._will_flush:
+            self.flush()
+
     def flush(self) -> None:
         """Send what waits, as far as the peer and the socket take it."""
         self._will_flush = False
