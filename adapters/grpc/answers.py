@@ -26,8 +26,8 @@ class Single(Call):
         assert self._messages is not None
         self._connection.took(self._id, count)
         try:
-            if self._message is None and not self._messages.missing():
-                self._message = self._messages.take()
+            if self._message is None:
+                self._message = self._messages.next()
         except MessageError as error:
             self.fail(spoilt(error))
             return

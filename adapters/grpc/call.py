@@ -39,7 +39,6 @@ class Call:
         "_connection",
         "_deadline",
         "_has_answered",
-        "_has_asked",
         "_is_over",
         "_left",
         "_messages",
@@ -49,6 +48,7 @@ class Call:
         "_stream",
         "_trailing",
         "_untaken",
+        "has_asked",
         "task",
     )
 
@@ -60,7 +60,7 @@ class Call:
         self._messages: Messages | None = None
         self._metadata: Metadata = ()
         self._trailing: Headers = []
-        self._has_asked = False
+        self.has_asked = False
         """Whether the client has sent all that it will."""
         self._has_answered = self._is_over = False
         self._untaken = 0
@@ -87,7 +87,7 @@ class Call:
         if self._is_over:
             raise EndedError
         try:
-            while (missing := found.missing()) and not self._has_asked:
+            while (missing := found.missing()) and not self.has_asked:
                 self._make_room(missing)
                 self._reader = asyncio.get_running_loop().create_future()
                 try:
@@ -143,7 +143,7 @@ class Call:
 
     def headers(self, headers: tuple[tuple[bytes, bytes], ...], *, is_end: bool) -> None:
         """Begin with the first headers; others are the client's trailers, of which it has none."""
-        self._has_asked = is_end
+        self.has_asked = is_end
         if self._messages is not None:
             self._wake()
             return
@@ -180,7 +180,7 @@ class Call:
 
     def data(self, piece: bytes, *, is_end: bool) -> None:
         """Keep a piece of a message until it is read."""
-        self._has_asked = is_end
+        self.has_asked = is_end
         self._untaken += len(piece)
         if self._is_over or self._messages is None:
             self._took(self._untaken)
@@ -200,7 +200,7 @@ class Call:
             missing = self._messages.missing()
         except MessageError:
             missing = 0
-        if missing and not self._has_asked and not self._is_over:
+        if missing and not self.has_asked and not self._is_over:
             self._took(self._untaken)
         else:
             self._reader.set_result(None)
@@ -266,7 +266,7 @@ class Call:
             return
         if not connection.is_through(self._stream, has_body=self._has_answered):
             self._server.untaken.keep(connection, self._stream)
-        elif not self._has_asked:
+        elif not self.has_asked:
             self._say(connection.h2.reset_stream, ngh2.ErrorCode.NO_ERROR)
             connection.flush_soon()
 

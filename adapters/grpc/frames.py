@@ -4,9 +4,13 @@ ngh2 forgets the half of a frame that had come when its stream ends: the peer wo
 room of these bytes back, and some hundred such streams later it could send nothing at all.
 """
 
+from struct import Struct
+
 PREFACE_BYTES = 24
 """What a client says before its first frame."""
 _HEAD_BYTES = 9
+_LENGTH_AND_KIND = Struct(">I").unpack_from
+"""Three bytes of length; the fourth is another number."""
 _FRAME_BYTES_MAX = _HEAD_BYTES + 16_384
 
 
@@ -26,13 +30,17 @@ class Frames:
             data = self._rest + data
         end = min(self._preface, len(data))
         self._preface -= end
-        while len(data) - end >= _HEAD_BYTES:
-            size = _HEAD_BYTES + int.from_bytes(data[end : end + 3], "big")
+        there = len(data)
+        while there - end >= _HEAD_BYTES:
+            size = _HEAD_BYTES + (_LENGTH_AND_KIND(data, end)[0] >> 8)
             if size > _FRAME_BYTES_MAX:
-                end = len(data)  # none may be so large: nothing behind it matters any more
-            elif size > len(data) - end:
+                end = there  # none may be so large: nothing behind it matters any more
+            elif size > there - end:
                 break
             else:
                 end += size
+        if end == there:
+            self._rest = b""
+            return data
         self._rest = data[end:]
         return data[:end]

@@ -85,8 +85,15 @@ class Messages:
 
     def take(self) -> bytes:
         """Return the next message; raises MessageError, also where something of it is missing."""
-        if self.missing():
+        message = self.next()
+        if message is None:
             raise MessageError(grpc.StatusCode.INTERNAL, "the last message is cut off")
+        return message
+
+    def next(self) -> bytes | None:
+        """Return the next message, None where something of it is missing; raises MessageError."""
+        if self.missing():
+            return None
         flag, size = _PREFIX.unpack_from(self._pieces[0], self._begin)
         if len(self._pieces[0]) - self._begin < _PREFIX.size + size:
             self._join()

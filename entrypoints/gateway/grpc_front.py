@@ -124,14 +124,20 @@ class GrpcFront:
             task.exception()  # whoever waited has it; where nobody did, the core has told it
 
     async def _read(self, context: Call) -> bytes:
-        try:
-            with self._limits.within(self._read_seconds):
-                data = await context.read()
-        except TimeoutError:
-            raise TimedOut("the request did not arrive in time") from None
+        if context.has_asked:
+            data = await context.read()  # nothing is waited for
+        else:
+            data = await self._read_in_time(context)
         if data is None:
             raise Invalid.because("message", None, "given")
         return data
+
+    async def _read_in_time(self, context: Call) -> bytes | None:
+        try:
+            with self._limits.within(self._read_seconds):
+                return await context.read()
+        except TimeoutError:
+            raise TimedOut("the request did not arrive in time") from None
 
     def _stall_limit(self) -> Limit:
         return self._limits.within(self._stall_seconds)
