@@ -130,7 +130,8 @@ def test_an_answer_that_was_cancelled_in_the_queue_never_ran(triton: TritonServe
             sent = []
             # The second is taken out of the queue at once, to be next; the third stays in it.
             for id in ("running", "next", "queued"):
-                call = client.infer("slow", slow_inputs(1_000), request_id=id)
+                # Long, so that the third still waits however slowly this test gets on.
+                call = client.infer("slow", slow_inputs(3_000), request_id=id)
                 sent.append(asyncio.create_task(call))
                 await asyncio.sleep(0.1)
             sent.pop().cancel()
