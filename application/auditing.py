@@ -240,8 +240,9 @@ class _Audit:
                 continue
             self._findings.compare(position, what, balance_to_wire(balance), wire)
             since = untouched_since(balance)
-            known = {name: since.get(name) if type(at) is int else 0 for name, at in opened.items()}
-            self._findings.compare(position, f"{what}: opened", known, opened)
+            for name, at in opened.items():
+                if type(at) is not int or at != since.get(name):  # false is 0 to Python
+                    self._findings.note(position, f"{what}: opened: {name}", since.get(name), at)
             if type(taken_at) is not int or not position <= taken_at <= self._position:
                 self._findings.note(position, f"{what}: position", position, taken_at)
 

@@ -7,7 +7,10 @@ them, so that what fails is tried again with all that comes after it, in order.
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from streams.settlement import Record
+from streams.settlement import BYTES_MAX, Record
+
+WAITING_MAX = 1
+"""So many portions wait at most while others are settled."""
 
 
 class Feed:
@@ -30,6 +33,13 @@ class Feed:
     def waiting(self) -> int:
         """How many portions wait, as they were put."""
         return len(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more should be put until some are taken."""
+        portions = list(self._waiting)
+        size = sum(len(each.value or b"") for portion in portions for each in portion)
+        return len(portions) > WAITING_MAX or size > BYTES_MAX
 
     def __len__(self) -> int:
         """Return how many records are not settled yet, as far as is known."""

@@ -28,6 +28,9 @@ ITEMS_MAX = 1_000
 """So many events are settled in one transaction, or those of one record; one of a run through a
 pipeline counts as often as it may have stages to look up."""
 
+BYTES_MAX = 16 * 2**20
+"""So many bytes of records at most are settled in one transaction, or one record."""
+
 ITEMS_LEAST = 50
 SECONDS = 0.125
 """So long a transaction is to take: a busy machine gets smaller ones, of so many events at least.
@@ -118,6 +121,7 @@ class Settlement:
         finally:
             while self._ahead:
                 self._land()
+        self._buried.clear()
 
     @property
     def positions(self) -> Mapping[int, int]:
@@ -132,6 +136,9 @@ class Settlement:
         """Ask the ledger anew where the partitions stand; raises Unavailable."""
         known = self._offsets()
         self._next.update({each: known[each] for each in self._next.keys() & known.keys()})
+        self._buried = {
+            each for each in self._buried if each.offset >= self._next.get(each.partition, 0)
+        }
 
     def _read(self, records: Iterable[Record]) -> Iterator["_Batch"]:
         """Yield what is new of these records, as much at a time as one transaction settles."""
@@ -141,7 +148,7 @@ class Settlement:
             if not self._is_new(record, due):
                 continue
             found = wire.read(record.value)
-            if batch.told and batch.weight + found.weight > self._pace.most:
+            if batch.moves and not batch.has_room(record, found, self._pace.most):
                 yield batch
                 batch = _Batch()
             batch.add(record, found)
@@ -198,7 +205,8 @@ class Settlement:
         moved = {partition: move[1] for partition, move in batch.moves.items()}
         if untaken or not batch.told:
             known = self._offsets()
-            if {**known, **moved} != known:
+            # What was sent after it may be settled as well by now.
+            if any(known.get(each, 0) < offset for each, offset in moved.items()):
                 raise OutOfStepError("the offsets have not moved as they were to")
         self._next.update(moved)
         self._kept.update(moved)
@@ -250,6 +258,10 @@ class _Pace:
         self.most = min(ITEMS_MAX, max(ITEMS_LEAST, most))
 
 
+def _load_of(found: wire.Read) -> int:
+    return max(1, found.weight + len(found.bad))
+
+
 class _Batch:
     """What one transaction settles."""
 
@@ -259,8 +271,16 @@ class _Batch:
         self.moves: dict[int, tuple[int, int]] = {}
         """By partition, the offset that is next now, and the one that is next then."""
         self.dead: list[Dead] = []
+        self._load = self._bytes = 0
+
+    def has_room(self, record: Record, found: wire.Read, most: int) -> bool:
+        """Say whether a record may be added; one that tells nothing takes room as well."""
+        size = self._bytes + len(record.value or b"")
+        return self._load + _load_of(found) <= most and size <= BYTES_MAX
 
     def add(self, record: Record, found: wire.Read) -> None:
+        self._load += _load_of(found)
+        self._bytes += len(record.value or b"")
         self.told += found.told
         self.weight += found.weight
         self.dead += [Dead(*record[:3], bad) for bad in found.bad]

@@ -25,8 +25,6 @@ logger = logging.getLogger("tollbook.stream")
 GROUP = "tollbook-settlement"
 TAKE = 200
 """So many records are collected together at most."""
-WAITING_MAX = 1
-"""So many portions of them wait at most while others are settled."""
 LINGER_SECONDS = 0.02
 EX_TEMPFAIL = 75
 """The exit status of a worker that is to be started again (sysexits.h)."""
@@ -116,7 +114,7 @@ class Feeding:
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._settle())
             self._work.add_done_callback(lambda _: self._room.set())
-        while self._feed.waiting > WAITING_MAX and not self._work.done():
+        while self._feed.is_full and not self._work.done():
             self._room.clear()
             await self._room.wait()
 

@@ -71,7 +71,6 @@ class Call:
         self.task: asyncio.Task[None] | None = None
 
     # What its handler uses.
-
     def invocation_metadata(self) -> Metadata:
         """Return what the client says beside its messages."""
         return self._metadata
@@ -99,8 +98,10 @@ class Call:
             if missing and not found.waiting:
                 return None
             self._server.held -= found.waiting
-            message = found.take()
-            self._server.held += found.waiting
+            try:
+                message = found.take()
+            finally:
+                self._server.held += found.waiting
         except MessageError as error:
             self._finish(error.status, str(error))
             raise EndedError from None
@@ -140,7 +141,6 @@ class Call:
             self.task.cancel()
 
     # What its connection tells it.
-
     def headers(self, headers: tuple[tuple[bytes, bytes], ...], *, is_end: bool) -> None:
         """Begin with the first headers; others are the client's trailers, of which it has none."""
         self.has_asked = is_end

@@ -248,6 +248,14 @@ def test_halves_of_large_messages_are_held_up_to_a_bound(
     wait(served, lambda: served.server.held == 0)
 
 
+def test_a_message_that_is_cut_off_is_counted_once_when_it_goes(served: Served) -> None:
+    half = framed(b"x" * 60_000)[:-1]
+    with served.client() as client:
+        for _ in range(3):
+            assert client.answer(client.ask(asked(), half, end=True)).status not in (OK, None)
+    assert served.server.held == 0
+
+
 @pytest.mark.parametrize(
     "piece",
     [

@@ -194,7 +194,7 @@ def test_a_snapshot_that_says_otherwise_is_found(ledger: TestDatabase) -> None:
     assert found == {"snapshot of cust-1", "snapshot of cust-2"}
 
 
-@pytest.mark.parametrize("said", ["{0}", "{0}1", "{0}.0", '"{0}"', "null"])
+@pytest.mark.parametrize("said", ["{0}", "{0}1", "{0}.0", '"{0}"', "null", "false", "0.0"])
 def test_a_snapshot_that_says_otherwise_when_a_hold_was_opened_is_found(
     ledger: TestDatabase, said: str
 ) -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 from tollbook.errors import Unavailable
 
+from streams import feed as feeding
 from streams import settlement as settling
 from streams import worker
 from streams.feed import Feed
@@ -106,11 +107,48 @@ def test_a_stop_lets_what_was_begun_be_settled_and_begins_nothing_else(stream: S
 
 
 def test_what_is_buried_is_not_kept_in_mind_once_it_is_settled(stream: Stream) -> None:
-    settlement, _, feed = fed(stream)
+    settlement, ledger, feed = fed(stream)
     feed.put([raw(at, b"no JSON") for at in range(1, 7)])
-    settlement.apply(feed)
-    assert len(stream.buried) == 6
+    ledger.meanwhile[2] = fails(Unavailable("away"))
+    with pytest.raises(Unavailable):
+        settlement.apply(feed)
+    assert settlement._buried == {each for each in stream.buried if each.offset > 2}
+    stream.another().apply([raw(at, b"no JSON") for at in range(3, 5)])
+    settlement.resume()
     assert settlement._buried == set()
+    settlement.apply(feed)
+    assert [each.offset for each in stream.buried] == [1, 2, 3, 4, 3, 4, 5, 6]
+    assert settlement._buried == set()
+
+
+@pytest.mark.parametrize("value", [b"no JSON", b"[]", b"[1, 2]"])
+def test_what_tells_nothing_is_settled_bit_by_bit_as_well(stream: Stream, value: bytes) -> None:
+    settlement, ledger, feed = fed(stream)
+    feed.put([raw(at, value) for at in range(1, 9)])
+    settlement.apply(feed)
+    assert stream.offsets() == {0: 9}
+    assert ledger.log.count("begun") >= 4, "two at a time"
+
+
+def test_a_transaction_has_so_many_bytes_of_records_at_most(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "ITEMS_MAX", 100)
+    monkeypatch.setattr(settling, "BYTES_MAX", 2_000)
+    settlement, ledger, feed = fed(stream)
+    feed.put([*told(1, 3), raw(3, b" " * 3_000), raw(4, b" " * 900), raw(5, b" " * 900)])
+    settlement.apply(feed)
+    assert stream.offsets() == {0: 6}
+    assert ledger.log.count("begun") == 3
+
+
+def fails(error: Exception) -> Callable[[], None]:
+    """Return what fails."""
+
+    def fail() -> None:
+        raise error
+
+    return fail
 
 
 def test_a_partition_that_is_given_in_the_middle_is_settled_from_where_it_stands(
@@ -189,7 +227,25 @@ def test_who_gives_waits_while_what_was_given_before_is_not_even_begun() -> None
             counting.go_on.set()
         return given
 
-    assert asyncio.run(give()) == 1 + worker.WAITING_MAX
+    assert asyncio.run(give()) == 1 + feeding.WAITING_MAX
+
+
+def test_who_gives_large_records_waits_for_the_first_of_them() -> None:
+    counting: Any = Counting()
+    counting.go_on.clear()
+
+    async def give() -> None:
+        feeding = worker.Feeding(counting)
+        await feeding.give([Record(0, 0, None, b"")])
+        large = Record(0, 1, None, bytes(settling.BYTES_MAX + 1))
+        await asyncio.sleep(0.1)  # the first is being settled now
+        try:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(feeding.give([large]), 0.3)
+        finally:
+            counting.go_on.set()
+
+    asyncio.run(give())
 
 
 class Failing(Counting):
