@@ -71,6 +71,10 @@ class StreamWorker:
                 found += map(int, (thread / "children").read_text("ascii").split())
         return [each for each in found if module.encode() in command_of(each)]
 
+    def has_scoring(self) -> bool:
+        """Say whether its process that scores has begun."""
+        return len(self.beside()) == 1
+
     def kill(self) -> None:
         """Kill it at once."""
         if self._process is not None:

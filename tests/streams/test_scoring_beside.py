@@ -174,8 +174,8 @@ def test_another_worker_scores_when_the_one_that_did_is_killed(streamed: Streame
             streamed.probe(customer)
             patiently(lambda: streamed.replayed() == list(map(verdict, streamed.flags())))
             if number < len(workers):
+                patiently(workers[number].has_scoring)  # the other may have been faster
                 beside = workers[number].beside()
-                assert len(beside) == 1
                 workers[number].kill()
                 patiently(partial(are_over, beside))
         codes = {worker.stop() for worker in workers}
