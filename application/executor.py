@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 
 from tollbook.errors import TollbookError, Unavailable, Unknown
 
-from application import warming
 from application.answers import Answer
 from application.committing import Committer
 from application.jobs import COMMANDS_MAX, Item, Job, too_late
@@ -183,18 +182,6 @@ class Executor:
         if self._turn.acquire(timeout=timeout):  # a caller's own command may still be under way
             self._turn.release()
         self._fail_all(Unavailable("this process is shutting down"))
-
-    def warm(self) -> None:
-        """Load the customers of the newest events, as long as nobody asks for anything.
-
-        For a process that has just begun; raises as the store does.
-        """
-        world = self._committer.world
-        for names in warming.whom_to_load(world):
-            with self._turn:
-                if self._queue or self._closed:
-                    return
-                warming.load(world, names)
 
     def _fail_all(self, error: TollbookError) -> None:
         with self._changed:

@@ -144,9 +144,6 @@ class EventStore(Protocol):
     def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
         """Yield the events of many streams up to a position, each stream's in order."""
 
-    def customers_lately(self, events: int) -> list[str]:
-        """Return the customers of so many newest events, each once, the newest first."""
-
     def snapshot(self, customer: str) -> Snapshot | None:
         """Return the customer's newest usable snapshot."""
 

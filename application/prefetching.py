@@ -64,7 +64,7 @@ def prefetch(world: World, store: EventStore, items: Iterable[Item]) -> None:
     if len(licenses) >= WORTH_IT:
         world.licenses.update(load_licenses(store, list(licenses)[:MOST], world.position))
     if len(reservations) >= WORTH_IT:
-        load_customers(world, store, customers, 1)
+        _load_customers(world, store, customers, 1)
         _take_from_holds(world, commands, reservations)
     if len(reservations) >= WORTH_IT:
         _load_reservations(world, store, list(reservations)[:MOST])
@@ -72,7 +72,7 @@ def prefetch(world: World, store: EventStore, items: Iterable[Item]) -> None:
         customers[licensed.customer] = None
     for reserved in filter(None, map(world.reservations.get, reservations)):
         customers[reserved.customer] = None
-    load_customers(world, store, customers)
+    _load_customers(world, store, customers)
     if world.unseen >= LOOK_AFTER:
         if gc.get_threshold()[0] < RARELY:
             gc.collect(0)
@@ -88,7 +88,7 @@ def prefetch_ids(world: World, store: EventStore, commands: Iterable[Command]) -
     reservations = [name for name in named if name not in world.reservations][:MOST]
     if len(reservations) >= WORTH_IT:
         _load_reservations(world, store, reservations)
-    load_customers(world, store, named)
+    _load_customers(world, store, named)
 
 
 def _begun(world: World, command: Command) -> list[str]:
@@ -111,7 +111,7 @@ def _stages_of_runs(world: World, store: EventStore, commands: Iterable[Any]) ->
     return [name for name in names if name not in world.reservations]
 
 
-def load_customers(
+def _load_customers(
     world: World, store: EventStore, names: Iterable[str], worth_it: int = WORTH_IT
 ) -> None:
     """Load the balances that memory lacks."""

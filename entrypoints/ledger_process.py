@@ -21,7 +21,6 @@ from typing import IO, Any
 
 from tollbook.errors import TollbookError, Unavailable, Unknown
 
-from application.executor import Executor
 from application.ports import Rider
 from entrypoints.bootstrap import Database, tollbook_on
 from entrypoints.http.logs import Logging
@@ -168,13 +167,6 @@ def _unanswered(error: Exception) -> Exception:
     return ChildProcessError(f"internal error: {type(error).__name__}")
 
 
-def _warmed(executor: Executor) -> None:
-    try:
-        executor.warm()
-    except Exception:  # noqa: BLE001 - what is not in memory is loaded when it is needed
-        _log.warning("no customers were loaded ahead", exc_info=True)
-
-
 def main() -> None:
     """Decide for the worker that wrote which ledger it is, until it closes the pipe."""
     for number in (signal.SIGTERM, signal.SIGINT):  # sent to all of a service: the worker's to obey
@@ -193,8 +185,6 @@ def main() -> None:
             return
         tune()  # nobody waits for each answer here
         _tell(sink, None)
-        # A worker is given its partitions seconds after it has begun.
-        threading.Thread(target=_warmed, args=(tollbook.executor,), daemon=True).start()
         serve(OwnLedger(tollbook.executor), source, sink)
 
 

@@ -50,11 +50,6 @@ _TAKEN = (
     "FROM unnest(%s::text[], %s::text[], %s::text[]) AS k(kind, scope, id) "
     "JOIN command_ids AS c USING (kind, scope, id)"
 )
-_LATELY = (
-    "SELECT customer FROM (SELECT customer, position FROM events "
-    "ORDER BY position DESC LIMIT %s) AS newest "
-    "WHERE customer IS NOT NULL GROUP BY customer ORDER BY max(position) DESC"
-)
 PORT_ERRORS = (TakenError, FencedError, ConnectionLostError, StoreFailedError)
 
 
@@ -241,10 +236,6 @@ class PostgresEventStore:
     def streams_events(self, streams: Sequence[str], position: int) -> Iterator[Recorded]:
         """Yield the events of many streams up to a position, each stream's in order."""
         yield from self._ahead(reading_ahead.streams, streams, position)
-
-    def customers_lately(self, events: int) -> list[str]:
-        """Return the customers of so many newest events, each once, the newest first."""
-        return [customer for (customer,) in self.run(_LATELY, (events,))]
 
     def _ahead(
         self, read: Callable[..., T], names: Sequence[str], position: int, *, again: bool = True

@@ -56,19 +56,6 @@ def test_reading_on_is_in_order_and_limited(store: EventStore, events: list[Reco
     assert store.since(6, 3) == NOTHING
 
 
-def test_the_customers_of_the_newest_events_come_newest_first(
-    store: EventStore, events: list[Recorded]
-) -> None:
-    assert store.customers_lately(100) == ["even", "odd"]
-    assert store.customers_lately(2) == ["even", "odd"]
-    assert store.customers_lately(1) == ["even"]
-    assert store.customers_lately(0) == NOTHING
-    of_nobody = recorded(7, events[-1].recorded_at, customer=None)
-    store.append(Batch(6, [of_nobody], []))
-    assert store.customers_lately(1) == NOTHING
-    assert store.customers_lately(3) == ["even", "odd"]
-
-
 def test_events_are_found_by_position(store: EventStore, events: list[Recorded]) -> None:
     assert store.at([6, 2, 99, 2]) == {2: events[1], 6: events[5]}
     assert store.at([]) == {}

@@ -203,11 +203,6 @@ class MemoryEventStore:
             if position <= last:
                 yield self.stored[position - 1].recorded()
 
-    def customers_lately(self, events: int) -> list[str]:
-        """Return the customers of so many newest events, each once, the newest first."""
-        newest = [stored.envelope[5] for stored in self.stored[::-1][:events]]
-        return [name for name in dict.fromkeys(newest) if name is not None]
-
     def snapshot(self, customer: str) -> Snapshot | None:
         """Return the customer's newest snapshot."""
         kept = self._snapshots.get(customer)
