@@ -100,6 +100,8 @@ class Settlement:
         self._ended = False
         self.settled = self.repeated = self.dead = 0
         """Events told to the ledger, records seen again, and dead letters."""
+        self.transactions = 0
+        """So many were settled by this worker."""
 
     def begin(self, partition: int, offset: int) -> None:
         """Take a partition whose next record has this offset."""
@@ -211,6 +213,7 @@ class Settlement:
         self._next.update(moved)
         self._kept.update(moved)
         self._buried.difference_update(batch.dead)
+        self.transactions += 1
         self.settled += len(batch.told)
         self.dead += len(batch.dead)
 

@@ -138,7 +138,8 @@ async def steadily(settlement: Settlement, records: Feed | Sequence[Record]) -> 
                 return
             except (OutOfStepError, TollbookError) as error:
                 logger.warning("%d records are not settled yet: %s", len(records), error)
-                if stood != (stood := settlement.positions):  # it got on since the last failure
+                # It got on since the last failure; that others did says nothing.
+                if stood != (stood := settlement.transactions):
                     pauses = iter(PAUSES)
                 if (pause := next(pauses, None)) is None:
                     raise

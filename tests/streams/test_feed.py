@@ -16,6 +16,7 @@ from streams.ledger import OwnLedger
 from streams.settlement import OutOfStepError, Record, Settlement
 from tests.streams.records import raw, record, usage_event
 from tests.streams.settling import CLUSTER, TOPIC, Stream
+from tests.streams.test_worker import GaveUpError
 
 NAMES = [f"i-{number}" for number in range(12)]
 
@@ -249,12 +250,13 @@ def test_who_gives_large_records_waits_for_the_first_of_them() -> None:
 
 
 class Failing(Counting):
-    """Fails again and again, and gets on in between."""
+    """Fails again and again, and gets on in between; so do others, in another partition."""
 
     def __init__(self, *stands: int) -> None:
         """Fail once at each of these, as often as it is named."""
         super().__init__()
         self._stands = list(stands)
+        self.others = 0
 
     def apply(self, records: Iterable[Record]) -> None:
         """Settle a record and fail at the next."""
@@ -265,12 +267,19 @@ class Failing(Counting):
                 raise Unavailable(str(self._stands.pop(0)))
             self.seen.append(each.offset)
 
+    @property
+    def positions(self) -> dict[int, int]:
+        """Where it stands, and where others do."""
+        return {0: len(self.seen), 1: self.others}
+
+    @property
+    def transactions(self) -> int:
+        """How much it has settled."""
+        return len(self.seen)
+
     def resume(self) -> None:
-        """Stand where it stood."""
-
-
-class GaveUpError(Exception):
-    """What ends the process, in tests."""
+        """Stand where it stood, and see that others get on."""
+        self.others += 1
 
 
 @pytest.mark.parametrize(("stands", "ends"), [((0, 0, 2, 2, 4, 4), False), ((0, 2, 2, 2), True)])

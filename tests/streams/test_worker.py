@@ -21,7 +21,7 @@ class Settlement:
         """Fail so."""
         self._failures = list(failures)
         self.done: list[str] = []
-        self.positions = {0: 0}
+        self.transactions = 0
 
     def apply(self, records: Sequence[Record]) -> None:
         """Settle, or fail."""
