@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tollbook.errors import TollbookError, Unavailable, Unknown
 
+from application.catching_up import catch_up
 from application.deciding import Plan
 from application.draft import Undo
 from application.jobs import Job, failure_of, in_time, without_frames
@@ -31,7 +32,7 @@ from application.ports import (
 )
 from application.snapshots import due_snapshots
 from application.splitting import TooSlowError, in_parts
-from application.world import World, catch_up
+from application.world import World
 
 logger = logging.getLogger("tollbook.executor")
 
@@ -200,8 +201,7 @@ class Committer:
         for _ in range(ATTEMPTS_MAX):
             try:
                 if isinstance(setback, ConnectionLostError):
-                    done = self._after_loss(setback, started)
-                    if done is not None:
+                    if (done := self._after_loss(setback, started)) is not None:
                         return done
                 elif setback is not None:
                     self._losses += isinstance(setback, HeadMovedError)
@@ -242,8 +242,7 @@ class Committer:
 
     def _append(self, plan: Plan) -> None:
         if not plan.events and not plan.riders:
-            # Nothing to append, so nothing else would tell that others have written meanwhile:
-            # what this batch did not find may be there by now.
+            # Nothing else would tell that others have written what this batch did not find.
             if self._store.head().position != plan.base:
                 raise HeadMovedError
             if plan.has_errors and not self._clock_is_right():
@@ -269,7 +268,8 @@ class Committer:
                 self._calm = 0 if head.position > stood else self._calm + 1
                 if self._calm >= CALM_BATCHES:
                     self._losses = self._calm = 0
-                catch_up(self.world, self._store)
+                if head.position > self.world.position:
+                    catch_up(self.world, self._store)
                 plan = self._plan(jobs, careful)
                 self._append(plan)
         except ConnectionLostError as error:

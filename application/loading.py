@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from application.ports import EventStore, Fact
 from domain import license, parking, pipeline, pricebook, registry, reservation, screening
 from domain.balance import Balance
+from domain.events import OF_RESERVATION
 from domain.folding import evolve
 from domain.license import License
 from domain.license_events import LimitsIssued, PolicyPublished
@@ -67,7 +68,7 @@ def _folded(balance: Balance, facts: Iterable[Fact]) -> Balance:
 def load_reservation(store: EventStore, name: str, position: int) -> Reservation | None:
     """Fold a reservation's stream up to a position."""
     state: Reservation | None = None
-    for recorded in store.stream_events(f"reservation-{name}", position):
+    for recorded in store.stream_events(OF_RESERVATION + name, position):
         state = reservation.evolve(state, recorded.event, recorded.recorded_at, recorded.command)
     return state
 

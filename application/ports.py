@@ -91,6 +91,10 @@ class StoreFailedError(Exception):
     """The database refused to write (a full disk, say): nothing was written."""
 
 
+Concerns = Callable[[str, str | None], bool]
+"""Says of a stream and a customer whether their events are asked for."""
+
+
 class EventStore(Protocol):
     """The append-only log with its head, its ids, and the loads that decisions need."""
 
@@ -112,8 +116,11 @@ class EventStore(Protocol):
     def locked(self) -> AbstractContextManager[Head]:
         """Hold the head while the block runs; an append inside commits and ends the hold."""
 
-    def since(self, position: int, limit: int) -> list[Recorded]:
-        """Return up to `limit` events after a position, in order."""
+    def since(self, position: int, limit: int, concerns: Concerns | None = None) -> list[Recorded]:
+        """Return which of the next `limit` events concern somebody, in order; the last one always.
+
+        So whoever goes on after the last one misses none, and an empty list means the end.
+        """
 
     def at(self, positions: Iterable[int]) -> dict[int, Recorded]:
         """Return the events at these positions."""

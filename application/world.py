@@ -26,7 +26,7 @@ from application.ports import EventStore
 from domain import pricebook, registry, reservation, screening
 from domain.balance import Balance
 from domain.event import Event, Recorded
-from domain.events import MinReaderRaised, PricesPublished
+from domain.events import OF_RESERVATION, MinReaderRaised, PricesPublished
 from domain.folding import evolve
 from domain.license import License
 from domain.license_events import OF_LICENSE, PolicyPublished
@@ -65,6 +65,8 @@ class World:
         self.position = 0
         self.recorded_at = 0
         self.balances: dict[str, Balance] = {}
+        self.unasked: dict[str, int] = {}
+        """How many events of other writers balances took since they were last asked for here."""
         self.reservations: dict[str, Reservation | None] = {}
         self.books: dict[str, PriceBook] = {}
         self.parked: dict[str, ParkedUsage] = {}
@@ -92,6 +94,7 @@ class World:
     def forget(self) -> None:
         """Let go of every aggregate; each is loaded again when it is needed."""
         self.balances.clear()
+        self.unasked.clear()
         self.reservations.clear()
         self.books.clear()
         self.parked.clear()
@@ -105,6 +108,8 @@ class World:
     def balance(self, customer: str) -> Balance:
         """Return a customer's balance; an unknown customer has an empty one."""
         found = self.balances.get(customer)
+        if self.unasked:
+            self.unasked.pop(customer, None)
         if found is None:
             found = load_balance(self._store, customer, self.position)
             self.balances[customer] = found
@@ -182,6 +187,15 @@ class World:
                 self.templates[name] = found
         return found
 
+    def concerns(self, stream: str, customer: str | None) -> bool:
+        """Say whether an event of another writer may change what is in memory.
+
+        One of a reservation changes that, and the balance of its customer, and nothing else.
+        """
+        if not stream.startswith(OF_RESERVATION):
+            return True
+        return customer in self.balances or stream[len(OF_RESERVATION) :] in self.reservations
+
     def apply(self, recorded: Recorded) -> None:
         """Apply an event that another writer appended, to what is in memory."""
         event = recorded.event
@@ -190,6 +204,7 @@ class World:
             balance = self.balances.get(recorded.customer)
             if balance is not None and recorded.customer_sequence == balance.sequence + 1:
                 self.balances[recorded.customer] = evolve(balance, event, recorded.recorded_at)
+                self.unasked[recorded.customer] = self.unasked.get(recorded.customer, 0) + 1
         name: str | None = getattr(event, "reservation", None)
         if name is not None:
             self._apply_to_reservation(name, recorded)
@@ -229,6 +244,7 @@ class World:
     def trim(self) -> None:
         """Let go of the aggregates that were put in longest ago, when there are too many."""
         _trim(self.balances, BALANCES_MAX)
+        _trim(self.unasked, BALANCES_MAX)
         _trim(self.reservations, RESERVATIONS_MAX)
         _trim(self.parked, PARKED_MAX)
         _trim(self.models, MODELS_MAX)
@@ -241,27 +257,6 @@ def _trim(cache: dict[str, Any], most: int) -> None:
     if len(cache) > most:
         for key in list(islice(cache, len(cache) - most * 9 // 10)):
             del cache[key]
-
-
-CATCH_UP_CHUNK = 2_000
-CATCH_UP_MAX = 100_000
-"""Further behind than this, forgetting everything and loading again is faster."""
-
-
-def catch_up(world: World, store: EventStore) -> None:
-    """Apply everything that other writers have appended since the world's position."""
-    first = True
-    while True:
-        events = store.since(world.position, CATCH_UP_CHUNK)
-        for recorded in events:
-            world.apply(recorded)
-        if len(events) < CATCH_UP_CHUNK:
-            world.trim()
-            return
-        if first and store.head().position - world.position > CATCH_UP_MAX:
-            world.reset()
-            return
-        first = False
 
 
 def check_reader(event: Event) -> None:

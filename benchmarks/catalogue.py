@@ -70,7 +70,11 @@ STAGES = (
         Measurement(allowance_bytes, ("allowance_bytes",), once=True),
         Measurement(
             stream,
-            tuple(f"stream_{kind}_{count}" for count in (1, 2) for kind in ("settled", "cpu")),
+            tuple(
+                f"stream_{kind}_{count}"
+                for count in (1, 2)
+                for kind in ("settled", "cpu", "cpu_steady")
+            ),
             once=True,
         ),
         Measurement(

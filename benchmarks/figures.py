@@ -209,6 +209,8 @@ FIGURES = (
             Figure(f"stream_settled_{workers}", "events/s", "usage from Kafka, settled into "
                    f"PostgreSQL by {workers} of Faust's workers", HOT, least=least),
             Figure(f"stream_cpu_{workers}", "us", "what they compute for each event"),
+            Figure(f"stream_cpu_steady_{workers}", "us", "the same of the second half of them",
+                   "stream_cpu_steady_1" if workers > 1 else None),
         )
     ),
     Figure("stream_settled_allowed_1", "events/s", "the same of inferences that are parts of "

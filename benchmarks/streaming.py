@@ -55,6 +55,8 @@ class Settled(NamedTuple):
     """Events a second, from the first transaction seen to the last."""
     cpu_us: float
     """What the workers computed for each event, their start included, in microseconds."""
+    steady_us: float
+    """The same of the second half of the events, when all workers have long been at work."""
 
 
 def stream(bench: Bench) -> dict[str, float]:
@@ -64,6 +66,7 @@ def stream(bench: Bench) -> dict[str, float]:
         each = _settled(bench.sizes.streamed, workers)
         found[f"stream_settled_{workers}"] = each.rate
         found[f"stream_cpu_{workers}"] = each.cpu_us
+        found[f"stream_cpu_steady_{workers}"] = each.steady_us
     return found
 
 
@@ -80,8 +83,8 @@ def settled(place: Ground, values: Values, count: int, workers: int) -> Settled:
     asyncio.run(sent(place, values))
     # Scoring fraud is a process beside one of them; here it would share their two cores.
     with working(place, workers, TOLLBOOK_FRAUD_SCORING="off") as processes:
-        rate = _rate(place, processes, len(values), count)
-        found = Settled(rate, sum(_cpu_us(each.pid) for each in processes) / count)
+        rate, steady = _watched(place, processes, len(values), count)
+        found = Settled(rate, _cpu_us(processes) / count, steady)
     with closing(PostgresEventStore(place.database.app_url)) as store:
         ((parked,),) = store.run("SELECT count(*) FROM events WHERE name = 'usage_parked'")
     if parked:  # that is less work, and not what is measured
@@ -205,21 +208,26 @@ class Progress:
             time.sleep(0.02)
 
 
-def _rate(
+def _watched(
     place: Ground, workers: "Sequence[subprocess.Popen[bytes]]", records: int, events: int
-) -> float:
+) -> tuple[float, float]:
+    """Return events a second, and the CPU for each event of the second half, in microseconds."""
     with closing(PostgresEventStore(place.database.app_url)) as store:
         progress = Progress(place, store, workers)
         while not (first := progress.look()):
             time.sleep(0.02)
         begin = time.perf_counter()
+        progress.wait(max(first, records // 2))
+        half, computed = progress.look(), _cpu_us(workers)
         progress.wait(records)
-        seconds = time.perf_counter() - begin
-    return (records - first) / records * events / seconds if first < records else 0.0
+        seconds, computed = time.perf_counter() - begin, _cpu_us(workers) - computed
+    settled, later = ((records - since) * events / records for since in (first, half))
+    return settled / seconds if settled else 0.0, computed / later if later else 0.0
 
 
-def _cpu_us(pid: int) -> float:
-    return sum(_own_cpu_us(each) for each in (pid, *children(pid)))
+def _cpu_us(workers: "Sequence[subprocess.Popen[bytes]]") -> float:
+    pids = [pid for worker in workers for pid in (worker.pid, *children(worker.pid))]
+    return sum(map(_own_cpu_us, pids))
 
 
 def children(pid: int) -> list[int]:

@@ -89,6 +89,10 @@ class HoldsExpired(_OfCustomer):
     """(reservation, amount) pairs in order of reservation id."""
 
 
+OF_RESERVATION = "reservation-"
+"""How the stream of a reservation begins; its id follows."""
+
+
 class _OfReservation(Event):
     """A fact in the stream of a reservation."""
 
@@ -97,7 +101,7 @@ class _OfReservation(Event):
 
     def stream(self) -> str:
         """Return the reservation's stream."""
-        return f"reservation-{self.reservation}"
+        return OF_RESERVATION + self.reservation
 
 
 @event("reservation_held", kind="reserve")

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 from pydantic import ConfigDict
 
 from domain.event import STRICT, Event, Recorded, event
-from domain.events import ReservationSettled
+from domain.events import OF_RESERVATION, ReservationSettled
 from domain.units import Usage
 from domain.values import Digest, GrantAmounts, Id, Instant, KeyText, Money, Name
 
@@ -66,7 +66,7 @@ class InferencesSettled(Event):
 
     def stream(self) -> str:
         """Return the stream of the reservation."""
-        return f"reservation-{self.reservation}"
+        return OF_RESERVATION + self.reservation
 
     def command_scope(self) -> str:
         """Return what scopes the first line's id: the source of its record, or the customer."""

@@ -22,14 +22,11 @@ from adapters.event_store.recorder import snapshot_from
 from application.ports import Fact, History
 from domain.balance import Balance
 from domain.event import Recorded
-from domain.events import ReservationHeld
+from domain.events import OF_RESERVATION, ReservationHeld
 from domain.reservation import Reservation, evolve
 from domain.state import STATE_VERSION
 
 ROWS_AT_ONCE = 64
-OF_RESERVATION = "reservation-"
-"""How the stream of a reservation begins; its id follows."""
-
 _STREAMS = b"tollbook_streams"
 _RESERVATIONS = b"tollbook_reservations"
 _CUSTOMERS = b"tollbook_customers"

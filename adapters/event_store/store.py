@@ -24,6 +24,7 @@ from adapters.postgres import Connection, connect
 from application.ports import (
     Batch,
     ClockRefusedError,
+    Concerns,
     ConnectionLostError,
     FencedError,
     Head,
@@ -194,9 +195,14 @@ class PostgresEventStore:
             finally:
                 self._holding = False
 
-    def since(self, position: int, limit: int) -> list[Recorded]:
-        """Return up to `limit` events after a position, in order."""
+    def since(self, position: int, limit: int, concerns: Concerns | None = None) -> list[Recorded]:
+        """Return which of the next `limit` events concern somebody, in order; the last one always.
+
+        Others are not decoded, which is most of the work.
+        """
         rows = self.run(_SINCE, (position, limit))
+        if concerns is not None:
+            rows = [row for row in rows[:-1] if concerns(row[3], row[5])] + rows[-1:]
         return [recorded_from(row) for row in rows]
 
     def at(self, positions: Iterable[int]) -> dict[int, Recorded]:

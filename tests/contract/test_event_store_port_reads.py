@@ -56,6 +56,22 @@ def test_reading_on_is_in_order_and_limited(store: EventStore, events: list[Reco
     assert store.since(6, 3) == NOTHING
 
 
+def test_what_concerns_nobody_is_left_out_but_for_the_last(
+    store: EventStore, events: list[Recorded]
+) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def concerns(stream: str, customer: str | None) -> bool:
+        asked.append((stream, customer))
+        return customer == "odd"
+
+    assert store.since(0, 100, concerns) == [*events[::2], events[5]]
+    assert set(asked) <= {(each.stream, each.customer) for each in events}
+    assert store.since(0, 3, concerns) == [events[0], events[2]]
+    assert store.since(0, 2, lambda _stream, _customer: False) == [events[1]]
+    assert store.since(6, 3, concerns) == NOTHING
+
+
 def test_events_are_found_by_position(store: EventStore, events: list[Recorded]) -> None:
     assert store.at([6, 2, 99, 2]) == {2: events[1], 6: events[5]}
     assert store.at([]) == {}

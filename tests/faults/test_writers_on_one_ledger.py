@@ -15,7 +15,7 @@ from application import committing
 from application.deciding import Plan
 from application.executor import Executor
 from application.planning import make_plan
-from application.ports import Head
+from application.ports import Concerns, Head
 from application.tollbook import Tollbook
 from domain.commands import Reserve
 from domain.event import Recorded
@@ -40,9 +40,9 @@ class CountingStore(PostgresEventStore):
     held = 0
     read_while_held = 0
 
-    def since(self, position: int, limit: int) -> list[Recorded]:
+    def since(self, position: int, limit: int, concerns: Concerns | None = None) -> list[Recorded]:
         """Count what is read of others while nobody else can append."""
-        found = super().since(position, limit)
+        found = super().since(position, limit, concerns)
         self.read_while_held += len(found) if self._holding else 0
         return found
 

@@ -8,11 +8,12 @@ import pytest
 
 from adapters.clock import DatabaseClock
 from application import committing, prefetching
+from application.catching_up import catch_up
 from application.executor import Executor
 from application.jobs import Item
 from application.loading import load_balance, load_license, load_reservation
 from application.prefetching import prefetch
-from application.world import World, catch_up
+from application.world import World
 from domain.commands import parse
 from tests.support.counting_store import CountingStore
 from tests.support.databases import TestDatabase

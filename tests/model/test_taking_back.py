@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from application.catching_up import catch_up
 from application.jobs import Item, Job
 from application.planning import make_plan
 from application.ports import HeadMovedError
-from application.world import World, catch_up
+from application.world import World
 from domain.state import balance_to_wire
 from tests.integration.audit_workload import Workload
 from tests.integration.license_workload import LicensedWorkload

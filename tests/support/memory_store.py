@@ -16,6 +16,7 @@ from application.loading import load_reservation
 from application.ports import (
     Batch,
     ClockRefusedError,
+    Concerns,
     Fact,
     FencedError,
     Head,
@@ -154,9 +155,12 @@ class MemoryEventStore:
         with self._guard:
             yield self.head()
 
-    def since(self, position: int, limit: int) -> list[Recorded]:
-        """Return up to `limit` events after a position, in order."""
-        return [stored.recorded() for stored in self.stored[position : position + limit]]
+    def since(self, position: int, limit: int, concerns: Concerns | None = None) -> list[Recorded]:
+        """Return which of the next `limit` events concern somebody, in order; the last one too."""
+        found = [stored.recorded() for stored in self.stored[position : position + limit]]
+        if concerns is None:
+            return found
+        return [each for each in found[:-1] if concerns(each.stream, each.customer)] + found[-1:]
 
     def at(self, positions: Iterable[int]) -> dict[int, Recorded]:
         """Return the events at these positions."""
