@@ -34,11 +34,11 @@ CHARGES = (ReservationSettled, UsageCharged)
 class _Moments:
     """The stored usage of one bucket, in order of time."""
 
-    __slots__ = ("_sums", "reached", "times", "units")
+    __slots__ = ("_sums", "begun", "reached", "times", "units")
 
-    def __init__(self, reached: int) -> None:
-        """Start with nothing read after the customer's event number `reached`."""
-        self.reached = reached
+    def __init__(self, begun: int) -> None:
+        """Start with nothing read after the customer's event number `begun`."""
+        self.begun = self.reached = begun
         self.times: list[tuple[int, int]] = []
         """(instant, requests) in order."""
         self.units = 0
@@ -123,7 +123,10 @@ class Moments:
         """Return the stored events of a bucket, reading those that were not read before."""
         bucket = question.bucket
         key = customer, bucket.start, question.length
-        known = self._known.pop(key, None) or _Moments(bucket.first - 1)
+        known = self._known.pop(key, None)
+        # A bucket that began with a batch may begin with another writer's events once that is lost.
+        if known is None or known.begun != bucket.first - 1:
+            known = _Moments(bucket.first - 1)
         if known.reached < last:
             for recorded in self._store.customer_events(customer, known.reached, position, last):
                 known.reached = recorded.customer_sequence or known.reached

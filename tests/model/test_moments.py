@@ -118,6 +118,27 @@ def use_of(event: Any, requests: int) -> Any:
     return replace(event, usage={"requests": requests})
 
 
+def test_a_bucket_that_began_with_a_lost_batch_is_read_from_where_it_begins(
+    store: CountingStore,
+) -> None:
+    moments, position, start = Moments(store), store.head().position, NOON + 2 * MINUTE
+    last = store.stored[-1].recorded()
+    of_batch = [
+        last._replace(customer_sequence=14, occurred_at=NOON),
+        last._replace(customer_sequence=15, occurred_at=start, event=use_of(last.event, 4)),
+    ]
+    lost = Question(start + 5 * SECOND, Bucket(start, 4, 15, 15), MINUTE)
+    assert moments.answer("acme", lost, position, of_batch) == 4
+    other = Executor(store, TraceClock(NOON))
+    for seconds in (1, 2):
+        assert other.execute([use_at(start + seconds * SECOND, seconds)])[0].done
+    other.close()
+    balance = load_balance(store, "acme", store.head().position)
+    assert balance.activity.minutes[-1] == Bucket(start, 3, 14, 15)
+    asked = Question(start + SECOND, balance.activity.minutes[-1], MINUTE)
+    assert answer(moments, store, asked) == 1
+
+
 @pytest.mark.parametrize("units", [14, 16])
 def test_what_does_not_add_up_is_decided_again(store: CountingStore, units: int) -> None:
     question = Question(NOON + SECOND, Bucket(NOON, units, 3, 7), MINUTE)
