@@ -60,6 +60,7 @@ class ChildServer:
         self, prepare: Callable[[], Program], is_ready: Callable[[], bool], seconds: float
     ) -> None:
         """Start the server that was prepared with the folder locked, and wait until it serves."""
+        self.kill()  # what is left of one that died by itself
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locked() as lock:
             program = prepare()

@@ -78,8 +78,9 @@ class GatewayProcess:
                     env=self._environment,
                 )
             assert self._process.stdout is not None
-            if line := self._process.stdout.readline():
-                self.found = json.loads(line)
+            line = self._process.stdout.readline()
+            if line and "grpc" in (found := json.loads(line)):  # else why it cannot begin
+                self.found = found
                 return
             self.kill()
         raise AssertionError(self.log.read_text("utf-8")[-3000:])

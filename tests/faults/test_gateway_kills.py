@@ -72,6 +72,11 @@ class Stage:
         else:
             wait_until(self._server_is_back)
 
+    def heal(self) -> None:
+        """Start Triton again should it have died by itself: that is one kill more (see TUNABLES)."""
+        if not self.triton.is_running():
+            wait_until(self._triton_is_back)
+
     def _crew_is_whole(self) -> bool:
         """Say whether every process of the gateway answers."""
         if len(self.gateway.members) < self.processes:
@@ -113,29 +118,32 @@ async def loaded(stage: Stage, licensees: list[Licensee], chance: Random) -> See
     load = asyncio.create_task(mixture.run(steps()))
     times = in_full_or(1, 2)
     for victim in chance.sample(VICTIMS * times, len(VICTIMS) * times):
-        await progress(mixture.seen, load, chance.randint(20, 60))
+        await progress(stage, mixture.seen, load, chance.randint(20, 60))
         await asyncio.to_thread(stage.kill, victim)
         await asyncio.sleep(chance.uniform(0.0, 0.5))
         await asyncio.to_thread(stage.revive, victim)
-    await progress(mixture.seen, load, chance.randint(20, 60))
+    await progress(stage, mixture.seen, load, chance.randint(20, 60))
     await asyncio.to_thread(stage.gateway.kill)
     going = False
     return await load
 
 
-async def progress(seen: Seen, load: "asyncio.Task[Seen]", more: int) -> None:
+async def progress(stage: Stage, seen: Seen, load: "asyncio.Task[Seen]", more: int) -> None:
     """Wait until so many more inferences were answered."""
     wanted, end = len(seen.right) + more, time.monotonic() + 60
     while len(seen.right) < wanted:
         assert not load.done(), load.exception()
         assert time.monotonic() < end, f"it does not go on: {seen.errors}"
+        await asyncio.to_thread(stage.heal)
         await asyncio.sleep(0.02)
 
 
-def recovered(gateway: GatewayProcess, processes: int = 1) -> None:
+def recovered(stage: Stage) -> None:
     """Start the gateway a last time; when it stops, nothing is left to be told."""
+    gateway = stage.gateway
+    stage.heal()
     gateway.start()
-    wait_until(lambda: len(list(gateway.home.iterdir())) == processes)
+    wait_until(lambda: len(list(gateway.home.iterdir())) == stage.processes)
     gateway.stop()
     assert list(gateway.home.iterdir()) == []
 
@@ -161,7 +169,7 @@ def test_what_ran_is_charged_once_or_parked_whatever_is_killed(
         stage = Stage(gateway, triton, own_server, processes)
         try:
             seen = asyncio.run(loaded(stage, licensees, chance))
-            recovered(gateway, processes)
+            recovered(stage)
         finally:
             gateway.kill()
         assert triton.model_log is not None

@@ -70,11 +70,12 @@ class Load:
                     self.answered += 1
             await asyncio.sleep(0.01)
 
-    async def progress(self, more: int) -> None:
+    async def progress(self, stage: Stage, more: int) -> None:
         """Wait until so many more runs were answered."""
         wanted, end = self.answered + more, time.monotonic() + 60
         while self.answered < wanted:
             assert time.monotonic() < end, "it does not go on"
+            await asyncio.to_thread(stage.heal)
             await asyncio.sleep(0.02)
 
 
@@ -82,11 +83,11 @@ async def killed(stage: Stage, load: Load, chance: Random) -> None:
     """Kill everything in turn under load, and at last the gateway."""
     async with load.running():
         for victim in VICTIMS:
-            await load.progress(chance.randint(10, 30))
+            await load.progress(stage, chance.randint(10, 30))
             await asyncio.to_thread(stage.kill, victim)
             await asyncio.sleep(chance.uniform(0.0, 0.5))
             await asyncio.to_thread(stage.revive, victim)
-        await load.progress(chance.randint(10, 30))
+        await load.progress(stage, chance.randint(10, 30))
         await asyncio.to_thread(stage.gateway.kill)
 
 
@@ -102,10 +103,11 @@ def test_a_run_is_charged_or_parked_as_a_whole_whatever_is_killed(
         licensees = [rig.licensee() for _ in range(3)]
         gateway = GatewayProcess(tmp_path, own_server.parts.owner_url, MASTER_KEY, config)
         gateway.start()
+        stage = Stage(gateway, triton, own_server)
         load = Load(gateway, licensees, f"{seed}-load")
         try:
-            asyncio.run(killed(Stage(gateway, triton, own_server), load, chance))
-            recovered(gateway)
+            asyncio.run(killed(stage, load, chance))
+            recovered(stage)
         finally:
             gateway.kill()
         finished = {line["request_id"] for line in account(triton, "polish")}
