@@ -15,6 +15,7 @@ from pathlib import Path
 from tollbook.errors import Invalid, TollbookError, Unavailable, Unknown
 
 from adapters.event_store.log_reader import LogReader
+from adapters.event_store.store import APPLICATION_ROLE
 from adapters.fraud_habits import FraudHabits
 from adapters.postgres import Connection, connect
 from adapters.webhook_outbox import WebhookOutbox
@@ -97,7 +98,7 @@ class _Thread:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                with closing(connect(self._database.app_url)) as connection:
+                with closing(connect(self._database.app_url, role=APPLICATION_ROLE)) as connection:
                     self._work(connection)
             except TooNew as error:
                 _log.error("%s ends: %s", self._thread.name, error)
@@ -124,7 +125,10 @@ class Scoring(_Thread):
         store = FraudHabits(connection)
         if not store.lead():
             return
-        with self._opened() as tollbook, closing(connect(self._database.app_url)) as reading:
+        with (
+            self._opened() as tollbook,
+            closing(connect(self._database.app_url, role=APPLICATION_ROLE)) as reading,
+        ):
             watcher = Watcher(LogReader(reading), store, partial(flag, tollbook))
             while not self._stop.is_set():
                 begin = time.monotonic()
@@ -151,7 +155,7 @@ class Notifying(_Thread):
     def __init__(self, database: Database, webhook: Webhook) -> None:
         """Deliver to one receiver what happens from its first start on."""
         self._webhook = webhook
-        with closing(connect(database.app_url)) as connection:
+        with closing(connect(database.app_url, role=APPLICATION_ROLE)) as connection:
             WebhookOutbox(connection, SECURITY).cursor()
         super().__init__(database, "fraud-notices")
 

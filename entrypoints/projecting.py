@@ -14,6 +14,7 @@ from tollbook.errors import Unavailable
 
 from adapters.embedded_postgres.cluster import PROJECTOR_ROLE
 from adapters.event_store.log_reader import LogReader
+from adapters.event_store.store import APPLICATION_ROLE
 from adapters.postgres import Connection, connect
 from application.following import TooNew
 from application.replaying import Share
@@ -78,6 +79,11 @@ def _connect(database: Database) -> Connection:
     return connect(database.owner_url, role=PROJECTOR_ROLE)
 
 
+def _connect_to_read(database: Database) -> Connection:
+    """Connect as who reads the views and can change none, where the database has a role for it."""
+    return connect(database.app_url, role=APPLICATION_ROLE)
+
+
 def rebuild(
     database: Database,
     advance: Progress | None = None,
@@ -130,7 +136,7 @@ def catch_up(
                     return
                 except MovedError:
                     continue  # another build was put in place
-    with closing(connect(database.app_url)) as connection:
+    with closing(_connect_to_read(database)) as connection:
         wait_for(
             lambda query, values: connection.execute(query.encode(), values).fetchall(),
             position,
@@ -143,8 +149,8 @@ def compare(
 ) -> Iterator[comparing.Unlike]:
     """Yield where the views do not follow from the log; `start` makes a bar of so many events."""
     with (
-        closing(connect(database.app_url)) as reading,
-        closing(connect(database.app_url)) as connection,
+        closing(_connect_to_read(database)) as reading,
+        closing(_connect_to_read(database)) as connection,
     ):
         log = LogReader(reading)
         try:

@@ -10,6 +10,7 @@ from tollbook import canonical
 from tollbook.errors import TollbookError, Unavailable
 
 from adapters.event_store.mapper import ROW_COLUMNS, decode, is_spelling, leaf_hash
+from adapters.event_store.store import APPLICATION_ROLE
 from adapters.postgres import Connection, connect
 from application.auditing import StoredSnapshot
 from application.auditing_ids import Entry, Told
@@ -199,7 +200,7 @@ def _strictly_read(name: str, version: int, data: bytes) -> tuple[Event | None, 
 @contextmanager
 def audit_reader(url: str) -> Iterator[PostgresAuditReader]:
     """Read a ledger as it stands at this moment; raises Unavailable when it does not answer."""
-    connection = connect(url)
+    connection = connect(url, role=APPLICATION_ROLE)
     try:
         with _plain_words():
             connection.execute("SET statement_timeout = 0")

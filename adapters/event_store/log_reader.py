@@ -1,5 +1,6 @@
 """Reading the log as projections follow it: whole chunks with their leaf hashes, in order."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -39,12 +40,16 @@ _SHARE = (
     "WHERE position > %s AND position <= %s "
     "AND coalesce(hashtext(customer) & 2147483647, 0) %% %s = %s ORDER BY position"
 )
-# The inner order keeps this one walk along the index for each customer, never a scan of the log.
+CUSTOMER_EVENTS = 256
+"""So many of a customer's events are read at once: a state is mostly kept that often."""
+
+# The limit stands before the position is looked at: otherwise the planner may walk the whole log
+# up to there for each customer, or each customer's events to their end.
 _CUSTOMERS_AFTER = (
     f"SELECT found.* FROM unnest(%s::text[], %s::bigint[]) AS wanted (id, known), "  # noqa: S608
     f"LATERAL (SELECT {_COLUMNS} FROM public.events WHERE customer = wanted.id "
-    "AND customer_sequence > wanted.known AND position <= %s "
-    "ORDER BY customer_sequence LIMIT 9223372036854775807) AS found"
+    "AND customer_sequence > wanted.known "
+    f"ORDER BY customer_sequence LIMIT {CUSTOMER_EVENTS}) AS found WHERE position <= %s"
 )
 
 
@@ -104,13 +109,18 @@ class LogReader:
         self, wanted: Sequence[tuple[str, int]], position: int
     ) -> Iterator[Followed]:
         """Yield the events of these customers, each after a sequence number, up to a position."""
-        ids, known = [name for name, _ in wanted], [sequence for _, sequence in wanted]
-        for row in self.run(_CUSTOMERS_AFTER, (ids, known, position)):
-            try:
-                followed = _followed(row)
-            except TollbookError:
-                continue  # it is parked, and said, where the log is followed in order
-            yield followed
+        known = dict(wanted)
+        while known:
+            rows = self.run(_CUSTOMERS_AFTER, (list(known), list(known.values()), position))
+            counts = Counter(row[2] for row in rows)
+            # Who has fewer has no more up to that position; the last row of each one stays.
+            known = {row[2]: row[3] for row in rows if counts[row[2]] == CUSTOMER_EVENTS}
+            for row in rows:
+                try:
+                    followed = _followed(row)
+                except TollbookError:
+                    continue  # it is parked, and said, where the log is followed in order
+                yield followed
 
 
 def _followed(row: tuple[Any, ...]) -> Followed:

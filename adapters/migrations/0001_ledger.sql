@@ -85,13 +85,13 @@ CREATE FUNCTION clock_us() RETURNS bigint LANGUAGE sql VOLATILE
     AS $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$;
 
 -- Append a batch in one call: move the head and the offsets, insert the events, take the ids.
--- Returns 'ok', or why nothing was written: 'moved' (another writer was faster), 'clock' (a time
--- behind the head or more than 250 ms off), 'fenced' (an offset is not where the caller thinks),
--- 'customer' (a reservation would take a customer's id). An id or a stream version that is taken
--- raises unique_violation.
--- Names of tables, functions and types are qualified instead of setting search_path, which each
--- call would pay for: a session could make a temporary table, or a temporary type
--- with a check that then ran as the owner, to stand in for an unqualified one.
+-- Returns 'ok', or why nothing was written: 'moved' (another writer was faster) or 'clock' (a time
+-- behind the head or more than 250 ms off). Raises TB001 when an offset is not where the caller
+-- thinks, TB002 when a reservation would take a customer's id, and unique_violation when an id or
+-- a stream version is taken.
+-- Names of tables, functions and types are qualified: a session could make a temporary table, or a
+-- temporary type with a check that then ran as the owner, to stand in for an unqualified one.
+-- Operators and PostgreSQL's own functions are not; 0007_search_path.sql sees to those.
 CREATE FUNCTION append_events(
     expected bigint, sequences bigint[], occurred bigint[], recorded bigint[],
     stream_versions integer[], versions smallint[], names text[], streams text[],

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
@@ -22,6 +23,15 @@ CONNECTIONS_MAX = 8
 _TURNS = 4
 """Of the loop, until what its sockets have is read and whoever waits for it goes on."""
 _SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def holds_password(url: str) -> bool:
+    """Say whether an address, or what stands in for one, holds a password."""
+    try:
+        found: dict[str, Any] = {**parse_url(url)}
+    except (ValueError, TypeError):
+        return "@" in url or "password" in url  # `ScriptClient` will say that it cannot be read
+    return any(found.get(name) for name in ("password", "ssl_password"))
 
 
 class ScriptClient:

@@ -13,7 +13,13 @@ from tollbook.cli_support import Subparsers, add_command, print_json, print_text
 from tollbook.errors import EXIT_DONE, Invalid
 from tollbook.variables import unread
 
-from entrypoints.cli.options import add_kafka_options, add_ledger_options, kafka_of, settings_of
+from entrypoints.cli.options import (
+    add_kafka_options,
+    add_ledger_options,
+    kafka_of,
+    logger,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from entrypoints.bootstrap import Database
@@ -100,18 +106,32 @@ def run(args: argparse.Namespace) -> int:
     config = read_config(Path(args.config))
     limits, kafka = serve_settings_from(), _kafka(args)
     if args.check:
-        checked = _checked(config, settings_of(args), kafka)
+        checked = _checked(config, _settings(args), kafka)
         _say(args, {"checked": checked}, f"Every meter fits its model ({checked} checked).")
         return EXIT_DONE
     with ExitStack() as stack:
         stack.enter_context(Logging(limits.log_level))
-        settings = settings_of(args)
+        settings = _settings(args)
         database = stack.enter_context(open_database(settings, create=False))
         if args.processes > 1:
             return _run_crew(args, stack)
         home = intents_of(args, settings.data) / config.name
         _serve(args, config, home, database, kafka, stack)
     return EXIT_DONE
+
+
+def _settings(args: argparse.Namespace) -> "Settings":
+    """Return the ledger that is meant; say that a password in the address of Redis can be read."""
+    if args.redis:
+        from adapters.redis.client import holds_password  # slow to import, and most need none
+
+        if holds_password(args.redis):
+            logger.warning(
+                "--redis holds a password, and every user of this machine may read the options of "
+                "a command: put the address into %s",
+                REDIS,
+            )
+    return settings_of(args)
 
 
 def _kafka(args: argparse.Namespace) -> "Kafka | None":

@@ -1,4 +1,4 @@
-"""A password in `--database` can be read by every user of the machine: each command says so."""
+"""A password in an option can be read by every user of the machine: each command says so."""
 
 import json
 import subprocess
@@ -10,12 +10,14 @@ from psycopg.conninfo import make_conninfo
 from tollbook.errors import Invalid, Unavailable
 
 from adapters.postgres import connect, holds_password
+from adapters.redis import client as redis
 from tests.architecture.source_files import ROOT
 from tests.support.databases import MASTER_KEY, TestDatabase
 from tests.support.shell import Ended, run_tollbook
 
 SECRET = "hunter2"
 WARNING = "--database holds a password"
+REDIS_WARNING = "--redis holds a password"
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,26 @@ def test_a_password_of_the_environment_is_none_of_the_option(
 ) -> None:
     monkeypatch.setenv("PGPASSWORD", SECRET)
     assert not holds_password("postgresql://user@db.example/tollbook")
+
+
+@pytest.mark.parametrize(
+    ("url", "holds"),
+    [
+        (f"redis://:{SECRET}@redis.example:6379/0", True),
+        (f"rediss://user:{SECRET}@redis.example", True),
+        (f"redis://redis.example?password={SECRET}", True),
+        (f"rediss://redis.example?ssl_password={SECRET}", True),
+        (f"unix://user:{SECRET}@/run/redis.sock", True),
+        (f"redis://user:{SECRET}#half@redis.example", True),
+        (f"http://user:{SECRET}@redis.example", True),
+        ("redis://user@redis.example", False),
+        ("redis://user:@redis.example", False),
+        ("unix:///run/redis.sock", False),
+        ("nonsense", False),
+    ],
+)
+def test_a_password_is_found_in_every_form_of_an_address_of_redis(url: str, holds: bool) -> None:
+    assert redis.holds_password(url) is holds
 
 
 @pytest.fixture
@@ -99,18 +121,47 @@ def test_a_password_in_the_environment_is_where_it_belongs(
     assert (told.code, told.err) == (0, "")
 
 
-@pytest.mark.parametrize("more", [["--check"], [], ["--processes", "2"]])
-def test_a_gateway_says_so_once_whatever_the_number_of_its_processes(
-    url: str, tmp_path: Path, more: list[str]
-) -> None:
+@pytest.fixture
+def gateway(url: str, tmp_path: Path) -> tuple[str, ...]:
+    """Give a command whose gateway finds no server of models, so that it ends by itself."""
     path = tmp_path / "gateway.toml"
     path.write_text(
         '[[pool]]\nname = "none"\ngrpc = "127.0.0.1:1"\nhttp = "127.0.0.1:1"\n\n'
         '[[model]]\nname = "textgen"\n\n[model.usage]\nrequests = { constant = 1 }\n'
     )
-    ports = ("--grpc-port", "0", "--http-port", "0")
-    told = run_tollbook("gateway", "--config", str(path), *ports, "--database", url, *more)
-    assert_told_once(told, 4)
+    return ("gateway", "--config", str(path), "--grpc-port", "0", "--http-port", "0")
+
+
+WAYS = pytest.mark.parametrize("more", [["--check"], [], ["--processes", "2"]])
+
+
+@WAYS
+def test_a_gateway_says_so_once_whatever_the_number_of_its_processes(
+    gateway: tuple[str, ...], url: str, more: list[str]
+) -> None:
+    assert_told_once(run_tollbook(*gateway, "--database", url, *more), 4)
+
+
+@WAYS
+def test_a_gateway_says_so_of_redis_once_whatever_the_number_of_its_processes(
+    gateway: tuple[str, ...], url: str, more: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLLBOOK_DATABASE", url)
+    told = run_tollbook(*gateway, "--redis", f"redis://:{SECRET}@127.0.0.1:1", *more)
+    assert told.code == 4, told
+    assert told.err.count(REDIS_WARNING) == 1, told.err
+    assert "TOLLBOOK_REDIS" in told.err
+    assert SECRET not in told.err + told.out
+
+
+def test_a_gateway_says_nothing_of_a_password_of_redis_in_the_environment(
+    gateway: tuple[str, ...], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLLBOOK_DATABASE", url)
+    monkeypatch.setenv("TOLLBOOK_REDIS", f"redis://:{SECRET}@127.0.0.1:1")
+    told = run_tollbook(*gateway, "--redis", "redis://127.0.0.1:1", "--processes", "2")
+    assert "holds a password" not in told.err
+    assert SECRET not in told.err + told.out
 
 
 def test_a_server_says_so_in_its_log(url: str) -> None:
