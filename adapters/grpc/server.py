@@ -28,7 +28,8 @@ _STREAM_WINDOW, _CONNECTION_WINDOW = 65_535, 4 * 2**20
 _HEADERS_BREAKING = 65_536
 """A connection with larger headers than these is ended; larger ones than it may have, refused."""
 _BACKLOG = 4_096
-_LINGER_SECONDS = 1.0
+LINGER_SECONDS = 1.0
+"""So long a step of a stop waits for clients that do not behave; there are three."""
 _SETTINGS: dict[int, int] = {
     ngh2.Setting.MAX_CONCURRENT_STREAMS: _STREAMS_MAX,
     ngh2.Setting.INITIAL_WINDOW_SIZE: _STREAM_WINDOW,
@@ -85,14 +86,14 @@ class Server:
         await self._have_ended(until)
         for call in tuple(self.calls):
             call.cancel()
-        await self._have_ended(asyncio.get_running_loop().time() + _LINGER_SECONDS)
+        await self._have_ended(asyncio.get_running_loop().time() + LINGER_SECONDS)
         for connection in tuple(self.connections):
             connection.close()
         if gone := [connection.gone for connection in self.connections]:
-            await asyncio.wait(gone, timeout=_LINGER_SECONDS)
+            await asyncio.wait(gone, timeout=LINGER_SECONDS)
             for connection in tuple(self.connections):
                 connection.abandon()
-            await asyncio.wait(gone, timeout=_LINGER_SECONDS)
+            await asyncio.wait(gone, timeout=LINGER_SECONDS)
 
     async def _have_ended(self, until: float) -> None:
         """Wait until every call has ended and its client has what was said, or for so long."""

@@ -12,14 +12,14 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple
 
 from tollbook.errors import EXIT_DONE, EXIT_UNAVAILABLE, Unavailable
+
+from entrypoints.gateway.ports import kept
 
 logger = logging.getLogger("tollbook.gateway")
 
@@ -30,10 +30,6 @@ START_SECONDS = 120.0
 
 _PAUSE_SECONDS, _PAUSE_SECONDS_MAX = 1.0, 30.0
 """Between a member's death and its successor, doubled while none comes to serve."""
-
-_TURN_SECONDS = 5.0
-"""So long a crew waits for others that look for their ports; each takes a millisecond."""
-_LOOK_SECONDS = 0.01
 
 Command = Callable[[int], Sequence[str]]
 """What starts a member, given its port for health and metrics; 0 takes a free one."""
@@ -194,68 +190,13 @@ def reserved(host: str, port: int) -> Iterator[int]:
     """
     with ExitStack() as stack:
         try:
-            addresses = list(_addresses(host, port))
-            with _turn():
-                for address in addresses:
-                    port = stack.enter_context(_kept(*address, port)).getsockname()[1]
+            port = stack.enter_context(kept(host, port))
         except (OSError, OverflowError) as error:
             told = f"{host} port {port} is not to be had: {error}"
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 told += "; stop what has it, or choose another port"
             raise Unavailable(told) from None
         yield port
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    """Be the only crew of this user that looks for its ports; raises OSError if that never comes.
-
-    Two that looked at once would both find a port free, and share it from then on: between the look
-    and the hold nobody may come. The name is one of this network alone, as ports are, and no file:
-    it is gone with its process, however that ends.
-    """
-    until = time.monotonic() + _TURN_SECONDS
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as mine:
-        while True:
-            try:
-                mine.bind(f"\0tollbook-gateway-ports-{os.geteuid()}")
-                break
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-            if time.monotonic() >= until:
-                raise TimeoutError("another gateway looks for its ports for too long; end that one")
-            time.sleep(_LOOK_SECONDS)
-        yield
-
-
-def _addresses(host: str, port: int) -> Iterator[tuple[socket.AddressFamily, Any]]:
-    """Yield the addresses of a host that this machine can have, each once."""
-    told = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    for family, address in dict.fromkeys((each[0], each[4]) for each in told):
-        try:
-            socket.socket(family, socket.SOCK_STREAM).close()
-        except OSError:
-            continue  # the kernel does not know the family: nobody listens there
-        yield family, address
-
-
-def _kept(family: socket.AddressFamily, address: Any, port: int) -> socket.socket:
-    place = (address[0], port, *address[2:])
-    # Another crew would share the port: only who asks for it alone hears that it is taken.
-    with socket.socket(family, socket.SOCK_STREAM) as alone:
-        alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        alone.bind(place)
-    with ExitStack() as stack:
-        kept = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        # What is left for a minute of connections to an earlier gateway is in nobody's way; but
-        # from then on this socket is in the way of whoever asks for the port alone.
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        kept.bind(place)
-        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-        stack.pop_all()
-    return kept
 
 
 def stop_with_pipe(stop: Callable[[], None]) -> None:

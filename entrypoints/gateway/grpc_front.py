@@ -23,6 +23,7 @@ from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import Gateway, Headers
 from entrypoints.gateway.grpc_inference import Clients, Inference, caller
 from entrypoints.gateway.grpc_streams import StreamSession
+from entrypoints.gateway.leaving import CANCELLED_SECONDS
 from entrypoints.http.problems import Forbidden, TimedOut
 
 logger = logging.getLogger("tollbook.gateway")
@@ -77,6 +78,7 @@ class GrpcFront:
         self._server = Server(self._handlers(), config.message_bytes, gateway.places)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sessions: set[StreamSession] = set()
+        self._is_stopping = False
 
     async def start(self, host: str, port: int, *, is_shared: bool = False) -> int:
         """Listen, and return the port; raises Unavailable where the address is not to be had."""
@@ -86,14 +88,29 @@ class GrpcFront:
             raise Unavailable(f"{host} port {port} is not to be had: {error}") from None
 
     async def stop(self, seconds: float) -> None:
-        """Take no more calls, and let those that run end; what does not, is told by the next."""
+        """Take no more calls, and let those that run end for so long; then end what is left."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
+        self._is_stopping = True
         for session in tuple(self._sessions):
             session.stop()
         await self._server.stop(seconds)
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=max(1.0, until - loop.time()))
+            await asyncio.wait(self._tasks, timeout=max(CANCELLED_SECONDS, until - loop.time()))
+        if self._under_way():
+            await self._gateway.leave()  # who is cancelled could not give back what comes
+            await self._cancel()
+
+    def _under_way(self) -> "set[asyncio.Task[Any]]":
+        """Return what still runs, also of calls whose clients are gone."""
+        return self._tasks | {call.task for call in self._server.calls if call.task is not None}
+
+    async def _cancel(self) -> None:
+        """End what still runs while its outcome can still be written down."""
+        if tasks := self._under_way():
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=CANCELLED_SECONDS)
 
     def _handlers(self) -> dict[str, Handler]:
         unary: dict[str, _Work] = {
@@ -219,6 +236,8 @@ class GrpcFront:
         except Exception as error:
             await refusals.abort(context, error)
             raise
+        if self._is_stopping:
+            await refusals.abort(context, refusals.stopping())
         session = StreamSession(
             self._gateway, self._clients, who, context, self.spawn, self._stall_limit
         )

@@ -189,6 +189,9 @@ class Inference:
         except ServerStopped:
             gateway.cut(running)
             raise
+        except asyncio.CancelledError:
+            gateway.lost(running, "the gateway was stopped")
+            raise
         except Exception as error:
             gateway.lost(running, f"the gateway failed with it: {type(error).__name__}: {error}")
             raise

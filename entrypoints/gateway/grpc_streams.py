@@ -64,8 +64,10 @@ class StreamSession:
         "_context",
         "_gateway",
         "_handler",
+        "_has_all",
         "_headers",
         "_is_gone",
+        "_is_stopping",
         "_patience",
         "_relays",
         "_spawn",
@@ -98,7 +100,9 @@ class StreamSession:
         self._relays: set[_Relay] = set()
         self._handler: asyncio.Task[Any] | None = None
         self._headers: Headers = {}
-        self._is_gone = False
+        self._is_gone = self._is_stopping = False
+        self._has_all = False
+        """Whether its client has sent all that it will."""
         self._stopped: TollbookError | None = None
         """Why we end the stream, where it is we who do."""
 
@@ -122,20 +126,27 @@ class StreamSession:
 
     def stop(self) -> None:
         """End the stream as soon as none of its inferences runs: the gateway stops."""
-        self._stopped = refusals.stopping()
+        self._is_stopping = True
         self._end_if_idle()
 
     def _end_if_idle(self) -> None:
-        if self._stopped is not None and not self._tasks and self._handler is not None:
+        # A client that asks for nothing more has all of it then: for that one nothing went wrong.
+        if self._is_stopping and not self._tasks and not self._has_all:
+            self._break_off(refusals.stopping())
+
+    def _break_off(self, why: TollbookError) -> None:
+        self._stopped = why
+        if self._handler is not None:
             self._handler.cancel()
 
     async def _read_all(self) -> None:
         """Read requests and begin an inference with each."""
         turn: _Turn | None = None
         loop = asyncio.get_running_loop()
-        while self._stopped is None:
+        while not self._is_stopping:
             data = await self._context.read()
             if data is None:
+                self._has_all = True
                 return
             mine: _Turn = loop.create_future()
             task = self._spawn(self._infer(data, turn, mine))
@@ -251,10 +262,8 @@ class StreamSession:
                     if not self._is_gone:
                         await self._context.write(data)
         except TimeoutError:
-            self._stopped = refusals.stalled()
             self._leave()
-            if self._handler is not None:
-                self._handler.cancel()
+            self._break_off(refusals.stalled())
         except Exception:  # noqa: BLE001 - whatever is said of a call that is over: it is over
             self._leave()
 

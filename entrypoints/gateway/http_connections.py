@@ -25,8 +25,6 @@ _quiet = logging.getLogger("tollbook.gateway.protocol")
 _quiet.setLevel(logging.CRITICAL)
 """What is no HTTP is answered, and fills no log."""
 _LINE_BYTES = 16_384
-CANCELLED_SECONDS = 1.0
-"""So long what is cancelled has to end."""
 
 
 class Connection(RequestHandler):
@@ -50,7 +48,9 @@ class Connection(RequestHandler):
         self._tell = self._stuck = None
         super().connection_made(transport)
         self._has_place = self._connections.places.take()
-        if not self._has_place:
+        if self._connections.is_stopping:
+            self.force_close()
+        elif not self._has_place:
             cast("asyncio.Transport", transport).write(_refusal())
             self.force_close()
 
@@ -101,10 +101,17 @@ class Connection(RequestHandler):
         return self._manager
 
     def last(self) -> "asyncio.Task[None] | None":
-        """Take no request any more; return what answers the one that is under way."""
+        """Take no request any more; return what answers the one that is under way.
+
+        With that the connection ends, so that its client does not ask here any more, in vain.
+        """
         self._force_close = True
         task = self._task_handler
-        return None if task is None or task.done() else task
+        if task is None or task.done():
+            self.force_close()
+            return None
+        task.add_done_callback(lambda _: self.force_close())
+        return task
 
     def when_lost(self, tell: Callable[[], None] | None) -> None:
         """Have this called when the client is gone; at once, where it is gone already."""
@@ -156,6 +163,8 @@ class Connections(Server):
     ) -> None:
         """Give each request to a handler."""
         self.places, self.patience = places, patience
+        self.is_stopping = False
+        """Whether nobody may begin any more, such as who connected just before the stop."""
         self._left: set[asyncio.Task[None]] = set()
         """What goes on for clients that are gone."""
         super().__init__(
@@ -169,6 +178,11 @@ class Connections(Server):
             max_line_size=_LINE_BYTES,
             max_field_size=_LINE_BYTES,
         )
+
+    def pre_shutdown(self) -> None:
+        """Have each connection end with the request that is under way, and no other begin."""
+        self.is_stopping = True
+        super().pre_shutdown()
 
     async def have_ended(self, seconds: float) -> bool:
         """Let the requests under way end for so long, and say whether all have."""

@@ -18,8 +18,9 @@ from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.http_bodies import Bodies, ClientGoneError, Patience
 from entrypoints.gateway.http_calls import Call, Parts
-from entrypoints.gateway.http_connections import CANCELLED_SECONDS, Connections, sent
+from entrypoints.gateway.http_connections import Connections, sent
 from entrypoints.gateway.http_models import Descriptions, Shared, asked_of_any
+from entrypoints.gateway.leaving import CANCELLED_SECONDS
 from entrypoints.http.problems import Forbidden, MethodNotAllowed
 
 logger = logging.getLogger("tollbook.gateway")

@@ -15,6 +15,8 @@ logger = logging.getLogger("tollbook.gateway")
 
 LEAVE_SECONDS = COMMAND_SECONDS
 """So long answers are waited for: later than that the ledger says that it does not know."""
+CANCELLED_SECONDS = 1.0
+"""So long what is cancelled has to end."""
 _PAUSE_SECONDS = 0.02
 
 

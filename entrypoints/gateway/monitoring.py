@@ -102,11 +102,13 @@ class Monitor:
         )
         self._listening: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, *, is_shared: bool = False) -> int:
         """Listen, and return the port."""
         await self._runner.setup()
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(self._connection, host, port)
+        self._listening = await loop.create_server(
+            self._connection, host, port, reuse_port=is_shared or None
+        )
         return int(self._listening.sockets[0].getsockname()[1])
 
     def _connection(self) -> asyncio.BaseProtocol:

@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import uvloop
 from tollbook.errors import TollbookError
 
 from adapters.event_store.store import PostgresEventStore
+from adapters.grpc.server import LINGER_SECONDS
 from adapters.triton.grpc_client import TritonGrpc
 from adapters.triton.http_client import HttpClient
 from application.tollbook import Tollbook
@@ -20,14 +21,15 @@ from entrypoints.gateway.assembling import DRAIN_SECONDS, Kafka, gateway_on
 from entrypoints.gateway.checking import check_models
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import Gateway
-from entrypoints.gateway.crew import stop_with_pipe
+from entrypoints.gateway.crew import reserved, stop_with_pipe
 from entrypoints.gateway.descriptors import fitted
 from entrypoints.gateway.grpc_front import GrpcFront
-from entrypoints.gateway.http_connections import CANCELLED_SECONDS
 from entrypoints.gateway.http_front import HttpFront
+from entrypoints.gateway.leaving import CANCELLED_SECONDS
 from entrypoints.gateway.leaving import LEAVE_SECONDS as ANSWERS_SECONDS
 from entrypoints.gateway.monitoring import READY_SECONDS, Monitor
 from entrypoints.gateway.pipelines import check as check_pipelines
+from entrypoints.gateway.ports import has_several_addresses
 from entrypoints.gateway.recovery import recovering
 from entrypoints.gateway.sampling import LAST_SECONDS, sampling
 from entrypoints.gateway.slices import CLOSE_SECONDS as SLICES_SECONDS
@@ -42,6 +44,7 @@ _DISCONNECT_SECONDS = 10.0
 LEAVE_SECONDS = sum(
     (
         STOP_SECONDS,
+        3 * LINGER_SECONDS,
         ANSWERS_SECONDS,
         2 * CANCELLED_SECONDS,
         2 * READY_SECONDS,
@@ -143,14 +146,23 @@ async def fronts_on(
         )
         monitor = Monitor(gateway, _missing(gateway, grpc_clients), traces.totals)
         stack.push_async_callback(monitor.stop)
-        found = {"monitor": f"http://{ports.host}:{await monitor.start(ports.host, ports.monitor)}"}
+        found = {"monitor": f"http://{await _listening(monitor.start, ports.host, ports.monitor)}"}
         stack.push_async_callback(_stop_both, gateway, grpc, http)
         shared = ports.is_shared
-        found["grpc"] = f"{ports.host}:{await grpc.start(ports.host, ports.grpc, is_shared=shared)}"
-        found["http"] = (
-            f"http://{ports.host}:{await http.start(ports.host, ports.http, is_shared=shared)}"
-        )
+        found["grpc"] = await _listening(grpc.start, ports.host, ports.grpc, shared)
+        found["http"] = f"http://{await _listening(http.start, ports.host, ports.http, shared)}"
         yield found
+
+
+async def _listening(
+    start: Callable[..., Awaitable[int]], host: str, port: int, is_shared: bool = False
+) -> str:
+    """Listen at one port of all addresses of a host, and return where; 0 takes a free one."""
+    with ExitStack() as stack:
+        if port == 0 and has_several_addresses(host):
+            port, is_shared = stack.enter_context(reserved(host, 0)), True
+        port = await start(host, port, is_shared=is_shared)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _stop_both(gateway: Gateway, grpc: GrpcFront, http: HttpFront) -> None:

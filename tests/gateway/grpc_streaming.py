@@ -44,9 +44,13 @@ class Stream:
         for each in requests:
             self._requests.put(each)
 
+    def say_all(self) -> None:
+        """Send nothing more."""
+        self._requests.put(None)
+
     def close(self) -> None:
         """Send nothing more, and wait for the end."""
-        self._requests.put(None)
+        self.say_all()
         self._reader.join(30)
         assert not self._reader.is_alive()
 

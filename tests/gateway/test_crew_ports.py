@@ -1,16 +1,18 @@
 """Ports that several processes share: they are kept for one crew, and for nobody else."""
 
+import errno
 import socket
 import subprocess
 import sys
 import threading
 import time
 from contextlib import closing, suppress
+from typing import Any
 
 import pytest
 from tollbook.errors import Unavailable
 
-from entrypoints.gateway import crew
+from entrypoints.gateway import ports
 from entrypoints.gateway.crew import reserved
 
 SECONDS = 60
@@ -61,6 +63,23 @@ def test_a_port_is_kept_at_every_address_that_a_name_has(monkeypatch: pytest.Mon
         assert again == port
 
 
+def test_a_free_port_is_one_that_is_free_at_every_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{n}", 0)) for n in (1, 2)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    kept, tried = ports._kept, list[int]()
+
+    def taken_at_first(family: socket.AddressFamily, address: Any, port: int) -> socket.socket:
+        if address[0] == "127.0.0.2":
+            tried.append(port)
+            if len(tried) == 1:
+                raise OSError(errno.EADDRINUSE, "Address already in use")
+        return kept(family, address, port)
+
+    monkeypatch.setattr(ports, "_kept", taken_at_first)
+    with reserved("both.test", 0) as port:
+        assert tried[1:] == [port]
+
+
 class LongClosed(socket.socket):
     """A socket after which nothing happens for a moment, in which others may come."""
 
@@ -104,8 +123,8 @@ def owners_of_a_port(count: int) -> int:
 
 HOLDS_ITS_TURN = """
 import time
-from entrypoints.gateway import crew
-with crew._turn():
+from entrypoints.gateway import ports
+with ports._turn():
     print("mine", flush=True)
     time.sleep(600)
 """
@@ -119,7 +138,7 @@ def test_who_is_killed_while_it_looks_for_its_ports_is_in_nobodys_way(
         assert process.stdout is not None
         assert process.stdout.readline() == "mine\n"
         with monkeypatch.context() as patch:
-            patch.setattr(crew, "_TURN_SECONDS", 0.1)
+            patch.setattr(ports, "_TURN_SECONDS", 0.1)
             told = pytest.raises(Unavailable, match=r"port 0 is not to be had: .*; end that one")
             with told, reserved("127.0.0.1", 0):
                 pass

@@ -1,5 +1,6 @@
 """Streams over gRPC that end early: their clients leave, stall, or the gateway stops."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +105,56 @@ def test_a_stopping_gateway_ends_idle_streams_and_lets_others_finish(
             assert stream.error.code() is grpc.StatusCode.UNAVAILABLE
     assert len(busy.pieces) == 10
     assert usage(who.until(1)[0]) == (1, 10)
+
+
+@pytest.mark.parametrize("says_so", ["before", "meanwhile"])
+def test_a_stream_whose_client_asks_nothing_more_ends_well_though_the_gateway_stops(
+    rig: Rig, triton: TritonServer, tmp_path: Path, says_so: str
+) -> None:
+    who = rig.licensee()
+    with (
+        grpc_serving(rig, tmp_path, before(triton)) as served,
+        served.raw("ModelStreamInfer", stream=True) as call,
+    ):
+        stream = Stream(call, who)
+        stream.send(asking("a", 20, 50))
+        wait(lambda: len(stream.pieces) >= 2)
+        if says_so == "before":
+            stream.say_all()
+            time.sleep(0.1)  # it has to get there first
+        stopping = asyncio.run_coroutine_threadsafe(served.front.stop(20), rig.loop)
+        if says_so == "meanwhile":
+            wait(lambda: served.front._is_stopping)
+            stream.say_all()
+        stopping.result(30)
+        stream.close()
+    assert stream.error is None
+    assert len(stream.pieces) == 20
+
+
+def test_a_stream_whose_key_is_looked_up_when_the_gateway_stops_does_not_hold_that_up(
+    rig: Rig, triton: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who, asked, told = rig.licensee(), Event(), asyncio.Event()
+
+    async def slowly(_: str) -> None:
+        asked.set()
+        await told.wait()
+
+    with (
+        grpc_serving(rig, tmp_path, before(triton)) as served,
+        served.raw("ModelStreamInfer", stream=True) as call,
+    ):
+        monkeypatch.setattr(served.gateway.admission, "known", slowly)
+        stream = Stream(call, who)
+        assert asked.wait(30)
+        stopping = asyncio.run_coroutine_threadsafe(served.front.stop(20), rig.loop)
+        wait(lambda: served.front._is_stopping)
+        rig.now(told.set)
+        stopping.result(10)  # half of what it may take where somebody has to be waited for
+        stream.close()
+    assert stream.error is not None
+    assert stream.error.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_a_client_that_takes_nothing_does_not_hold_its_inferences_for_ever(

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
@@ -114,6 +114,65 @@ def test_what_goes_on_for_a_client_that_leaves_during_the_stop_ends_with_it(loop
             writer.close()
             await stopping
             assert under_way[0].done()
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(work())
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_who_was_connected_just_before_the_stop_and_came_too_late_begins_nothing(loop: str) -> None:
+    asked: list[str] = []
+
+    async def note(request: web.BaseRequest) -> web.Response:
+        asked.append(request.path)
+        return web.Response()
+
+    async def work() -> None:
+        async with listening(note, 60) as (connections, port):
+            connections.pre_shutdown()
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(ASKED)
+            with suppress(ConnectionResetError):
+                assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+        assert not asked
+        assert connections.places.taken == 0
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(work())
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_kept_connections_end_when_the_stop_begins_or_their_last_answer_is_given(loop: str) -> None:
+    under_way, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slowly(request: web.BaseRequest) -> web.Response:
+        if request.path == "/slow":
+            under_way.set()
+            await may_end.wait()
+        return web.Response(body=b"done")
+
+    async def ended(reader: asyncio.StreamReader) -> bytes:
+        return await asyncio.wait_for(reader.read(), 5)
+
+    async def work() -> None:
+        async with listening(slowly, 60) as (connections, port):
+            other = await asyncio.open_connection("127.0.0.1", port)
+            fresh, idle, busy = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+            for (_, writer), path in ((idle, b"/"), (busy, b"/slow"), (other, b"/slow")):
+                writer.write(ASKED.replace(b"/", path, 1))
+            await idle[0].readuntil(b"done")
+            await under_way.wait()
+            connections.pre_shutdown()
+            stopping = asyncio.create_task(connections.have_ended(60))
+            assert await ended(fresh[0]) == await ended(idle[0]) == b""
+            assert not stopping.done()
+            may_end.set()
+            assert (await ended(busy[0])).endswith(b"done")
+            assert (await ended(other[0])).endswith(b"done")
+            assert await stopping
+            for _, writer in (fresh, idle, busy, other):
+                writer.close()
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(work())

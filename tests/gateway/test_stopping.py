@@ -14,7 +14,8 @@ from adapters.intent_log import left_behind
 from adapters.triton.grpc_client import SERVICE
 from adapters.triton.server import TritonServer
 from tests.faults.gateway_process import GatewayProcess, document
-from tests.gateway.grpc_serving import add_number, request
+from tests.gateway.grpc_serving import add_number, grpc_serving, request
+from tests.gateway.grpc_streaming import asking
 from tests.gateway.http_serving import before as in_front_of
 from tests.gateway.http_serving import document as question
 from tests.gateway.http_serving import http_serving, raw_request, wait
@@ -47,11 +48,21 @@ def over_http(path: str, body: dict[str, Any]) -> Callable[[GatewayProcess, Lice
 
 
 def over_grpc(gateway: GatewayProcess, who: Licensee) -> Client:
+    return begun(gateway.found["grpc"], who, "ModelInfer", slow())
+
+
+def slow() -> bytes:
+    """Return a question to the slow model."""
     made = request("slow", "a b")
     add_number(made, "DELAY_MS", DELAY_MS)
-    client = Client(int(gateway.found["grpc"].rpartition(":")[2]))
-    headers = asked(f"/{SERVICE}/ModelInfer", tollbook_license_key=who.key)
-    client.ask(headers, framed(made.SerializeToString()))
+    return bytes(made.SerializeToString())
+
+
+def begun(address: str, who: Licensee, method: str, data: bytes) -> Client:
+    """Begin a call."""
+    client = Client(int(address.rpartition(":")[2]))
+    headers = asked(f"/{SERVICE}/{method}", tollbook_license_key=who.key)
+    client.ask(headers, framed(data))
     client.settle()
     return client
 
@@ -115,3 +126,37 @@ def test_what_does_not_end_in_time_is_ended_and_told_though_its_client_is_gone(
         assert not served.gateway.running
     # Its server had it, and nobody has seen what came of it.
     assert who.names() == ["reservation_held", "usage_parked"]
+
+
+@pytest.mark.parametrize("method", ["ModelInfer", "ModelStreamInfer"])
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_what_does_not_end_in_time_over_grpc_is_ended_and_told(
+    rig: Rig, triton: TritonServer, tmp_path: Path, method: str, is_gone: bool
+) -> None:
+    who = rig.licensee()
+    with grpc_serving(rig, tmp_path, in_front_of(triton)) as served:
+        with begun(served.address, who, method, slow()) as client:
+            wait(lambda: len(served.gateway.running) == 1)
+            if is_gone:
+                client.reset(1)
+                client.settle()
+            rig.call(served.front.stop(0.1), 8)
+        assert not served.gateway.running
+    assert who.names() == ["reservation_held", "usage_parked"]
+    assert list(left_behind(tmp_path)) == []
+
+
+def test_a_stream_that_does_not_end_in_time_is_charged_for_what_came_of_it(
+    rig: Rig, triton: TritonServer, tmp_path: Path
+) -> None:
+    who = rig.licensee()
+    meters = [{**each, "after_cancel": "drain"} for each in METERS]
+    with grpc_serving(rig, tmp_path, in_front_of(triton, meters=meters)) as served:
+        asking_for_long = asking("a b", 400, 20)
+        with begun(served.address, who, "ModelStreamInfer", asking_for_long) as client:
+            client.until(lambda: len(client.answers[1].body) > 1_000)
+        rig.call(served.front.stop(0.1), 8)
+        assert not served.gateway.running
+    assert who.names() == ["reservation_held", "reservation_settled"]
+    (charge,) = who.charges()
+    assert 0 < charge.usage["output_tokens"] < 400
