@@ -58,6 +58,7 @@ class IntentLog:
         self._folder = folder
         self._lock = lock
         self._count = 0
+        self._is_closed = False
         self._current = self._next()
         self._of: dict[str, _Segment] = {}
 
@@ -90,7 +91,7 @@ class IntentLog:
     def told(self, id: str) -> None:
         """Forget an inference whose end the ledger knows; a segment without others is removed."""
         segment = self._of.pop(id, None)
-        if segment is None:
+        if segment is None or self._is_closed:  # then another process may have the folder
             return
         segment.waiting.discard(id)
         if segment is not self._current and not segment.waiting:
@@ -107,7 +108,11 @@ class IntentLog:
         return len(self._of)
 
     def close(self) -> None:
-        """Let go of the folder, which stays where something in it is open, and goes otherwise."""
+        """Let go of the folder, which stays where something in it is open, and goes otherwise.
+
+        Whoever writes from now on is refused: its descriptor may be of another file.
+        """
+        self._is_closed = True
         segments = {self._current, *self._of.values()}
         for segment in segments:
             segment.close()
@@ -115,7 +120,12 @@ class IntentLog:
             shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._lock)
 
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise Unavailable("the intent log is closed: this process stops")
+
     def _next(self) -> _Segment:
+        self._check_open()
         self._count += 1
         try:
             return _Segment(self._folder / f"{self._count:08d}{_SUFFIX}")
@@ -130,6 +140,7 @@ class IntentLog:
         return fresh
 
     def _write(self, segment: _Segment, line: dict[str, Any]) -> None:
+        self._check_open()
         data = _written(line) + b"\n"
         if segment.is_cut:
             # The cut line ends here, and is none even where only its end was missing.

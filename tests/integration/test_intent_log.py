@@ -136,6 +136,28 @@ def test_kill_9_loses_no_line(tmp_path: Path) -> None:
     assert [each.outcome is None for each in found] == [True, False] * 500
 
 
+def test_a_log_that_is_closed_writes_nothing_into_what_was_opened_since(tmp_path: Path) -> None:
+    log = IntentLog.create(tmp_path, "one")
+    log.begin("a", {})
+    log.begin("b", {})
+    log.close()
+    (left,) = left_behind(tmp_path)
+    others = [(tmp_path / f"other-{number}").open("wb") for number in range(4)]
+    with pytest.raises(Unavailable, match="closed"):
+        log.end("a", OUTCOME)
+    with pytest.raises(Unavailable, match="closed"):
+        log.begin("c", {})
+    log.told("b")
+    for each in others:
+        each.close()
+        assert Path(each.name).read_bytes() == b""
+    assert [(each.intent["intent"], each.outcome) for each in left.opened()] == [
+        ("a", None),
+        ("b", None),
+    ]
+    left.leave()
+
+
 def test_the_log_is_its_users_alone(tmp_path: Path) -> None:
     log = IntentLog.create(tmp_path, "one")
     log.begin("a", {"customer": "cust-1"})
