@@ -4,6 +4,7 @@ Both protocols go through it, so that what is held, metered, written down and ch
 Once an inference went to a server it ends here exactly once: charged, released, or parked.
 """
 
+import asyncio
 import json
 import logging
 from collections import Counter
@@ -205,6 +206,14 @@ class Gateway:
             self.finish(running)
         elif self._over(running):
             self._traces.outcome(running.id, lambda found: self._resolved(running, reason, found))
+
+    def broken_off(self, running: Running, error: BaseException) -> None:
+        """End an inference that was left by an error which nobody foresaw, or by our stop."""
+        reason = f"the gateway failed with it: {type(error).__name__}: {error}"
+        if isinstance(error, asyncio.CancelledError):
+            reason = "the gateway was stopped"
+        end = self.lost if self._log.is_open(running.id) else self.give_up
+        end(running, reason)
 
     def _traced(self, running: Running, event: dict[str, Any], time: int | None) -> None:
         """Complete a record by its device time, or park it without."""

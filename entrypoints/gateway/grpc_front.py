@@ -218,9 +218,9 @@ class GrpcFront:
     async def _carry(self, inference: Inference) -> tuple[bytes, Headers]:
         """Run an inference to its end, whether or not anybody waits for it."""
         await inference.admit()
-        request = inference.begin(stream=False)
         running = inference.running
         with inference.followed():
+            request = inference.begin(stream=False)
             seconds = running.admitted.meter.seconds
             data = await inference.client.infer(request, seconds, inference.metadata)
             response = messages.answer(data)

@@ -132,13 +132,9 @@ class Inference:
         self._give_up_if_in_vain(running)
         admitted = running.admitted
         sequences.own_in_grpc(self._request.parameters, admitted.customer)
-        try:
-            data, self._added = messages.rewritten(
-                self._request, running.id, admitted.priority, admitted.meter, stream=stream
-            )
-        except BaseException:
-            self._gateway.give_up(running, "the gateway could not rewrite it")
-            raise
+        data, self._added = messages.rewritten(
+            self._request, running.id, admitted.priority, admitted.meter, stream=stream
+        )
         self._request = None  # the server has it now: what may be large is not kept twice
         self._gateway.begin(running)
         return data
@@ -189,9 +185,6 @@ class Inference:
         except ServerStopped:
             gateway.cut(running)
             raise
-        except asyncio.CancelledError:
-            gateway.lost(running, "the gateway was stopped")
-            raise
-        except Exception as error:
-            gateway.lost(running, f"the gateway failed with it: {type(error).__name__}: {error}")
+        except BaseException as error:
+            gateway.broken_off(running, error)
             raise

@@ -182,11 +182,11 @@ class StreamSession:
     async def _carry(self, relay: _Relay, before: _Turn | None, mine: _Turn) -> None:
         inference = relay.inference
         await inference.admit()
-        if before is not None:
-            await before
-        request = inference.begin(stream=True)
         running = inference.running
         with inference.followed():
+            if before is not None:
+                await before
+            request = inference.begin(stream=True)
             seconds = running.admitted.meter.seconds
             relay.upstream = inference.client.stream(request, seconds, inference.metadata)
             if not inference.in_sequence:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -103,8 +104,14 @@ async def read(parts: Parts, call: Call) -> None:
         call.held += len(call.body)
 
 
-async def admitted(parts: Parts, call: Call, asked: meters.Request) -> tuple[Running, HttpClient]:
-    """Hold the money for a call; return it with the server that it goes to."""
+@asynccontextmanager
+async def admitted(
+    parts: Parts, call: Call, asked: meters.Request
+) -> AsyncIterator[tuple[Running, HttpClient]]:
+    """Hold the money for a call, and give it with the server that it goes to.
+
+    It is ended when the block is left by an error, whatever that is.
+    """
     if all(client.is_down for client in parts.clients.values()):
         raise Unavailable("no server can be reached: try later")
     gateway = parts.gateway
@@ -118,14 +125,23 @@ async def admitted(parts: Parts, call: Call, asked: meters.Request) -> tuple[Run
             call.shown.facts,
         )
     )
+    try:
+        yield running, _client(parts, call, running)
+    except BaseException as error:
+        gateway.broken_off(running, error)
+        raise
+
+
+def _client(parts: Parts, call: Call, running: Running) -> HttpClient:
+    """Return the server that an inference goes to, unless that is in vain."""
     if call.has_left:
-        gateway.give_up(running, "its client left before it was forwarded")
+        parts.gateway.give_up(running, "its client left before it was forwarded")
         raise ClientGoneError
     client = parts.clients[running.admitted.pool.name]
     if client.is_down:
-        gateway.give_up(running, "its server cannot be reached")
+        parts.gateway.give_up(running, "its server cannot be reached")
         raise Unavailable(f"the servers of pool {running.admitted.pool.name} cannot be reached")
-    return running, client
+    return client
 
 
 def refusal(error: TollbookError, headers: Headers | None = None) -> web.Response:
@@ -167,7 +183,10 @@ def _typed(media_type: str) -> dict[str, str]:
     return {"Content-Type": media_type}
 
 
-def event_of(error: TollbookError) -> bytes:
+def event_of(error: Exception) -> bytes:
     """Return our own no as a server-sent event, for a stream that is under way."""
+    if not isinstance(error, TollbookError):
+        logger.error("a stream over HTTP failed", exc_info=error)
+        error = TollbookError("the gateway failed: its log says why")
     told = {"error": error.message, **document(error)}
     return b"data: " + json.dumps(told, default=str).encode() + b"\n\n"

@@ -11,6 +11,7 @@ from aiohttp import web
 from tollbook.errors import TollbookError, Unknown
 
 from adapters.triton.http_client import HttpClient, HttpStream
+from adapters.triton.http_connections import HttpAnswer
 from entrypoints.gateway import http_calls as calls
 from entrypoints.gateway import http_prompts as prompts
 from entrypoints.gateway import http_unary as unary
@@ -33,13 +34,20 @@ _TOO_MANY = (
 async def generate(parts: Parts, described: Descriptions, call: Call) -> web.StreamResponse:
     """Answer one `generate`; a model that gives many answers is stopped at its second."""
     asked, description = await _asked_for(parts, described, call)
-    running, client = await calls.admitted(parts, call, asked.request)
-    body = prompts.forwarded(asked, running.id, running.admitted.priority)
-    if description.decoupled:
-        sending = Sending(parts.gateway, call, running, body)
-        return await _Messages(parts, sending, asked, description).collected(client)
-    headers = call.upstream(**{"Content-Type": calls.JSON})
-    answer = await unary.answered(parts, running, client, call.path, body, headers)
+    async with calls.admitted(parts, call, asked.request) as (running, client):
+        body = prompts.forwarded(asked, running.id, running.admitted.priority)
+        if description.decoupled:
+            sending = Sending(parts.gateway, call, running, body)
+            return await _Messages(parts, sending, asked, description).collected(client)
+        headers = call.upstream(**{"Content-Type": calls.JSON})
+        answer = await unary.answered(parts, running, client, call.path, body, headers)
+        return _answer(parts, running, answer, asked, description)
+
+
+def _answer(
+    parts: Parts, running: Running, answer: HttpAnswer, asked: Prompt, description: Description
+) -> web.Response:
+    """Meter a whole answer, and return what the client gets of it."""
     if answer.status != 200:
         parts.gateway.failed(running, calls.reason(answer))
         return calls.failed(running, answer, asked.id)
@@ -56,10 +64,10 @@ async def generate(parts: Parts, described: Descriptions, call: Call) -> web.Str
 async def generate_stream(parts: Parts, described: Descriptions, call: Call) -> web.StreamResponse:
     """Answer one `generate_stream`."""
     asked, description = await _asked_for(parts, described, call)
-    running, client = await calls.admitted(parts, call, asked.request)
-    body = prompts.forwarded(asked, running.id, running.admitted.priority)
-    sending = Sending(parts.gateway, call, running, body)
-    return await _Messages(parts, sending, asked, description).carried(client)
+    async with calls.admitted(parts, call, asked.request) as (running, client):
+        body = prompts.forwarded(asked, running.id, running.admitted.priority)
+        sending = Sending(parts.gateway, call, running, body)
+        return await _Messages(parts, sending, asked, description).carried(client)
 
 
 async def _asked_for(
@@ -145,10 +153,13 @@ class _Messages:
                 await self._begin(upstream)
                 async for event in events(upstream, self._gateway.config.message_bytes):
                     await self._pass_on(event)
-        except TollbookError as error:
+        except ClientGoneError:
+            raise
+        except Exception as error:
             if self._response is None:
                 raise
             # The stream is under way: its reader is told in the stream.
+            self._gateway.broken_off(self._running, error)
             await self._write(calls.event_of(error), hashed=False)
             return self._response
         finally:

@@ -155,14 +155,14 @@ def restored(parts: Split, added: Sequence[str], id: str) -> Restored:
             continue
         if member.name != "outputs":
             head.append(member.text)
-            parameters = member.value if member.name == "parameters" else parameters
+            if member.name == "parameters":
+                parameters = _object(member)
             continue
         kept: list[str] = []
         for each in _pieces(member, "outputs"):
-            size = each.value.get("parameters", {}).get("binary_data_size")
-            data = None if size is None else parts.tail[at : at + size]
-            at += size or 0
             name = each.value["name"]
+            data = _behind(each.value, f"outputs.{name}", parts.tail, at)
+            at += len(data or b"")
             outputs[name] = _tensor(each.value, name, data)
             if name in added:
                 continue
@@ -175,6 +175,13 @@ def restored(parts: Split, added: Sequence[str], id: str) -> Restored:
         raise ValueError("the server's answer has another size than its head says")
     written = closed(head).encode("utf-8", "surrogateescape")
     return Restored(written, b"".join(tail), binary, outputs, parameters)
+
+
+def _object(member: Member) -> dict[str, Any]:
+    """Return what a member says, which has to be an object."""
+    if not isinstance(member.value, dict):
+        raise Invalid.because(member.name, None, "an object")
+    return member.value
 
 
 def _pieces(member: Member | None, field: str) -> list[Piece]:
@@ -214,17 +221,23 @@ def _inputs(given: list[Piece], tail: bytes) -> Tensors:
         _check_parts(value, "inputs")
         if name in found:
             raise Invalid.because("inputs", name, "an array of inputs with a name each")
-        data = None
-        if (size := value.get("parameters", {}).get("binary_data_size")) is not None:
-            if type(size) is not int or not 0 <= size <= len(tail) - at or "data" in value:
-                rule = "the size of what stands behind the head for it"
-                raise Invalid.because(f"inputs.{name}.binary_data_size", None, rule)
-            data = tail[at : at + size]
-            at += size
+        data = _behind(value, f"inputs.{name}", tail, at)
+        at += len(data or b"")
         found[name] = _tensor(value, name, data)
     if at != len(tail):
         raise BadRequest(f"behind the JSON head stand {len(tail)} bytes, of which inputs take {at}")
     return found
+
+
+def _behind(value: dict[str, Any], field: str, tail: bytes, at: int) -> bytes | None:
+    """Return what stands behind the head for a tensor; None for one that is in the head."""
+    size = value.get("parameters", {}).get("binary_data_size")
+    if size is None:
+        return None
+    if type(size) is not int or not 0 <= size <= len(tail) - at or "data" in value:
+        rule = "the size of what stands behind the head for it"
+        raise Invalid.because(f"{field}.binary_data_size", None, rule)
+    return tail[at : at + size]
 
 
 def _tensor(value: dict[str, Any], name: str, data: bytes | None) -> Tensor:

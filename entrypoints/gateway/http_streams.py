@@ -90,9 +90,6 @@ class Sending:
                 self.gateway.cut(running)
                 raise ClientGoneError from None
             self._lost(f"it took longer than {running.admitted.meter.seconds} s")
-        except asyncio.CancelledError:
-            self.gateway.lost(running, "the gateway was stopped")
-            raise
         finally:
             self._has_begun = False
 

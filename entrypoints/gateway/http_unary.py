@@ -1,7 +1,5 @@
 """Inferences over HTTP with one whole answer: they run to their end, whoever waits for it."""
 
-import asyncio
-
 from aiohttp import web
 from tollbook.errors import TollbookError, Unknown
 
@@ -22,20 +20,19 @@ async def infer(parts: Parts, call: Call) -> web.StreamResponse:
     asked = infers.inference(given)
     wanted = meters.wanted_outputs(parts.gateway.admission.meter(call.model))
     infers.check_wanted(asked, wanted)
-    running, client = await calls.admitted(
-        parts, call, meters.Request(asked.inputs, asked.parameters)
-    )
-    asked = asked._replace(members=owned(asked.members, running.admitted.customer))
-    head, added = infers.forwarded(asked, running.id, running.admitted.priority, wanted)
-    told = {"Content-Type": calls.JSON}
-    if given.tail:
-        told = {"Content-Type": calls.BINARY, "Inference-Header-Content-Length": str(len(head))}
-    headers = call.upstream(**told)
-    answer = await answered(parts, running, client, call.path, head + given.tail, headers)
-    if answer.status != 200:
-        parts.gateway.failed(running, calls.reason(answer))
-        return calls.failed(running, answer, asked.id)
-    return _finished(parts, running, answer, added, asked.id)
+    metered = meters.Request(asked.inputs, asked.parameters)
+    async with calls.admitted(parts, call, metered) as (running, client):
+        asked = asked._replace(members=owned(asked.members, running.admitted.customer))
+        head, added = infers.forwarded(asked, running.id, running.admitted.priority, wanted)
+        told = {"Content-Type": calls.JSON}
+        if given.tail:
+            told = {"Content-Type": calls.BINARY, "Inference-Header-Content-Length": str(len(head))}
+        headers = call.upstream(**told)
+        answer = await answered(parts, running, client, call.path, head + given.tail, headers)
+        if answer.status != 200:
+            parts.gateway.failed(running, calls.reason(answer))
+            return calls.failed(running, answer, asked.id)
+        return _finished(parts, running, answer, added, asked.id)
 
 
 async def answered(
@@ -58,9 +55,6 @@ async def answered(
     except AnswerLost as error:
         gateway.lost(running, str(error))
         raise told_by(error, running) from None
-    except asyncio.CancelledError:
-        gateway.lost(running, "the gateway was stopped")
-        raise
 
 
 def told_by(error: TollbookError, running: Running) -> TollbookError:

@@ -20,7 +20,7 @@ from adapters.event_store.store import PostgresEventStore
 from application.license_desk import LicenseDesk
 from application.tollbook import Tollbook
 from domain.event import Recorded
-from domain.events import ReservationSettled
+from domain.events import ReservationReleased, ReservationSettled
 from domain.inferences import apart
 from domain.license_events import LicenseIssued
 from entrypoints.bootstrap import Database, license_desk, tollbook_on
@@ -42,6 +42,7 @@ PRICES = {
     "document": {"pages": "0.02"},
     "identity": {"requests": "0.000001"},
     "timed": {"gpu_seconds": "0.5"},
+    "computed": {"output_tokens": "2", "compute_units": "0.01"},
     "rag/retrieve": {"requests": "0.001"},
     "rag/write": {"input_tokens": "1", "output_tokens": "2"},
     "rag/polish": {"requests": "0.002"},
@@ -186,6 +187,11 @@ class Licensee:
         """Return what was charged, oldest first."""
         found = [each.event for each in self.events()]
         return [event for event in found if isinstance(event, ReservationSettled)]
+
+    def releases(self) -> list[ReservationReleased]:
+        """Return what was given back as a whole, oldest first."""
+        found = [each.event for each in self.events()]
+        return [event for event in found if isinstance(event, ReservationReleased)]
 
     def until(self, count: int, seconds: float = 60) -> list[ReservationSettled]:
         """Wait until there are so many charges, and return them."""
