@@ -29,6 +29,7 @@ class Running:
         "admitted",
         "ended",
         "expires_at",
+        "extend_at",
         "extensions",
         "produced",
         "request",
@@ -45,6 +46,9 @@ class Running:
         self.unmetered: str | None = None
         """Why a message of the answer cannot be metered, once one was not."""
         self.expires_at = admitted.expires_at
+        lasts = admitted.expires_at - admitted.decided_at
+        self.extend_at = admitted.decided_at + lasts * 2 // 3
+        """When its hold is to be extended: when two thirds of its time are over."""
         self.extensions = 0
         self.ended = False
         self._hash = hashlib.sha256()
@@ -111,9 +115,11 @@ class Running:
         known = quantities_to_wire(meters.known_before(meter, self.request))
         return {"known": known, "model": meter.priced_as}
 
-    def extend_at(self) -> int:
-        """Return when the hold has to be extended: when two thirds of its time are over."""
-        return self.expires_at - (self.expires_at - self.admitted.decided_at) // 3
+    def extended(self, seconds: int) -> None:
+        """Take note that its hold stands for so long from now."""
+        now = self.now()
+        self.expires_at = now + seconds * SECOND
+        self.extend_at = now + seconds * SECOND * 2 // 3
 
     def extending(self, seconds: int) -> list[Command]:
         """Return what extends its hold once more."""

@@ -125,6 +125,15 @@ def account(server: TritonServer, model: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
+def batch_of(server: TritonServer, model: str, id: str) -> set[str]:
+    """Return the ids of those that a model of one instance ran in one batch with a request."""
+    lines = account(server, model)
+    (own,) = [line for line in lines if line["request_id"] == id]
+    found = {line["request_id"] for line in lines if line["begun_ns"] == own["begun_ns"]}
+    assert len(found) == own["batch"], (own, found)
+    return found
+
+
 def _whole(text: str) -> list[Any]:
     """Read a trace file; Triton writes a client's quotes as they come, and then it is no JSON."""
     try:
