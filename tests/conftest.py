@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.support import third_party_deaths
+from tests.support import longest, third_party_deaths
 from tests.support.missing import missing_servers
 from tests.support.room import take_room
 
@@ -28,28 +28,6 @@ os.environ["SSL_CERT_FILE"], os.environ["SSL_CERT_DIR"] = "", os.devnull
 # What is collected stays to the end: looking for garbage in it is a fifth of the time it takes.
 gc.disable()
 
-LONGEST = (
-    *("faults/test_stream_outages.py", "faults/test_hostile_values.py"),
-    *("http/test_schemathesis.py", "e2e/test_stream_trace.py", "faults/test_gateway_kills.py"),
-    *("model/test_licensed_model.py", "model/test_ledger_model.py"),
-    *("gateway/test_gateway_memory.py", "faults/test_stream_failing_batches.py"),
-    *("streams/test_scoring_beside.py", "gateway/test_reconciliation.py", "e2e/test_serve.py"),
-    *("integration/test_triton_server.py", "faults/test_allowances.py"),
-    *("e2e/test_demo.py", "e2e/test_demo_cluster.py", "e2e/test_secured_stream.py"),
-    *("e2e/test_licensing_page.py", "gateway/test_allowances_redis.py"),
-    *("faults/test_gateway_pipeline_kills.py", "faults/test_allowances_kills.py"),
-    *("e2e/test_stream_cluster.py", "e2e/test_demo_triton.py"),
-    "gateway/test_mixed_inferences.py",
-    *("../sdk/tests/test_recompute.py", "faults/test_serve_without_postgres.py"),
-    *("integration/test_embedded_postgres.py", "faults/test_gateway_without_its_ledger.py"),
-    *("gateway/test_recovery.py", "faults/test_stream_kills.py", "faults/test_outage_policy.py"),
-    *("integration/test_kafka_server.py", "http/test_hostile_connections.py"),
-    *("gateway/test_allowances_recovered.py", "faults/test_stream_rebalances.py"),
-    *("integration/test_bench_quick.py", "faults/test_kill_the_writer.py"),
-    *("model/test_admission_oracle.py", "domain/test_fraud_page.py"),
-)
-"""Files that come first: if a long one began last, one process would work and all others wait."""
-
 hypothesis.settings.register_profile("default", deadline=None, print_blob=True)
 # A shared machine is slow at times, and its example database does not outlive the run.
 hypothesis.settings.register_profile(
@@ -58,11 +36,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first, in their order; the others keep theirs."""
-    folder = Path(__file__).parent
-    places = {(folder / name).resolve(): place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path, len(places)))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the longest files first; a run of everything that is not in full takes some of them."""
+    longest.order(config, items)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -94,7 +70,7 @@ def _leave_room(config: pytest.Config, made: Path) -> None:
 
 def pytest_report_header() -> list[str]:
     """Say how to repeat this run, and what it has to do without."""
-    return [f"seed: repeat this run with TOLLBOOK_SEED={SEED}", *missing_servers()]
+    return [f"seed: repeat this run with TOLLBOOK_SEED={SEED}", *missing_servers(), *longest.said()]
 
 
 @atexit.register

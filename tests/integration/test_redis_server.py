@@ -42,7 +42,7 @@ def is_alive(pid: int) -> bool:
     """Tell whether a process lives; one that only waits to be collected does not."""
     try:
         return ") Z" not in Path(f"/proc/{pid}/stat").read_text("utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it may go while it is read
         return False
 
 
