@@ -95,7 +95,7 @@ def test_the_hold_of_a_stream_is_extended_again_and_again_while_it_runs(
     rig: Rig, triton: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extending, "PAUSE_SECONDS", 0.1)  # a second is much of so short a hold
-    seconds, count = 4, 86
+    seconds, count = 6, 135
     asking_at_once = {rig.licensee(): way for way in WAYS.values()}
     with (
         serving_both(rig, tmp_path, holding(before(triton), seconds)) as both,
