@@ -36,8 +36,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the longest files first; a run of everything that is not in full takes some of them."""
+    """Put the longest files first; a run of everything that is not in full takes some of them.
+
+    Last of all: who chose tests by their names has not asked for everything.
+    """
     longest.order(config, items)
 
 

@@ -173,7 +173,7 @@ class Gateway:
         waits = meters.waits_for_traces(running.admitted.meter) and not running.produced.cached
         try:
             event = running.charge(self._source, 0 if waits else None)
-        except meters.UnmeteredError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, its work was done
             self._park(running, f"the answer cannot be metered: {error}")
             return {REQUEST_ID: running.id}
         if waits:

@@ -118,8 +118,9 @@ class StreamSession:
             raise
         except asyncio.CancelledError:
             self._leave()
-            if self._stopped is None:
+            if self._stopped is None and not self._is_stopping:
                 raise
+            self._stopped = self._stopped or refusals.stopping()
         if self._stopped is not None:
             await refusals.abort(self._context, self._stopped, self._headers)
         self._context.set_trailing_metadata(refusals.trailing(self._headers))
@@ -143,10 +144,12 @@ class StreamSession:
         """Read requests and begin an inference with each."""
         turn: _Turn | None = None
         loop = asyncio.get_running_loop()
-        while not self._is_stopping:
+        while True:
             data = await self._context.read()
             if data is None:
                 self._has_all = True
+                return
+            if self._is_stopping:  # it came while others end, and does not begin any more
                 return
             mine: _Turn = loop.create_future()
             task = self._spawn(self._infer(data, turn, mine))

@@ -145,6 +145,21 @@ def test_an_answer_that_cannot_be_metered_is_parked_with_the_reason(
     assert who.names() == ["reservation_held", "usage_parked"]
 
 
+def test_an_answer_that_the_gateway_fails_to_meter_is_parked_and_no_hold_is_left_open(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("nobody foresaw it")
+
+    who = rig.licensee()
+    with rig.gateway(tmp_path) as gateway:
+        running = begun(rig, gateway, who)
+        told(rig, running, answer(3, 1))
+        monkeypatch.setattr(Running, "usage", fail)
+        rig.now(lambda: gateway.finish(running))
+    assert who.names() == ["reservation_held", "usage_parked"]
+
+
 def test_who_may_not_is_refused_before_anything_runs(rig: Rig, tmp_path: Path) -> None:
     poor, who = rig.licensee(amount="0.000001"), rig.licensee()
     with rig.gateway(tmp_path) as gateway:

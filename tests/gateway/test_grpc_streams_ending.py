@@ -132,6 +132,28 @@ def test_a_stream_whose_client_asks_nothing_more_ends_well_though_the_gateway_st
     assert len(stream.pieces) == 20
 
 
+def test_nothing_begins_on_a_stream_when_the_gateway_stops_though_another_inference_runs(
+    rig: Rig, triton: TritonServer, tmp_path: Path
+) -> None:
+    who = rig.licensee()
+    with (
+        grpc_serving(rig, tmp_path, before(triton)) as served,
+        served.raw("ModelStreamInfer", stream=True) as call,
+    ):
+        stream = Stream(call, who)
+        stream.send(asking("a", 20, 50))
+        wait(lambda: len(stream.pieces) >= 2)
+        stopping = asyncio.run_coroutine_threadsafe(served.front.stop(20), rig.loop)
+        wait(lambda: served.front._is_stopping)
+        stream.send(asking("a", 1))
+        stopping.result(30)
+        stream.close()
+    assert stream.error is not None
+    assert stream.error.code() is grpc.StatusCode.UNAVAILABLE
+    assert len(stream.pieces) == 20
+    assert who.names() == ["reservation_held", "reservation_settled"]
+
+
 def test_a_stream_whose_key_is_looked_up_when_the_gateway_stops_does_not_hold_that_up(
     rig: Rig, triton: TritonServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

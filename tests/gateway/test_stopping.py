@@ -27,6 +27,7 @@ from tests.support.triton import triton as triton  # noqa: PLC0414 - a fixture, 
 DELAY_MS = 3_000
 """So long the server works: longer than a stop takes that waits for nothing."""
 WORDS = 6
+UNAVAILABLE = 14
 
 
 def delayed(milliseconds: int) -> dict[str, Any]:
@@ -141,6 +142,8 @@ def test_what_does_not_end_in_time_over_grpc_is_ended_and_told(
                 client.reset(1)
                 client.settle()
             rig.call(served.front.stop(0.1), 8)
+            if method == "ModelStreamInfer" and not is_gone:
+                assert client.answer(1).status == UNAVAILABLE
         assert not served.gateway.running
     assert who.names() == ["reservation_held", "usage_parked"]
     assert list(left_behind(tmp_path)) == []
