@@ -24,7 +24,7 @@ from entrypoints.gateway.leaving import Leaving
 from entrypoints.gateway.pipeline_admission import PipelineAdmission
 from entrypoints.gateway.pipeline_running import running_of
 from entrypoints.gateway.running import Running, cleaned
-from entrypoints.gateway.settling import Outcome, Teller, Tellers
+from entrypoints.gateway.settling import Outcome, Teller, Tellers, ended_as
 from entrypoints.gateway.tracing import Traces
 from entrypoints.http.submitting import Submitter
 
@@ -209,11 +209,15 @@ class Gateway:
 
     def broken_off(self, running: Running, error: BaseException) -> None:
         """End an inference that was left by an error which nobody foresaw, or by our stop."""
-        reason = f"the gateway failed with it: {type(error).__name__}: {error}"
-        if isinstance(error, asyncio.CancelledError):
-            reason = "the gateway was stopped"
-        end = self.lost if self._log.is_open(running.id) else self.give_up
-        end(running, reason)
+        is_stop = isinstance(error, asyncio.CancelledError)
+        told = f"{type(error).__name__}: {error}"
+        if self._log.is_open(running.id):
+            why = "the gateway was stopped" if is_stop else f"the gateway failed with it: {told}"
+            self.lost(running, why)
+        elif is_stop:
+            self.give_up(running, "the gateway stopped before it began")
+        else:
+            self.give_up(running, f"the gateway could not send it: {told}")
 
     def _traced(self, running: Running, event: dict[str, Any], time: int | None) -> None:
         """Complete a record by its device time, or park it without."""
@@ -255,7 +259,7 @@ class Gateway:
             # The ledger is told all the same; if this process dies before, its traces are asked.
             logger.warning("the outcome of %s is not written down: %s", running.id, error)
         if tell:
-            self.ended[_how(outcome)] += 1
+            self.ended[ended_as(outcome)] += 1
             self.emergency.ended(running, outcome)
             self._settler.tell(running.id, outcome)
             self._traces.forget(running.id)
@@ -290,10 +294,3 @@ class Gateway:
         known = {REQUEST_ID: running.id, REMAINING: _encoded(left) if left else "[]"}
         is_emergency = admitted.is_emergency and admitted.slice is not None
         return {**known, EMERGENCY: str(admitted.slice)} if is_emergency else known
-
-
-def _how(outcome: Outcome) -> str:
-    """Return in which way an outcome ends an inference."""
-    if "release" in outcome:
-        return "released"
-    return "parked" if "park" in outcome else "charged"

@@ -63,6 +63,13 @@ def command_of(id: str, outcome: Outcome) -> Command:
     return charge_of(body)
 
 
+def ended_as(outcome: Outcome) -> str:
+    """Return in which way an outcome ends an inference."""
+    if "release" in outcome:
+        return "released"
+    return "parked" if "park" in outcome else "charged"
+
+
 class Teller(Protocol):
     """Tells what became of inferences: the ledger itself, or Kafka."""
 

@@ -74,6 +74,10 @@ def test_what_fails_before_its_server_has_it_is_given_back(
     with grpc_serving(rig, tmp_path, configured(grpc=server.address)) as served:
         assert told(served, who, method) == FAILED
         assert ended(served, who, "released") == [HELD, RELEASED]
+    (given_back,) = who.releases()
+    assert str(given_back.reason).startswith("the gateway could not send it"), (
+        "a server might have seen it"
+    )
 
 
 @pytest.mark.parametrize("method", ["ModelInfer", "ModelStreamInfer"])
