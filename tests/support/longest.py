@@ -25,10 +25,17 @@ LONGEST = (
     *("gateway/test_allowances_recovered.py", "faults/test_stream_rebalances.py"),
     *("integration/test_bench_quick.py", "faults/test_kill_the_writer.py"),
     *("model/test_admission_oracle.py", "domain/test_fraud_page.py"),
+    *("integration/test_passwords_in_options.py", "faults/test_redis_faults.py"),
+    *("integration/test_projector_shares.py", "e2e/test_cli_prices.py"),
+    *("gateway/test_http_connections.py", "gateway/test_http_hostile.py"),
+    *("faults/test_lost_acknowledgements.py", "e2e/test_gateway_page.py"),
+    *("e2e/test_cli_processes.py", "integration/test_third_party_deaths.py"),
+    *("e2e/test_cli_license.py", "faults/test_overload_and_deadlines.py"),
+    *("faults/test_disk_full.py", "e2e/test_api_tour.py", "e2e/test_pipelines_page.py"),
 )
 """Files that come first: if a long one began last, one process would work and all others wait."""
 
-PART = 10
+PART = 8
 """So many of them are in a run of everything that is not in full."""
 _TESTS = Path(__file__).parents[1]
 
