@@ -160,15 +160,18 @@ def _following(database: Database, clock: str) -> Iterator[None]:
         row = connection.execute(f"SELECT {how}(%s)", (_TRACE_LOCK,)).fetchone()
         if not (row and row[0]):
             raise Unavailable("a trace is being run on this ledger: wait until it has finished")
-        _set_clock(connection, clock)
-        if clock == "trace":
-            try:
+        try:
+            _set_clock(connection, clock)
+            if clock == "trace":
                 yield
-            finally:
-                with suppress(psycopg.Error):  # the next process to open the ledger does it too
+        finally:
+            with suppress(psycopg.Error):  # the next process to open the ledger does it too
+                if clock == "trace":
                     _set_clock(connection, "database")
-            return
-    yield
+                # A server notices a closed connection a moment later: the next trace need not wait.
+                connection.execute("SELECT pg_advisory_unlock_all()")
+    if clock != "trace":
+        yield
 
 
 def _set_clock(connection: Connection, clock: str) -> None:

@@ -37,6 +37,9 @@ PROCESSES = min(os.cpu_count() or 1, 4)
 WAIT_SECONDS = 60.0
 """How long to wait for another projector to come so far."""
 
+TURN_SECONDS = 0.5
+"""How long to wait before one looks whether the other is still there."""
+
 STOP_SECONDS = 10.0
 """So long the batch that is being written may take when a process is told to stop."""
 
@@ -128,20 +131,35 @@ def catch_up(
 ) -> None:
     """Bring the views up to a position at least: by ourselves, or by whoever does it already."""
     bring_up_to_date(database, None, stop)
-    with open_projector(database) as projector:
-        if projector.lead():
-            while True:
-                try:
-                    projector.catch_up(position, advance, stop)
-                    return
-                except MovedError:
-                    continue  # another build was put in place
-    with closing(_connect_to_read(database)) as connection:
+    until = time.monotonic() + WAIT_SECONDS
+    with (
+        open_projector(database) as projector,
+        closing(_connect_to_read(database)) as connection,
+    ):
+        while not projector.lead():  # who leads may end, or be a connection that has just ended
+            if _has_come(connection, position, until):
+                return
+        while True:
+            try:
+                projector.catch_up(position, advance, stop)
+                return
+            except MovedError:
+                continue  # another build was put in place
+
+
+def _has_come(connection: Connection, position: int, until: float) -> bool:
+    """Wait a turn for another projector to come so far; past the time `until`, raise that."""
+    try:
         wait_for(
             lambda query, values: connection.execute(query.encode(), values).fetchall(),
             position,
-            timeout=WAIT_SECONDS,
+            timeout=TURN_SECONDS,
         )
+    except Unavailable:
+        if time.monotonic() >= until:
+            raise
+        return False
+    return True
 
 
 def compare(
