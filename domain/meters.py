@@ -1,7 +1,8 @@
 """Metering an inference: what to hold before it runs, and what it used, by a model's meter.
 
-What outputs and response parameters say is summed over all messages of an answer. Device time
-comes from elsewhere (`domain.device_time`) and is added at the end.
+What outputs and response parameters say is summed over all messages of an answer, unless the meter
+goes by the last one. Device time comes from elsewhere (`domain.device_time`), and is added at the
+end.
 """
 
 from collections.abc import Mapping
@@ -122,7 +123,7 @@ def added(
     for unit, source in meter.usage.items():
         told = _told(source, outputs, parameters)
         if told is not None:
-            counts[unit] = counts.get(unit, 0) + told
+            counts[unit] = told if source.messages == "last" else counts.get(unit, 0) + told
     return Produced(
         _chargeable(counts),
         before.messages + 1,

@@ -19,6 +19,8 @@ BEFORE = ("input", "parameter", "input_bytes", "input_shape", "constant")
 
 AFTER = ("output", "response_parameter", "output_shape", "formula", "traces")
 SOURCES = (*BEFORE, *AFTER)
+TOLD_BY_MESSAGES = AFTER[:3]
+"""Sources that each message of an answer tells."""
 
 _Tensor = Annotated[str, Field(min_length=1, max_length=200)]
 _Count = Annotated[int, Field(ge=0, le=QUANTITY_MAX)]
@@ -54,6 +56,8 @@ class Source:
     """Stands for an input or parameter that the request leaves out."""
     most: _Count | None = None
     """An estimate is never above it, whatever the request says."""
+    messages: Literal["sum", "last"] = "sum"
+    """Of an answer in several messages: what they come to, or what the last one of them tells."""
 
     @property
     def kind(self) -> str:
@@ -78,6 +82,8 @@ class Source:
             raise ValueError(f"must name one of {', '.join(SOURCES)}")
         if self.axis is not None and not given[0].endswith("_shape"):
             raise ValueError("must have an axis only beside input_shape or output_shape")
+        if self.messages != "sum" and given[0] not in TOLD_BY_MESSAGES:
+            raise ValueError(f"must have messages only beside {', '.join(TOLD_BY_MESSAGES)}")
         known = UNITS - {"compute_units"} | {"constant"}
         if self.formula is not None and not self.formula.keys() <= known:
             raise ValueError(f"must have a formula over {', '.join(sorted(known))}")
@@ -131,6 +137,10 @@ class Meter:
     """The pipeline whose stages this ensemble runs, each of which is held and charged."""
     stage: dict[StageName, StageMeter] = Field(default_factory=dict, max_length=STAGES_MAX)
     """How each stage of it is metered."""
+    ask: Annotated[dict[_Tensor, _Tensor], Field(max_length=len(UNITS))] = Field(
+        default_factory=dict
+    )
+    """Inputs without whose `true` the model leaves an output out, by that output's name."""
     request_id_output: _Tensor | None = None
     """An output in which the model repeats its request's id: another one means a cached answer."""
     cache_hit: Literal["full", "as_cached_input", "free"] = "full"
@@ -172,6 +182,9 @@ class Meter:
         elif not self.stage or self.usage or self.estimate or self.price_model:
             rule = "each with its own usage, and the pipeline names their models"
             raise ValueError(f"must have, with a pipeline, only meters of its stages: {rule}")
+        counted = {source.output or source.output_shape for source in self.used}
+        if unknown := sorted(self.ask.keys() - counted):
+            raise ValueError(f"ask.{unknown[0]} must be an output that its usage counts")
         steps = [part.step for part in self.stage.values() if part.step is not None]
         if len(set(steps)) < len(steps):
             raise ValueError("must name each step of one stage: traces do not tell two apart")

@@ -79,6 +79,16 @@ def total(tensor: Tensor) -> int:
     return sum(found)
 
 
+def says_yes(tensor: Tensor) -> bool:
+    """Say whether a tensor is of type BOOL, and true in each of its elements."""
+    if tensor.datatype != "BOOL":
+        return False
+    if tensor.packed is not None:
+        return tensor.packed == b"\1" * max(len(tensor.packed), 1)
+    listed = flat(tensor.listed or ())
+    return bool(listed) and all(each is True for each in listed)
+
+
 def texts(tensor: Tensor) -> list[bytes]:
     """Return the elements of a tensor of type BYTES; raises ValueError for others."""
     if tensor.datatype != "BYTES":

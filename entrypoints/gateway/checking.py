@@ -17,7 +17,7 @@ from domain.meters_format import Meter, Source, StageMeter
 from domain.tensors import WHOLE
 from entrypoints.gateway.config import GatewayConfig, Pool
 
-_TEXT = frozenset({"BYTES"})
+_TEXT, _YES_OR_NO = frozenset({"BYTES"}), frozenset({"BOOL"})
 _ALIVE_BYTES, _ALIVE_SECONDS = 65_536, 5.0
 
 
@@ -92,6 +92,12 @@ def check_meter(meter: Meter, metadata: Any, pool: str) -> None:
         for part, sources in (("usage", each.usage), ("estimate", each.estimate)):
             for unit, source in sources.items():
                 _check_source(f"{where}.{part}.{unit}", source, tensors, pool)
+    for output, name in meter.ask.items():
+        where = f"{meter.name}.ask.{output}"
+        _check_tensor(where, tensors, "input", name, _YES_OR_NO, None, pool)
+        if list(tensors["input"][name].shape) != [1]:
+            rule = f"an input of shape [1]: on the pool {pool} it is another one"
+            raise Invalid.because(where, name, rule)
     if meter.request_id_output is not None:
         where = f"{meter.name}.request_id_output"
         _check_tensor(where, tensors, "output", meter.request_id_output, _TEXT, None, pool)

@@ -16,7 +16,7 @@ from tollbook.tokens import SigningKey
 
 from adapters.intent_log import IntentLog
 from adapters.places import Places
-from domain import meters
+from domain import meter_asks, meters
 from entrypoints.gateway.admission import Admitted, Asked
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.emergency import Emergency
@@ -102,8 +102,9 @@ class Gateway:
         late = self._settler.waits_seconds() > self.config.hold_seconds / 2
         if late or self._settler.backlog >= self.config.unsettled:
             raise Unavailable("too many settlements wait: try later", code="overloaded")
-        is_pipeline = self.admission.meter(asked.model).pipeline is not None
-        admission = self._pipelines if is_pipeline else self.emergency
+        meter = self.admission.meter(asked.model)
+        meter_asks.check(meter, asked.request.inputs)
+        admission = self._pipelines if meter.pipeline is not None else self.emergency
         try:
             return await admission.admit(asked)
         except Unknown as error:

@@ -13,6 +13,7 @@ from tollbook.errors import Invalid, Unavailable
 from adapters.grpc.call import Call
 from adapters.grpc.messages import REMEMBERED_MAX, Metadata
 from adapters.triton.grpc_client import ServerError, ServerLost, ServerStopped, TritonGrpc
+from domain import meter_asks
 from entrypoints.gateway import asking, sequences
 from entrypoints.gateway import grpc_messages as messages
 from entrypoints.gateway.admission import Asked
@@ -81,6 +82,7 @@ class Inference:
         self.gone = False
         """Whether its client has left."""
         self.admitted: Running | None = None
+        self._asks: Mapping[str, str] = {}
         self._added: frozenset[str] = frozenset()
 
     @property
@@ -115,11 +117,12 @@ class Inference:
         else:
             hashed = (await asyncio.to_thread(hashlib.sha256, data)).hexdigest()
         self._data = b""
-        who = self._caller
+        who, metered = self._caller, messages.metered(request, meter)
+        self._asks = meter_asks.lacking(meter, metered.inputs)
         asked = Asked(
             request.model_name,
             who.license_key,
-            messages.metered(request, meter),
+            metered,
             hashed,
             who.address,
             who.facts,
@@ -133,7 +136,7 @@ class Inference:
         admitted = running.admitted
         sequences.own_in_grpc(self._request.parameters, admitted.customer)
         data, self._added = messages.rewritten(
-            self._request, running.id, admitted.priority, admitted.meter, stream=stream
+            self._request, running.id, admitted.priority, admitted.meter, self._asks, stream=stream
         )
         self._request = None  # the server has it now: what may be large is not kept twice
         self._gateway.begin(running)

@@ -3,7 +3,7 @@
 The order of outputs and of their packed contents is one and the same, and stays it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -158,7 +158,8 @@ def metered(request: Any, meter: Meter) -> meters.Request:
 @lru_cache(maxsize=meters.METERS_MAX)
 def _read_by(meter: Meter) -> frozenset[str | None]:
     """Return the inputs whose contents a meter reads."""
-    return frozenset(source.input or source.input_bytes for source in meter.sources)
+    counted = [source.input or source.input_bytes for source in meter.sources]
+    return frozenset([*counted, *meter.ask.values()])
 
 
 def _tensor(tensor: Any, shape: tuple[int, ...], packed: bytes | None) -> Tensor:
@@ -194,9 +195,12 @@ def in_sequence(request: Any) -> bool:
 
 
 def rewritten(
-    request: Any, id: str, priority: int, meter: Meter, *, stream: bool
+    request: Any, id: str, priority: int, meter: Meter, asks: Mapping[str, str], *, stream: bool
 ) -> tuple[bytes, frozenset[str]]:
-    """Return the bytes for the server, and the outputs that were added for the meter."""
+    """Return the bytes for the server, and the outputs that its client has not asked for.
+
+    The inputs of `asks` are added, which bring the outputs under whose names they stand there.
+    """
     request.id = id
     given = request.parameters
     given[_PRIORITY].Clear()
@@ -204,6 +208,8 @@ def rewritten(
     if stream:
         given[WANTS_LAST].Clear()
         given[WANTS_LAST].bool_param = True
+    for name in dict.fromkeys(asks.values()):
+        _add_yes(request, name)
     added: list[str] = []
     outputs, wanted = request.outputs, meters.wanted_outputs(meter)
     if wanted and outputs:
@@ -211,7 +217,17 @@ def rewritten(
         added = [name for name in wanted if name not in named]
         for name in added:
             outputs.add(name=name)
-    return request.SerializeToString(), frozenset(added)
+    return request.SerializeToString(), frozenset([*added, *asks])
+
+
+def _add_yes(request: Any, name: str) -> None:
+    """Add an input of one true element, packed where the others are."""
+    contents = request.raw_input_contents
+    if len(contents) == len(request.inputs) > 0:
+        request.inputs.add(name=name, datatype="BOOL", shape=[1])
+        contents.append(b"\1")
+    else:
+        request.inputs.add(name=name, datatype="BOOL", shape=[1]).contents.bool_contents[:] = [True]
 
 
 def answer(data: bytes) -> Any:

@@ -79,13 +79,13 @@ async def _asked_for(
     description = await described.of(call.model, call.version)
     description.check_axes(meter)
     description.check_sequences()
-    return prompts.prompt(call.body, description), description
+    return prompts.prompt(call.body, description, meter), description
 
 
 def _read(running: Running, data: bytes, asked: Prompt, description: Description) -> Told | None:
     """Read and count one message; None for one that cannot be read, which is remembered."""
     try:
-        message = prompts.told(data, description, asked.id)
+        message = prompts.told(data, description, asked)
     except (TollbookError, ValueError) as error:
         running.unmetered = f"the server's answer cannot be read: {error}"
         return None

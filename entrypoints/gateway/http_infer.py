@@ -1,10 +1,11 @@
 """`infer` over HTTP: requests and answers as JSON heads, with tensors in binary behind them.
 
-What goes to the server is the client's own text but for the id, the priority, and the outputs that
-the meter needs beside those that the client names; the answer comes back without these.
+What goes to the server is the client's own text but for the id, the priority, the outputs that the
+meter needs beside those that the client names, and the inputs that bring them. The answer comes
+back without these.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tollbook.errors import Invalid
@@ -105,13 +106,21 @@ def check_parameters(parameters: dict[str, Any]) -> None:
 
 
 def forwarded(
-    asked: Inference, id: str, priority: int, wanted: Sequence[str]
+    asked: Inference, id: str, priority: int, wanted: Sequence[str], asks: Mapping[str, str]
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Return the head for the server, and the names of the outputs that were added to it."""
+    """Return the head for the server, and the outputs that its client has not asked for.
+
+    The inputs of `asks` are added, which bring the outputs under whose names they stand there.
+    """
     added = tuple(name for name in wanted if name not in asked.names) if asked.outputs else ()
+    given: list[Piece] = next((each.value for each in asked.members if each.name == "inputs"), [])
+    inputs = [
+        *(each.raw for each in given),
+        *(f'{{"name":{dumped(name)},{_YES}}}' for name in dict.fromkeys(asks.values())),
+    ]
     found = [f'"id":{dumped(id)}', f'"parameters":{_parameters(asked, priority)}']
     for member in asked.members:
-        if member.name in ("id", "parameters"):
+        if member.name in ("id", "parameters") or (member.name == "inputs" and asks):
             continue
         if member.name == "outputs" and added:
             extra = [f'{{"name":{dumped(name)},"parameters":{_BINARY}}}' for name in added]
@@ -119,9 +128,12 @@ def forwarded(
             found.append(f'"outputs":[{raw}]')
         else:
             found.append(member.text)
-    return closed(found).encode(), added
+    if asks:
+        found.append(f'"inputs":[{",".join(inputs)}]')
+    return closed(found).encode(), (*added, *asks)
 
 
+_YES = '"datatype":"BOOL","shape":[1],"data":[true]'
 _BINARY = '{"binary_data":true}'
 
 

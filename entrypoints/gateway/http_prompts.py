@@ -1,13 +1,16 @@
 """What `generate` says: JSON without shapes, in which every name is an input or a parameter.
 
-Nothing can be left out of its answers, so nothing is added to them but the client's own id.
+Its answers hold what the server says, but for the client's own id in place of ours, and for outputs
+that the gateway asked for.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tollbook.errors import Invalid
 
-from domain import meters
+from domain import meter_asks, meters
+from domain.meters_format import Meter
 from domain.tensors import Tensors
 from entrypoints.gateway.http_infer import ALLOWED, check_parameters, client_id
 from entrypoints.gateway.http_json import Member, closed, dumped, opened
@@ -26,6 +29,8 @@ class Prompt(NamedTuple):
     id: str
     """The client's; empty where it gave none."""
     request: meters.Request
+    asks: Mapping[str, str]
+    """The inputs that have to be added, by the outputs that they bring."""
 
 
 class Told(NamedTuple):
@@ -38,7 +43,7 @@ class Told(NamedTuple):
     error: str | None
 
 
-def prompt(body: bytes, described: Description) -> Prompt:
+def prompt(body: bytes, described: Description, meter: Meter) -> Prompt:
     """Read a request; a name may stand at the top or among the parameters, and nowhere twice."""
     try:
         members = opened(body.decode(), _OPEN)
@@ -63,12 +68,14 @@ def prompt(body: bytes, described: Description) -> Prompt:
     parameters = {name: value for name, value in named.items() if name not in inputs}
     check_parameters(parameters)
     id = client_id(next((member for member in members if member.name == "id"), None))
-    return Prompt(members, id, meters.Request(inputs, parameters))
+    asks = meter_asks.lacking(meter, inputs)
+    return Prompt(members, id, meters.Request(inputs, parameters), asks)
 
 
 def forwarded(asked: Prompt, id: str, priority: int) -> bytes:
-    """Return the body for the server: with our id, and the licence's priority."""
+    """Return the body for the server: with our id, the licence's priority, and what is asked."""
     found = [f'"id":{dumped(id)}', f'"priority":{priority}']
+    found += [f"{dumped(name)}:true" for name in dict.fromkeys(asked.asks.values())]
     for member in asked.members:
         if member.name == _PARAMETERS:
             kept = closed([each.text for each in member.value if each.name not in _OURS])
@@ -78,15 +85,16 @@ def forwarded(asked: Prompt, id: str, priority: int) -> bytes:
     return closed(found).encode()
 
 
-def told(data: bytes, described: Description, id: str) -> Told:
-    """Read one message of an answer, and give it the client's id; raises Invalid, ValueError."""
+def told(data: bytes, described: Description, asked: Prompt) -> Told:
+    """Read one message of an answer, and make it its client's; raises Invalid, ValueError."""
     members = opened(data.decode("utf-8", "surrogateescape"), strict=False)
     kept: list[str] = []
     for member in members:
         if member.name != "id":
-            kept.append(member.text)
-        elif id:
-            kept.append(f'"id":{dumped(id)}')
+            if member.name not in asked.asks:
+                kept.append(member.text)
+        elif asked.id:
+            kept.append(f'"id":{dumped(asked.id)}')
     values = {member.name: member.value for member in members}
     error = values.get("error") if "model_name" not in values else None
     outputs = {

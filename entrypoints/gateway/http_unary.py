@@ -5,7 +5,7 @@ from tollbook.errors import TollbookError, Unknown
 
 from adapters.triton.http_client import AnswerLost, HttpClient, NotReached
 from adapters.triton.http_connections import HttpAnswer
-from domain import meters
+from domain import meter_asks, meters
 from entrypoints.gateway import http_calls as calls
 from entrypoints.gateway import http_infer as infers
 from entrypoints.gateway.http_calls import Call, Parts
@@ -18,12 +18,13 @@ async def infer(parts: Parts, call: Call) -> web.StreamResponse:
     await calls.read(parts, call)
     given = infers.split(call.body, call.headers.get(calls.HEADER_LENGTH))
     asked = infers.inference(given)
-    wanted = meters.wanted_outputs(parts.gateway.admission.meter(call.model))
+    meter = parts.gateway.admission.meter(call.model)
+    wanted, asks = meters.wanted_outputs(meter), meter_asks.lacking(meter, asked.inputs)
     infers.check_wanted(asked, wanted)
     metered = meters.Request(asked.inputs, asked.parameters)
     async with calls.admitted(parts, call, metered) as (running, client):
         asked = asked._replace(members=owned(asked.members, running.admitted.customer))
-        head, added = infers.forwarded(asked, running.id, running.admitted.priority, wanted)
+        head, added = infers.forwarded(asked, running.id, running.admitted.priority, wanted, asks)
         told = {"Content-Type": calls.JSON}
         if given.tail:
             told = {"Content-Type": calls.BINARY, "Inference-Header-Content-Length": str(len(head))}

@@ -32,7 +32,7 @@ def test_outputs_that_were_added_are_taken_out_and_the_rest_stays_as_it_was(
     asked = pb.ModelInferRequest(model_name="m", id="mine")
     for name in named:
         asked.outputs.add(name=name)
-    data, added = messages.rewritten(asked, "inf_1", 5, METER, stream=False)
+    data, added = messages.rewritten(asked, "inf_1", 5, METER, {}, stream=False)
     sent = pb.ModelInferRequest.FromString(data)
     wanted = [each.name for each in sent.outputs]
     assert wanted[: len(named)] == named
@@ -50,7 +50,7 @@ def test_outputs_that_were_added_are_taken_out_and_the_rest_stays_as_it_was(
 
 def test_where_no_outputs_are_named_none_is_added() -> None:
     data, added = messages.rewritten(
-        pb.ModelInferRequest(model_name="m"), "inf_1", 5, METER, stream=True
+        pb.ModelInferRequest(model_name="m"), "inf_1", 5, METER, {}, stream=True
     )
     sent = pb.ModelInferRequest.FromString(data)
     assert (list(sent.outputs), added) == ([], frozenset())

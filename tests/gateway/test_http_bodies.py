@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tollbook.errors import Invalid
 
+from domain.meters_format import Meter, Source
 from entrypoints.gateway.http_infer import Split, forwarded, inference, restored, split
 from entrypoints.gateway.http_json import closed, opened
 from entrypoints.gateway.http_models import Description, tensor
@@ -23,6 +24,7 @@ _SCALARS = (
     | st.floats()
     | st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 )
+METER = Meter(name="m", usage={"requests": Source(constant=1)})
 _NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 _VALUES = st.recursive(
     _SCALARS, lambda inner: st.lists(inner) | st.dictionaries(_NAMES, inner), max_leaves=12
@@ -73,7 +75,7 @@ def test_a_number_is_never_written_anew(number: str) -> None:
         f'"datatype":"FP64","data":{raw}}}],"outputs":[{{"name":"OUT"}}]}}'
     )
     asked = inference(Split(text, b""))
-    head, added = forwarded(asked, "ours", 5, ["TOKENS"])
+    head, added = forwarded(asked, "ours", 5, ["TOKENS"], {})
     assert raw in head.decode()
     assert f'"mine":{number}' in head.decode()
     assert added == ("TOKENS",)
@@ -88,7 +90,8 @@ def test_a_number_is_never_written_anew(number: str) -> None:
         f'"shape":[2],"data":{raw}}}]}}'
     )
     described = Description({}, {"OUT": ("FP64", (-1,))}, decoupled=False)
-    message = told(f'{{"OUT":{raw},"id":"ours"}}'.encode(), described, "theirs")
+    theirs = prompt(b'{"id":"theirs"}', described, METER)
+    message = told(f'{{"OUT":{raw},"id":"ours"}}'.encode(), described, theirs)
     assert message.text == f'{{"OUT":{raw},"id":"theirs"}}'
 
 
@@ -145,14 +148,14 @@ def test_a_length_of_the_head_that_is_none_is_refused(length: str) -> None:
 
 def test_the_priority_and_the_id_are_ours_wherever_the_client_puts_its_own() -> None:
     asked = inference(Split('{"id":"theirs","parameters":{"priority":1,"a":true}}', b""))
-    head, added = forwarded(asked, "ours", 7, ["TOKENS"])
+    head, added = forwarded(asked, "ours", 7, ["TOKENS"], {})
     assert json.loads(head) == {"id": "ours", "parameters": {"a": True, "priority": 7}}
     assert added == ()  # it named no outputs, and so gets all of them
     described = Description({"TEXT": ("BYTES", (-1, 1))}, {}, decoupled=False)
     text = b'{"id":"theirs","priority":1,"TEXT":"a","parameters":{"priority":2,"id":"x","b":1}}'
     with pytest.raises(Invalid, match="beside"):
-        prompt(text, described)
-    found = prompt(text.replace(b'"priority":1,', b""), described)
+        prompt(text, described, METER)
+    found = prompt(text.replace(b'"priority":1,', b""), described, METER)
     assert found.id == "theirs"
     assert json.loads(forwarded_prompt(found, "ours", 7)) == {
         "id": "ours",
