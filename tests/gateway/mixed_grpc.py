@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 import grpc
+from grpc._cython import cygrpc
 from tritonclient.grpc import service_pb2 as pb
 
 from adapters.triton.grpc_client import SERVICE
@@ -22,6 +23,9 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
+
+_BROKEN = (grpc.RpcError, asyncio.InvalidStateError, cygrpc.InternalError)
+"""How a stream's end reaches who writes to it: its client looks for no end as it closes one."""
 
 
 class MixedGrpc:
@@ -128,7 +132,7 @@ class MixedGrpc:
                 await call.write(made.SerializeToString())
             await call.done_writing()
             await self._read(kind, call, asked, stay)
-        except (grpc.RpcError, asyncio.InvalidStateError) as error:
+        except _BROKEN as error:
             said = error.details() if isinstance(error, grpc.RpcError) else error
             self._seen.error(kind, said)
         finally:
