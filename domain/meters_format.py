@@ -140,7 +140,10 @@ class Meter:
     ask: Annotated[dict[_Tensor, _Tensor], Field(max_length=len(UNITS))] = Field(
         default_factory=dict
     )
-    """Inputs without whose `true` the model leaves an output out, by that output's name."""
+    """Inputs without whose `true` the model leaves an output out, by that output's name.
+
+    Outputs that nobody counts stand here too, where one of these inputs brings them.
+    """
     request_id_output: _Tensor | None = None
     """An output in which the model repeats its request's id: another one means a cached answer."""
     cache_hit: Literal["full", "as_cached_input", "free"] = "full"
@@ -183,8 +186,9 @@ class Meter:
             rule = "each with its own usage, and the pipeline names their models"
             raise ValueError(f"must have, with a pipeline, only meters of its stages: {rule}")
         counted = {source.output or source.output_shape for source in self.used}
-        if unknown := sorted(self.ask.keys() - counted):
-            raise ValueError(f"ask.{unknown[0]} must be an output that its usage counts")
+        asked = {name for output, name in self.ask.items() if output in counted}
+        if vain := sorted(output for output, name in self.ask.items() if name not in asked):
+            raise ValueError(f"ask.{vain[0]} must have an input that brings what its usage counts")
         steps = [part.step for part in self.stage.values() if part.step is not None]
         if len(set(steps)) < len(steps):
             raise ValueError("must name each step of one stage: traces do not tell two apart")

@@ -84,8 +84,11 @@ def says_yes(tensor: Tensor) -> bool:
     if tensor.datatype != "BOOL":
         return False
     if tensor.packed is not None:
-        return tensor.packed == b"\1" * max(len(tensor.packed), 1)
-    listed = flat(tensor.listed or ())
+        return bool(tensor.packed) and not tensor.packed.strip(b"\1")
+    try:
+        listed = flat(tensor.listed or ())
+    except ValueError:
+        return False  # so many elements that nobody looks at them
     return bool(listed) and all(each is True for each in listed)
 
 

@@ -99,7 +99,7 @@ class Call(ABC):
             return
         found = dict(headers)
         if self._messages is None:
-            http, kind = found[b":status"], found.get(b"content-type", _TYPE)
+            http, kind = found.get(b":status", b""), found.get(b"content-type", _TYPE)
             if http != b"200" or not kind.startswith(_TYPE):
                 is_busy = http in _TOO_BUSY
                 code = grpc.StatusCode.UNAVAILABLE if is_busy else grpc.StatusCode.UNKNOWN

@@ -13,9 +13,10 @@ from typing import Any
 import grpc
 import ngh2
 
+from adapters.grpc import header_blocks
 from adapters.grpc.answers import Several, Single
 from adapters.grpc.calling import Call, Headers, LostError
-from adapters.grpc.connection import Connection
+from adapters.grpc.connection import Connection, Stream
 from adapters.grpc.messages import ENCODINGS, TYPE, headers_of, timeout
 from adapters.limits import Limits
 
@@ -29,6 +30,7 @@ _WINDOW = 2**30
 _LEAVE_SECONDS = 1.0
 _SETTINGS: dict[int, int] = {
     ngh2.Setting.ENABLE_PUSH: 0,
+    ngh2.Setting.HEADER_TABLE_SIZE: 0,  # so that header_blocks reads what libnghttp2 does not take
     ngh2.Setting.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
 }
 _CONFIG = ngh2.Configuration(auto_window_update=False)
@@ -224,6 +226,12 @@ class _ClientConnection(Connection):
         self._channel.leave(self)
         for stream in [each for each in self.streams if each > event.last_stream_id]:
             self.streams.pop(stream).closed(ngh2.ErrorCode.REFUSED_STREAM)
+
+    def disliked(self, stream: int, told: Stream) -> None:
+        """Tell a call the status that it ended with, where only its form was wrong."""
+        found = header_blocks.last_of(self._came, stream)
+        if found is not None and b"grpc-status" in dict(found):
+            told.headers(found, is_end=True)
 
     def retire(self) -> None:
         """Take no more calls, and end with the last of those under way."""

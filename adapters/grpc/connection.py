@@ -46,6 +46,7 @@ class Connection(asyncio.Protocol):
         self.h2 = ngh2.Connection(role, config)
         self.streams: dict[int, Stream] = {}
         self._frames = Frames(PREFACE_BYTES if role is ngh2.Role.SERVER else 0)
+        self._came = b""  # the frames that came last
         self.is_open = False
         self._settings, self._window = settings, window
         self._transport: Any = None
@@ -73,7 +74,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came, and tell each stream of it."""
         self._heard = self._loop.time()
-        data = self._frames.whole(data)
+        data = self._came = self._frames.whole(data)
         self._will_flush = True  # below, whatever those who are told add
         try:
             if len(data) <= _AT_A_TIME:
@@ -121,6 +122,8 @@ class Connection(asyncio.Protocol):
     def _stream_closed(self, event: ngh2.StreamClosed) -> None:
         self._let_go(event.stream_id)
         if (stream := self.streams.pop(event.stream_id, None)) is not None:
+            if event.error_code == ngh2.ErrorCode.PROTOCOL_ERROR:
+                self.disliked(event.stream_id, stream)
             stream.closed(event.error_code)
 
     def _window_widened(self, event: ngh2.WindowUpdated) -> None:
@@ -149,6 +152,9 @@ class Connection(asyncio.Protocol):
 
     def greeted(self) -> None:
         """Take note that the peer speaks HTTP/2; told again whenever its settings change."""
+
+    def disliked(self, stream: int, told: Stream) -> None:
+        """Look at what ended a stream as against the protocol, before that is told."""
 
     def requested(self, stream: int) -> None:
         """Take a stream that the peer begins."""

@@ -30,6 +30,7 @@ _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _PIECE = 16_384
 """Smaller pieces of a body are put together: each would cost more than it holds."""
+_BLANK = "%20"
 _SAFE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _OURS = ("grpc-", ":")
 _WELL = [(b"grpc-status", b"0")]
@@ -159,8 +160,12 @@ def timeout(given: float) -> str:
 
 
 def quoted(words: str) -> bytes:
-    """Write a grpc-message."""
-    return quote_from_bytes(words.encode("utf-8", "replace"), safe=_SAFE).encode("ascii")
+    """Write a grpc-message; no header may begin or end in a blank (RFC 9113, section 8.2.1)."""
+    inner = words.strip(" ")
+    before = len(words) - len(words.lstrip(" "))
+    blanks = (before, len(words) - len(inner) - before)
+    text = quote_from_bytes(inner.encode("utf-8", "replace"), safe=_SAFE)
+    return (_BLANK * blanks[0] + text + _BLANK * blanks[1]).encode("ascii")
 
 
 def unquoted(value: bytes) -> str:

@@ -94,6 +94,7 @@ def check_meter(meter: Meter, metadata: Any, pool: str) -> None:
                 _check_source(f"{where}.{part}.{unit}", source, tensors, pool)
     for output, name in meter.ask.items():
         where = f"{meter.name}.ask.{output}"
+        _check_tensor(where, tensors, "output", output, None, None, pool)
         _check_tensor(where, tensors, "input", name, _YES_OR_NO, None, pool)
         if list(tensors["input"][name].shape) != [1]:
             rule = f"an input of shape [1]: on the pool {pool} it is another one"

@@ -189,21 +189,21 @@ class Gateway:
 
         A stream that had produced something before is charged for that.
         """
-        if running.produced.messages:
+        if running.has_produced:
             self.finish(running)
         elif self._over(running):
             self._end(running, running.release(f"the server failed it: {reason}"))
 
     def cut(self, running: Running) -> None:
         """End a stream that its client left and that was stopped: it pays for what came of it."""
-        if running.produced.messages:
+        if running.has_produced:
             self.finish(running)
         elif self._over(running):
             self._end(running, running.release("its client left before anything was produced"))
 
     def lost(self, running: Running, reason: str) -> None:
         """Park an inference whose outcome is not known; what a stream has produced is charged."""
-        if running.produced.messages:
+        if running.has_produced:
             self.finish(running)
         elif self._over(running):
             self._traces.outcome(running.id, lambda found: self._resolved(running, reason, found))

@@ -51,7 +51,7 @@ class _Relay:
         if self.upstream is None or not self.inference.gone:
             return
         running = self.inference.running
-        if running.admitted.meter.after_cancel == "stop" and running.produced.messages:
+        if running.admitted.meter.after_cancel == "stop" and running.has_produced:
             self.upstream.stop()
 
 
@@ -228,7 +228,7 @@ class StreamSession:
         running = relay.inference.running
         if running.ended:
             return
-        if relay.failure is None and not running.produced.messages:
+        if relay.failure is None and not running.has_produced:
             words = "the server closed the stream without an answer"
             raise ServerLost(grpc.StatusCode.UNAVAILABLE, words, sent=True)
         self._end(relay)

@@ -63,7 +63,7 @@ class Sending:
 
         Before that it works all the same, and whoever left would have it work for nothing.
         """
-        is_due = self._is_cut and self._has_begun and self.running.produced.messages
+        is_due = self._is_cut and self._has_begun and self.running.has_produced
         if is_due and not self._clock.expired():
             self._clock.reschedule(asyncio.get_running_loop().time())
 

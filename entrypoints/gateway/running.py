@@ -80,6 +80,11 @@ class Running:
         except meters.UnmeteredError as error:
             self.unmetered = str(error)
 
+    @property
+    def has_produced(self) -> bool:
+        """Whether a message with outputs has come, even if it cannot be metered."""
+        return bool(self.produced.messages) or self.unmetered is not None
+
     def left(self, data: bytes) -> None:
         """Hash bytes of the answer on their way to the client."""
         self._hash.update(data)

@@ -10,7 +10,7 @@ from domain.command import read
 from domain.meter_asks import check, lacking
 from domain.meters import NOTHING, added
 from domain.meters_format import Meter
-from domain.tensors import Tensor
+from domain.tensors import ELEMENTS_MAX, Tensor
 
 ADAPTER = TypeAdapter(Meter)
 READ, MADE = "num_input_tokens", "num_output_tokens"
@@ -40,6 +40,11 @@ def test_what_a_request_leaves_out_is_lacking_by_the_output_that_it_brings() -> 
     assert lacking(chat(), {}) == {}
 
 
+def test_what_else_an_input_brings_is_lacking_too() -> None:
+    meter = chat(ask={MADE: "return_counts", "text_length": "return_counts"})
+    assert lacking(meter, {}) == dict.fromkeys([MADE, "text_length"], "return_counts")
+
+
 @pytest.mark.parametrize(
     "given",
     [boolean(b"\1"), boolean(b"\1\1"), boolean(listed=[True]), boolean(listed=[[True], [True]])],
@@ -59,6 +64,7 @@ def test_a_client_may_ask_for_the_counts_itself(given: Tensor) -> None:
         boolean(listed=[False]),
         boolean(listed=[True, False]),
         boolean(listed=[1]),
+        boolean(listed=[True] * (ELEMENTS_MAX + 1)),
         boolean(listed=["true"]),
         boolean(),
         boolean(b"\1", datatype="UINT8"),
@@ -73,7 +79,10 @@ def test_a_client_that_would_blind_the_meter_is_refused(given: Tensor) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"ask": {"text": "return_text"}}, "ask.text must be an output that its usage counts"),
+        (
+            {"ask": {"text": "return_text"}},
+            "ask.text must have an input that brings what its usage counts",
+        ),
         ({"ask": {MADE: ""}}, "at least 1"),
         ({"ask": {MADE: 1}}, "a valid string"),
         (

@@ -145,6 +145,23 @@ def test_an_answer_that_cannot_be_metered_is_parked_with_the_reason(
     assert who.names() == ["reservation_held", "usage_parked"]
 
 
+@pytest.mark.parametrize("end", ["failed", "cut", "lost"])
+def test_a_stream_that_ends_early_and_told_nothing_of_what_it_produced_is_parked(
+    rig: Rig, tmp_path: Path, end: str
+) -> None:
+    who = rig.licensee()
+    with rig.gateway(tmp_path) as gateway:
+        running = begun(rig, gateway, who, model="textgen_stream")
+        told(rig, running, {"INPUT_TOKENS": number(3)})
+        ways = {
+            "failed": lambda: gateway.failed(running, "boom"),
+            "cut": lambda: gateway.cut(running),
+            "lost": lambda: gateway.lost(running, "the connection broke"),
+        }
+        rig.now(ways[end])
+    assert who.names() == ["reservation_held", "usage_parked"]
+
+
 def test_an_answer_that_the_gateway_fails_to_meter_is_parked_and_no_hold_is_left_open(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
