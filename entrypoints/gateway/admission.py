@@ -111,9 +111,9 @@ class Admission:
         """Return the meter of a model; raises NotFound for one that is not offered here."""
         found = self._meters.get(model)
         if found is None:
-            raise NotFound(
-                f"there is no model {model[:100]} here", field="model", value=model[:100]
-            )
+            # The server's own words, by which clients know it.
+            words = f"Request for unknown model: '{model[:100]}' is not found"
+            raise NotFound(words, field="model", value=model[:100])
         return found
 
     def question(self, asked: Asked) -> Question | None:

@@ -101,6 +101,8 @@ class GatewayConfig:
     """How old a trace file that was read becomes until it is removed; absent, none ever is."""
     sample_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
     """How often the servers' own counters are written down, for reconciliation."""
+    statistics: bool = False
+    """Whether clients are told the servers' counters of a model: those of all customers."""
     sample_days: Annotated[int, Field(ge=1, le=36_500)] = 90
     """How many days these are kept."""
     outage: tuple[Outage, ...] = Field(default=(), max_length=1000)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from tollbook.errors import Invalid, TollbookError, Unavailable
+from tollbook.errors import Invalid, NotFound, TollbookError, Unavailable
 from tritonclient.grpc import service_pb2 as pb
 
 from adapters.grpc.call import Call, EndedError, Handler
@@ -33,7 +33,6 @@ READ_SECONDS = 30.0
 STALL_SECONDS = 60.0
 """How long the client of a stream may leave its messages untaken."""
 _REFUSED = {
-    "model statistics": ("ModelStatistics",),
     "its servers' model repository": (
         *("RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload"),
     ),
@@ -52,6 +51,7 @@ _MODEL_QUESTIONS = {
     "ModelMetadata": pb.ModelMetadataRequest,
     "ModelConfig": pb.ModelConfigRequest,
 }
+_STATISTICS = {"ModelStatistics": pb.ModelStatisticsRequest}
 
 _Work = Callable[[Call], Awaitable[bytes]]
 
@@ -119,8 +119,10 @@ class GrpcFront:
             "ServerMetadata": self._server_metadata,
             "ModelInfer": self._model_infer,
         }
-        for method in _MODEL_QUESTIONS:
-            unary[method] = self._about_model(method)
+        unary.update(dict.fromkeys(_STATISTICS, _refusing("model statistics")))
+        told = _MODEL_QUESTIONS | (_STATISTICS if self._config.statistics else {})
+        for method, message in told.items():
+            unary[method] = self._about_model(method, message)
         for what, methods in _REFUSED.items():
             unary.update(dict.fromkeys(methods, _refusing(what)))
         found: dict[str, Handler] = {
@@ -170,7 +172,7 @@ class GrpcFront:
     async def _server_metadata(self, _context: Call) -> bytes:
         return await self._any_client().look("ServerMetadata", b"")
 
-    def _about_model(self, method: str) -> _Work:
+    def _about_model(self, method: str, message: Any) -> _Work:
         """Return what passes a question about one model on, for a key that may use it."""
 
         async def work(context: Call) -> bytes:
@@ -178,10 +180,15 @@ class GrpcFront:
             await self._gateway.admission.known(who.license_key)
             data = await self._read(context)
             try:
-                name = _MODEL_QUESTIONS[method].FromString(data).name
+                name = message.FromString(data).name
             except DecodeError:
                 raise Invalid.because("message", None, f"a {method}Request") from None
-            await self._gateway.admission.allowed(name, who.license_key)
+            try:
+                await self._gateway.admission.allowed(name, who.license_key)
+            except NotFound:
+                if method != "ModelReady":
+                    raise
+                return bytes(pb.ModelReadyResponse(ready=False).SerializeToString())
             return await self._any_client().look(method, data)
 
         return work

@@ -114,6 +114,7 @@ def check(request: Any, meter: Meter) -> None:
             raise Invalid.because("inputs", name, "named once")
         names.add(name)
     packed = len(request.raw_input_contents)
+    _check_contents(request, packed)
     if packed not in (0, len(inputs)):
         rule = f"none, or one for each of the {len(inputs)} inputs"
         raise Invalid.because("raw_input_contents", packed, rule)
@@ -123,6 +124,17 @@ def check(request: Any, meter: Meter) -> None:
         if wanted and tensor.name in wanted and _CLASSIFICATION in tensor.parameters:
             rule = f"without {_CLASSIFICATION}: the model is metered by it"
             raise Invalid.because(f"outputs.{tensor.name}", None, rule)
+
+
+def _check_contents(request: Any, packed: int) -> None:
+    """Refuse contents in two places, as the server does."""
+    if not packed:
+        return
+    twice = next((each.name for each in request.inputs if each.HasField("contents")), None)
+    if twice is not None:
+        words = "contents field must not be specified when using raw_input_contents"
+        field = f"inputs.{twice}"
+        raise Invalid(f"{words} for '{twice}' for model '{request.model_name[:100]}'", field=field)
 
 
 def _check_name(where: str, name: str) -> None:

@@ -27,7 +27,7 @@ logger = logging.getLogger("tollbook.gateway")
 
 _MODEL = re.compile(
     r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[0-9]{1,18}))?"
-    r"(?:/(?P<verb>infer|generate|generate_stream|ready|config))?"
+    r"(?:/(?P<verb>infer|generate|generate_stream|ready|config|stats))?"
 )
 _STATISTICS = "/v2/models/stats"
 """Of all models: no model's name."""
@@ -55,6 +55,7 @@ class HttpFront:
         bodies = Bodies(config.message_bytes, patience)
         self._parts = Parts(gateway, clients, bodies, patience)
         self._described = Descriptions(clients)
+        self._tells_statistics = config.statistics
         self._is_ready = Shared(self._asked_whether_ready)
         self._told = Shared(lambda: asked_of_any(clients, "/v2"))
         self._ready = (0.0, False)
@@ -124,12 +125,13 @@ class HttpFront:
             serves = path == _LIVE or await self._is_ready.answer()
             return web.Response(status=200 if serves else 503)
         found = _MODEL.fullmatch(path)
-        if found is None or path == _STATISTICS:
+        is_told = found is not None and (found["verb"] != "stats" or self._tells_statistics)
+        if found is None or not is_told or path == _STATISTICS:
             if path.startswith("/v2/"):
                 raise Forbidden(f"the gateway does not offer {path[3:100]}")
             raise NotFound(f"there is no {path[:100]} here")
         verb = found["verb"]
-        asks = verb in (None, "ready", "config")
+        asks = verb in (None, "ready", "config", "stats")
         _check_method(request, "GET" if asks else "POST")
         headers = calls.headers_of(request)
         call = Call(

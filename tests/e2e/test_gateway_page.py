@@ -219,6 +219,8 @@ def test_every_field_of_the_file_is_explained_with_what_it_is_when_absent(
             assert said == "must be given", name
         elif absent in (None, (), {}):
             assert said in ("none", "as `name`", "what `usage` says"), name
+        elif isinstance(absent, bool):
+            assert said == f"`{str(absent).lower()}`", name
         elif isinstance(absent, Allowances):
             assert said == "as its fields", name
         else:
