@@ -128,10 +128,8 @@ def check(request: Any, meter: Meter) -> None:
 
 def _check_contents(request: Any, packed: int) -> None:
     """Refuse contents in two places, as the server does."""
-    if not packed:
-        return
-    twice = next((each.name for each in request.inputs if each.HasField("contents")), None)
-    if twice is not None:
+    named = (each.name for each in request.inputs if packed and each.HasField("contents"))
+    if (twice := next(named, None)) is not None:
         words = "contents field must not be specified when using raw_input_contents"
         field = f"inputs.{twice}"
         raise Invalid(f"{words} for '{twice}' for model '{request.model_name[:100]}'", field=field)
