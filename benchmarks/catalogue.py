@@ -37,7 +37,13 @@ class Measurement:
 
 
 _PAID = ("1_p50", "added", "16")
-FRONTS = {"triton": ("1_p50", "16"), "gateway": _PAID, "allowed": _PAID, "crew": ("16",)}
+FRONTS = {
+    "triton": ("1_p50", "16"),
+    "gateway": _PAID,
+    "local": _PAID,
+    "allowed": _PAID,
+    "crew": ("16",),
+}
 
 # Each stage has all its rounds before the next begins: a long ledger must not lie about while
 # short ones are measured, since the server would tidy it up in the background.

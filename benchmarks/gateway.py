@@ -43,6 +43,10 @@ name = "{model}"
 [model.usage]
 requests = {{ constant = 1 }}
 """
+IN_PROCESS = """
+[allowances]
+in_process = true
+"""
 
 
 class Served(NamedTuple):
@@ -58,8 +62,8 @@ class Served(NamedTuple):
 def gateway(bench: Bench) -> dict[str, float]:
     """Measure both protocols, one request at a time and 16 at once, with and without.
 
-    `gateway` holds money for each inference before it runs, `allowed` for many of them at once, by
-    one process; `crew` is the same by several.
+    `gateway` holds money for each inference before it runs, `local` and `allowed` for many of them
+    at once, by one process, without a Redis and with one; `crew` is the latter by several.
     """
     found: dict[str, float] = {}
     with serving() as served:
@@ -68,6 +72,8 @@ def gateway(bench: Bench) -> dict[str, float]:
                 bare = driven(protocol, served.triton[protocol], "none", *_load(bench, name))
                 found[f"triton_{protocol}_{name}"] = bare[kind]
         found |= _added(bench, served, "gateway") | _at_once(bench, served, "gateway")
+    with serving(more=IN_PROCESS) as served:
+        found |= _added(bench, served, "local") | _at_once(bench, served, "local")
     with (
         tempfile.TemporaryDirectory(prefix="tollbook-bench-redis-") as name,
         RedisServer(Path(name)) as redis,
@@ -128,8 +134,11 @@ def gateway_memory(bench: Bench) -> dict[str, float]:
 
 
 @contextmanager
-def serving(*options: str) -> Iterator[Served]:
-    """Start a Triton with one model, and a gateway with a ledger of its own in front of it."""
+def serving(*options: str, more: str = "") -> Iterator[Served]:
+    """Start a Triton with one model, and a gateway with a ledger of its own in front of it.
+
+    `more` is what its file says besides.
+    """
     with tempfile.TemporaryDirectory(prefix="tollbook-bench-gateway-") as name:
         folder = Path(name)
         (folder / "triton").mkdir()
@@ -138,7 +147,7 @@ def serving(*options: str) -> Iterator[Served]:
         with TritonServer(folder / "triton", models=(MODEL,)) as triton:
             config = folder / "gateway.toml"
             addresses = {"grpc": triton.grpc_address, "http": triton.http_address}
-            config.write_text(CONFIG.format(**addresses, model=MODEL), encoding="utf-8")
+            config.write_text(CONFIG.format(**addresses, model=MODEL) + more, encoding="utf-8")
             with _gateway(config, data, options) as (found, process):
                 yield Served(addresses, found, key, process)
 

@@ -66,8 +66,9 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--redis",
         metavar="URL",
-        help=f"have it hand out allowances, so that few admissions wait for the ledger; a URL with "
-        f"a password belongs in ${REDIS} (default: that)",
+        help=f"have it hand out allowances to all gateways, so that few admissions wait for the "
+        f"ledger; a URL with a password belongs in ${REDIS} (default: that, or none: see "
+        f"`in_process` in docs/gateway.md)",
     )
     add_ledger_options(parser)
 

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager, closing, suppress
 from tollbook.client.ids import new_id
 
 from adapters.event_store.news import ledger_name
-from adapters.redis.allowances import RedisAllowances
+from adapters.memory_allowances import LocalAllowances, LocalPlaces
+from application.allowing import Allowances
 from application.tollbook import Tollbook
 from entrypoints.bootstrap import Database
 from entrypoints.gateway.admission import Admission
@@ -33,14 +34,16 @@ async def allowing_on(
     config: GatewayConfig,
     admission: Admission,
     log: Log,
-    redis: str,
+    redis: str | None,
 ) -> AsyncIterator[Allowing]:
-    """Admit from slices that a Redis hands out, until the block ends; `close` gives them back."""
+    """Admit from slices until the block ends, which a Redis hands out, or else this process.
+
+    `close` gives them back.
+    """
     with closing(Readers(database, tollbook.executor, FOLLOWERS)) as followers:
         # Each process tallies for itself alone: what one before it drew, it cannot know.
         name = new_id(config.name)
-        ledger = await followers.read(lambda reader: ledger_name(reader.run))
-        link = Link(RedisAllowances(redis, ledger, name))
+        link = Link(await _handed_out(redis, followers, name))
         allowing = _made(config, admission, log, followers, link)
         works = (allowing.following.run(), allowing.closer.run(), link.watch())
         tasks = [asyncio.create_task(each) for each in works]
@@ -53,6 +56,16 @@ async def allowing_on(
                 with suppress(asyncio.CancelledError):
                     await task
             await link.close()
+
+
+async def _handed_out(redis: str | None, followers: Readers, name: str) -> Allowances:
+    """Return what hands out places to a process of that name."""
+    if redis is None:
+        return LocalAllowances(LocalPlaces(), name)
+    from adapters.redis.allowances import RedisAllowances  # its client is slow to import
+
+    ledger = await followers.read(lambda reader: ledger_name(reader.run))
+    return RedisAllowances(redis, ledger, name)
 
 
 def _made(

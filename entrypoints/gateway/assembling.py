@@ -18,6 +18,7 @@ from application.ports import Key
 from application.tollbook import Tollbook
 from entrypoints.bootstrap import Database, license_secrets
 from entrypoints.gateway.admission import Admission
+from entrypoints.gateway.allowance_assembling import allowing_on
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.emergency import Emergency
@@ -70,10 +71,7 @@ async def gateway_on(
         teller = tellers(log)
         slices = Slices(config, submitter, readers, log, admission.actor)
         allowing = None
-        if redis is not None:
-            # The clients of Redis and Kafka are slow to import, and most gateways need neither.
-            from entrypoints.gateway.allowance_assembling import allowing_on
-
+        if redis is not None or config.allowances.in_process:
             made_on = allowing_on(database, tollbook, config, admission, log, redis)
             allowing = await stack.enter_async_context(made_on)
         emergency = Emergency(config, admission, slices, teller, allowing)
@@ -116,7 +114,7 @@ def _tellers(
     if kafka is None:
         half = config.unsettled // 2  # of what may wait before nothing is admitted
         return lambda log: Noting(Settler(submitter, log, admission.actor, half), notes)
-    from adapters.kafka.producer import Producer
+    from adapters.kafka.producer import Producer  # slow to import, and most gateways need none
 
     producer = Producer(kafka.address, kafka.topic, kafka.access)
     stack.push_async_callback(producer.close)

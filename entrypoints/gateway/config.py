@@ -67,12 +67,14 @@ class Outage:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
 class Allowances:
-    """How much is set aside for inferences to come, where Redis hands it out."""
+    """How much is set aside for inferences to come, and what hands it out."""
 
     inferences: Annotated[int, Field(ge=INFERENCES_MIN, le=INFERENCES_MAX)] = 5_000
     """For so many at once at most."""
     seconds: Annotated[int, Field(ge=1, le=ALLOWANCE_SECONDS_MAX)] = 30
     """So long places of one slice are drawn."""
+    in_process: bool = False
+    """Whether each process hands out places of its own where there is no Redis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=CONFIG)
@@ -108,7 +110,7 @@ class GatewayConfig:
     outage: tuple[Outage, ...] = Field(default=(), max_length=1000)
     """The templates whose licences may go on without the ledger, and how far."""
     allowances: Allowances = Field(default_factory=Allowances)
-    """How much is set aside at once, where there is a Redis."""
+    """How much is set aside at once, and whether without a Redis too."""
 
     @model_validator(mode="after")
     def _names_are_given_once(self) -> "GatewayConfig":

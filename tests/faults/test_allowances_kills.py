@@ -34,42 +34,49 @@ from tests.support.triton import triton as triton  # noqa: PLC0414 - a fixture, 
 from tests.support.triton import wait_until
 
 MASSES = in_full_or(4, 6)
-VICTIMS = ("gateway-a", "gateway-b", "redis", "postgres")
+GATEWAYS = ("gateway-a", "gateway-b")
+VICTIMS = {
+    "by redis": (*GATEWAYS, "redis", "postgres"),
+    "in process": (*GATEWAYS, "postgres"),
+}
+"""By what hands out places: what is killed."""
 THREADS = 4
 MORE_SECONDS = 120
 METER = {"name": "textgen", **TEXT, "seconds": 2}
 
 
 class Stage:
-    """Two gateways on one ledger and one Redis, in front of one Triton."""
+    """Two gateways on one ledger, and on one Redis or none, in front of one Triton."""
 
     def __init__(
-        self, folder: Path, server: OwnServer, redis: RedisServer, triton: TritonServer
+        self, folder: Path, server: OwnServer, redis: RedisServer | None, triton: TritonServer
     ) -> None:
         """Start both."""
         self.server = server
         self.redis = redis
         self.gateways: dict[str, GatewayProcess] = {}
         pool = {"name": "shared", "grpc": triton.grpc_address, "http": triton.http_address}
-        for name in VICTIMS[:2]:
+        for name in GATEWAYS:
             config = document(
                 name=name,
                 hold_seconds=10,
                 trace_seconds=1,
-                allowances={"seconds": 5},
+                allowances={"seconds": 5, "in_process": redis is None},
                 pool=[pool],
                 model=[METER],
             )
             home = folder / name
             home.mkdir()
             made = GatewayProcess(home, server.parts.owner_url, MASTER_KEY, config)
-            made.options("--redis", redis.url)
+            if redis is not None:
+                made.options("--redis", redis.url)
             self.gateways[name] = made
             made.start()
 
     def kill(self, victim: str) -> None:
         """Kill something at once, and bring it back."""
         if victim == "redis":
+            assert self.redis is not None
             self.redis.kill()
             self.redis.start()
         elif victim == "postgres":
@@ -143,10 +150,12 @@ class Load:
 
 @contextmanager
 def staged(
-    folder: Path, server: OwnServer, triton: TritonServer, who: Licensee
+    folder: Path, server: OwnServer, triton: TritonServer, who: Licensee, handed_out: str
 ) -> Iterator[tuple[Stage, Load]]:
     """Run everything; at the end clients have stopped, and gateways have told the ledger all."""
-    with a_redis(folder / "redis") as redis, ExitStack() as stack:
+    with ExitStack() as stack:
+        is_by_redis = "redis" in VICTIMS[handed_out]
+        redis = stack.enter_context(a_redis(folder / "redis")) if is_by_redis else None
         stage = Stage(folder, server, redis, triton)
         for each in stage.gateways.values():
             stack.callback(each.kill)
@@ -172,19 +181,21 @@ def given_back(who: Licensee) -> set[str]:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("handed_out", VICTIMS)
 def test_what_ran_is_charged_once_or_parked_whatever_is_killed(
-    own_server: OwnServer, triton: TritonServer, tmp_path: Path, seed: int
+    own_server: OwnServer, triton: TritonServer, tmp_path: Path, seed: int, handed_out: str
 ) -> None:
     chance = Random(f"{seed}-allowances")
+    victims = VICTIMS[handed_out]
     assert triton.model_log is not None
     before = accounts(triton.model_log)
     with rig_on(own_server.parts) as rig:
         who = unlimited(rig)
-        with staged(tmp_path, own_server, triton, who) as (stage, load):
+        with staged(tmp_path, own_server, triton, who, handed_out) as (stage, load):
             load.more(100)
             wait_until(lambda: stage.draws() > 0)
             for number in rounds(MASSES):
-                victim = VICTIMS[number] if number < len(VICTIMS) else chance.choice(VICTIMS)
+                victim = victims[number] if number < len(victims) else chance.choice(victims)
                 stage.kill(victim)
                 load.more(chance.randint(20, 60))
                 time.sleep(chance.uniform(0.0, 1.0))

@@ -34,9 +34,12 @@ ANSWER = {
 
 
 def quick(name: str = "gateway", **more: Any) -> GatewayConfig:
-    """Return a configuration whose inferences are short, so that its holds are."""
+    """Return a configuration whose inferences are short, so that its holds are.
+
+    It hands out places in process too, which counts only where it is started without a Redis.
+    """
     meter = {"name": "textgen", **TEXT, "seconds": 2}
-    times = {"allowances": {"seconds": 10}, "hold_seconds": 10}
+    times = {"allowances": {"seconds": 10, "in_process": True}, "hold_seconds": 10}
     return configured(meters=[meter], name=name, **{**times, **more})
 
 
@@ -149,6 +152,12 @@ def slices_of(who: Licensee) -> dict[str, ReservationHeld]:
     """Return the slices that were set aside, by reservation."""
     found = (each for each in facts(who) if isinstance(each, ReservationHeld))
     return {each.reservation: each for each in found if each.reservation.startswith(PREFIX)}
+
+
+def held_at(who: Licensee) -> dict[str, int]:
+    """Return where each slice was set aside; its end has the same id."""
+    held = ((each.event, each.position) for each in who.events())
+    return {it.reservation: at for it, at in held if isinstance(it, ReservationHeld)}
 
 
 def released_of(who: Licensee) -> set[str]:

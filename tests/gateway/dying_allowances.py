@@ -1,7 +1,7 @@
 """A gateway's process that dies with inferences from allowances in every state.
 
-Run as a program with one JSON argument: where the ledger, Redis and its home are, and a licence's
-key. It writes down the inferences by their states before it kills itself.
+Run as a program with one JSON argument: where the ledger, its home and Redis, if there is one, are,
+and a licence's key. It writes down the inferences by their states before it kills itself.
 """
 
 import asyncio

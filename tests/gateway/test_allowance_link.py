@@ -5,11 +5,11 @@ import itertools
 
 import pytest
 
+from adapters.memory_allowances import LocalAllowances, LocalPlaces
 from adapters.redis.errors import RedisUnavailable
 from application.allowing import Allowances
 from entrypoints.gateway import allowance_link
 from entrypoints.gateway.allowance_link import PAUSE_MOST_SECONDS, PAUSE_SECONDS, Link
-from tests.support.local_allowances import LocalAllowances, LocalPlaces
 
 
 class Clock:

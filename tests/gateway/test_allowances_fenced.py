@@ -15,7 +15,7 @@ from domain.guard_events import AccountBlocked
 from domain.values import SECOND
 from entrypoints.gateway.core import Gateway
 from tests.architecture.source_files import ROOT
-from tests.gateway.allowances import Seen, allowing, quick, unlimited, used
+from tests.gateway.allowances import Seen, allowing, held_at, quick, unlimited, used
 from tests.gateway.rig import PRICES, Licensee, Rig
 from tests.support.redis import redis as redis  # noqa: PLC0414 - a fixture, by its name
 from tests.support.triton import wait_until
@@ -62,6 +62,13 @@ def recorded(who: Licensee, kind: str, body: dict[str, Any]) -> Recorded:
     return answer.recorded
 
 
+def rotated(who: Licensee) -> Recorded:
+    """Give the licence another key at once; no two licences ever had the same one."""
+    key_hash = f"{next(_numbers):032x}"
+    say = command("rotate_license_key", key_hash=key_hash, key_hint="abcd", overlap_seconds=0)
+    return say(who)
+
+
 def prices(who: Licensee) -> Recorded:
     """Publish the same prices once more."""
     models = [{"name": name, "prices": each} for name, each in PRICES.items()]
@@ -98,9 +105,7 @@ def burst(who: Licensee) -> Recorded:
 CLOSING = {
     "license_revoked": command("revoke_license", reason="test"),
     "license_suspended": command("suspend_license", reason="test"),
-    "license_key_invalid": command(
-        "rotate_license_key", key_hash="ab" * 16, key_hint="abcd", overlap_seconds=0
-    ),
+    "license_key_invalid": rotated,
     "account_blocked": burst,
 }
 CHANGING = {
@@ -113,7 +118,7 @@ CHANGING = {
 
 
 def said_meanwhile(
-    rig: Rig, redis: str, home: Path, say: Said, enough: Enough
+    rig: Rig, redis: str | None, home: Path, say: Said, enough: Enough
 ) -> tuple[Licensee, Seen, Recorded]:
     """Have the ledger say something while two gateways admit from allowances, and see what then."""
     who = unlimited(rig)
@@ -145,11 +150,13 @@ def newest(gateways: list[Gateway]) -> int:
 
 
 @pytest.mark.parametrize("code", CLOSING)
+@pytest.mark.parametrize("handed_out", ["by redis", "in process"])
 def test_whoever_is_shut_out_is_admitted_from_no_allowance_a_second_later(
-    rig: Rig, redis: RedisServer, tmp_path: Path, code: str
+    rig: Rig, redis: RedisServer, tmp_path: Path, code: str, handed_out: str
 ) -> None:
+    url = redis.url if handed_out == "by redis" else None
     _, seen, said = said_meanwhile(
-        rig, redis.url, tmp_path, CLOSING[code], lambda it, _: it.refused[code] >= 20
+        rig, url, tmp_path, CLOSING[code], lambda it, _: it.refused[code] >= 20
     )
     assert seen.refused[code] >= 20
     assert all(each.slice is not None for each in seen.admitted), "the ledger itself says no"
@@ -169,8 +176,9 @@ def test_whatever_changes_is_looked_at_again_a_second_later(
 
     who, seen, said = said_meanwhile(rig, redis.url, tmp_path, CHANGING[what], is_enough)
     assert not seen.refused
-    held = {each.command: each.position for each in who.events()}
+    held = held_at(who)
     stale = [each for each in seen.drawn if held[str(each.slice)] < said.position]
+    assert stale, "it was admitted from until it was heard"
     assert all(each.decided_at <= said.recorded_at + BOUND for each in stale)
     assert len(stale) < len(seen.drawn), "something new was set aside"
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from adapters.redis.server import RedisServer
 from domain.usage_events import UsageParked
 from entrypoints.gateway.recovery import recover
@@ -30,14 +32,14 @@ from tests.gateway.rig import Licensee, Rig
 from tests.support.redis import redis as redis  # noqa: PLC0414 - a fixture, by its name
 
 
-def died(rig: Rig, redis: RedisServer, home: Path, who: Licensee) -> dict[str, dict[str, str]]:
+def died(rig: Rig, redis: str | None, home: Path, who: Licensee) -> dict[str, dict[str, str]]:
     """Have a gateway die, and return the slices of its inferences by state and id."""
     order = {
         "urls": [rig.database.owner_url, rig.database.app_url],
         "master_key": (rig.database.master_key or b"").hex(),
         "home": str(home),
         "key": who.key,
-        "redis": redis.url,
+        "redis": redis,
     }
     command = [sys.executable, "-m", "tests.gateway.dying_allowances", json.dumps(order)]
     ended = subprocess.run(
@@ -53,15 +55,16 @@ def parked_of(who: Licensee) -> dict[str, UsageParked]:
     return {each.record: each for each in facts(who) if isinstance(each, UsageParked)}
 
 
+@pytest.mark.parametrize("handed_out", ["by redis", "in process"])
 def test_what_a_killed_gateway_drew_is_charged_once_or_parked_on_a_slice_that_stays(
-    rig: Rig, redis: RedisServer, tmp_path: Path
+    rig: Rig, redis: RedisServer, tmp_path: Path, handed_out: str
 ) -> None:
-    who = unlimited(rig)
+    who, url = unlimited(rig), redis.url if handed_out == "by redis" else None
     seen, is_over = Seen(), False
-    with rig.gateway(tmp_path / "b", quick("gateway-b"), redis=redis.url) as other:
+    with rig.gateway(tmp_path / "b", quick("gateway-b"), redis=url) as other:
         work = use([other], asked(who), seen, lambda: is_over, at_once=2, pause=0.01)
         using = asyncio.run_coroutine_threadsafe(work, rig.loop)
-        states = died(rig, redis, tmp_path / "a", who)
+        states = died(rig, url, tmp_path / "a", who)
         is_over = True
         using.result(60)
     untold = {each for state in STATES for each in states[state].values()}

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from adapters.memory_allowances import LocalAllowances, LocalPlaces
 from adapters.redis.allowances import RedisAllowances
 from adapters.redis.errors import RedisUnavailable
 from adapters.redis.server import RedisServer
 from application.allowing import Allowances, Drawn, NoDraw
 from tests.support.allowances import END, PATIENCE, a_slice
-from tests.support.local_allowances import LocalAllowances, LocalPlaces
 from tests.support.redis import a_redis, client_of
 from tests.support.sizes import in_full_or
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from adapters.memory_allowances import LocalAllowances, LocalPlaces
 from adapters.redis.allowances import RedisAllowances
 from application.allowing import Allowances, Slice
-from tests.support.local_allowances import LocalAllowances, LocalPlaces
 
 T = TypeVar("T")
 Opens = Callable[[str], Allowances]

@@ -1,7 +1,7 @@
-"""Allowances in this process: the places of slices, handed out to gateways that share a memory.
+"""Allowances in this process's own memory: the places of slices, handed out without a Redis.
 
-It forgets nothing as long as the process lives, and says what an implementation of the port that
-never fails says. What is written of Redis is compared with it.
+It forgets nothing as long as the process lives, and everything with it: then nobody draws any more
+from what it handed out. It never fails, so what is written of Redis is compared with it.
 """
 
 from typing import NamedTuple
@@ -30,7 +30,7 @@ class _Late(NamedTuple):
 
 
 class LocalPlaces:
-    """All slices of one ledger, in this process."""
+    """All slices that are handed out in this process."""
 
     def __init__(self) -> None:
         """Begin with none."""
