@@ -24,6 +24,7 @@ from entrypoints.gateway.core import Gateway, Headers
 from entrypoints.gateway.grpc_inference import Clients, Inference, caller
 from entrypoints.gateway.grpc_streams import StreamSession
 from entrypoints.gateway.leaving import CANCELLED_SECONDS
+from entrypoints.gateway.offering import offered
 from entrypoints.http.problems import Forbidden, TimedOut
 
 logger = logging.getLogger("tollbook.gateway")
@@ -170,7 +171,11 @@ class GrpcFront:
         return bytes(pb.ServerReadyResponse(ready=ready).SerializeToString())
 
     async def _server_metadata(self, _context: Call) -> bytes:
-        return await self._any_client().look("ServerMetadata", b"")
+        found = pb.ServerMetadataResponse.FromString(
+            await self._any_client().look("ServerMetadata", b"")
+        )
+        found.extensions[:] = offered(found.extensions, statistics=self._config.statistics)
+        return bytes(found.SerializeToString())
 
     def _about_model(self, method: str, message: Any) -> _Work:
         """Return what passes a question about one model on, for a key that may use it."""

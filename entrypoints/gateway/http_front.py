@@ -1,6 +1,7 @@
 """The gateway over HTTP: its paths, what needs a key, and what is not offered at all."""
 
 import asyncio
+import json
 import logging
 import re
 import time
@@ -11,6 +12,7 @@ from aiohttp import web
 from tollbook.errors import NotFound, TollbookError, Unavailable
 
 from adapters.triton.http_client import HttpClient
+from adapters.triton.http_connections import HttpAnswer
 from entrypoints.gateway import http_calls as calls
 from entrypoints.gateway import http_generate, http_unary
 from entrypoints.gateway.asking import shown
@@ -19,8 +21,9 @@ from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.http_bodies import Bodies, ClientGoneError, Patience
 from entrypoints.gateway.http_calls import Call, Parts
 from entrypoints.gateway.http_connections import Connections, sent
-from entrypoints.gateway.http_models import Descriptions, Shared, asked_of_any
+from entrypoints.gateway.http_models import OK, Descriptions, Shared, asked_of_any
 from entrypoints.gateway.leaving import CANCELLED_SECONDS
+from entrypoints.gateway.offering import offered
 from entrypoints.http.problems import Forbidden, MethodNotAllowed
 
 logger = logging.getLogger("tollbook.gateway")
@@ -119,7 +122,7 @@ class HttpFront:
         path = request.rel_url.raw_path
         if path in ("/v2", "/v2/"):
             _check_method(request, "GET")
-            return calls.passed_on(await self._told.answer())
+            return self._of_the_server(await self._told.answer())
         if path in (_LIVE, _READY):
             _check_method(request, "GET")
             serves = path == _LIVE or await self._is_ready.answer()
@@ -143,6 +146,15 @@ class HttpFront:
             verb=verb or "",
         )
         return await (self._about(call, verb) if asks else self._inferred(call))
+
+    def _of_the_server(self, answer: HttpAnswer) -> web.Response:
+        """Pass on what a server says of itself, but for the extensions that are refused here."""
+        if answer.status != OK:
+            return calls.passed_on(answer)
+        found = json.loads(answer.body)
+        extensions = found.get("extensions", [])
+        found["extensions"] = offered(extensions, statistics=self._tells_statistics)
+        return calls.passed_on(answer._replace(body=json.dumps(found).encode()))
 
     async def _inferred(self, call: Call) -> web.StreamResponse:
         parts = self._parts

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -129,3 +130,35 @@ def test_contents_in_two_places_are_refused_in_tritons_words(
         said.append((raised.value.code(), raised.value.details()))
     assert said[0] == said[1]
     assert "must not be specified when using raw_input_contents for 'TEXT'" in said[0][1]
+
+
+REFUSED = {
+    *("model_repository", "model_repository(unload_dependents)", "trace", "logging"),
+    *("system_shared_memory", "cuda_shared_memory"),
+}
+
+
+def extensions(library: Any, address: str) -> list[str]:
+    """Return the extensions that a server says it has."""
+    with library.InferenceServerClient(address) as client:
+        told = client.get_server_metadata()
+    return list(told["extensions"] if isinstance(told, dict) else told.extensions)
+
+
+@LIBRARIES
+def test_the_extensions_told_are_tritons_but_for_those_that_the_gateway_refuses(
+    served: Served, triton: TritonServer, library: Any
+) -> None:
+    found, theirs = (extensions(library, each) for each in places(library, served, triton))
+    assert set(theirs) - set(found) == REFUSED
+    assert found == [each for each in theirs if each not in REFUSED]
+    assert "binary_tensor_data" in found
+
+
+@LIBRARIES
+def test_statistics_are_no_extension_where_the_operator_does_not_tell_them(
+    rig: Rig, triton: TritonServer, tmp_path: Path, library: Any
+) -> None:
+    serving = grpc_serving if library is grpc_client else http_serving
+    with serving(rig, tmp_path, before(triton)) as quiet:
+        assert "statistics" not in extensions(library, quiet.address)
