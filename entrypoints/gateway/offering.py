@@ -1,4 +1,4 @@
-"""Which of Triton's extensions to KServe the gateway offers: clients that look are told no others."""
+"""Which of Triton's extensions the gateway offers: clients that look are told of no others."""
 
 from collections.abc import Iterable
 
