@@ -4,6 +4,7 @@ What goes wrong has three names: the server answered with an error, no answer ca
 """
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -37,6 +38,7 @@ _BROKEN = (
 )
 _REMOVED = ("stream removed", "received rst_stream")
 _TOO_LARGE = "larger than max"
+_FRESH_SECONDS, _CONFIGS_MAX = 60.0, 1_000
 
 
 ServerError = StatusError
@@ -79,6 +81,7 @@ class TritonGrpc:
     def __init__(self, address: str, message_bytes: int) -> None:
         """Connect when first needed, and again whenever the server comes back."""
         self._channel = Channel(address, message_bytes)
+        self._configs: dict[tuple[str, str], tuple[float, Any]] = {}
 
     @property
     def reachable(self) -> bool:
@@ -107,6 +110,19 @@ class TritonGrpc:
         """Return what the server says of a model: its inputs, outputs and their types."""
         request = pb.ModelMetadataRequest(name=model).SerializeToString()
         return pb.ModelMetadataResponse.FromString(await self.look("ModelMetadata", request))
+
+    async def config(self, model: str, version: str = "") -> Any:
+        """Return a model's configuration, a minute old at most; raises ServerError, ServerLost."""
+        until, known = self._configs.get((model, version), (0.0, None))
+        if time.monotonic() < until:
+            return known
+        request = pb.ModelConfigRequest(name=model, version=version).SerializeToString()
+        answer = await self.look("ModelConfig", request)
+        found = pb.ModelConfigResponse.FromString(answer).config
+        if len(self._configs) >= _CONFIGS_MAX:
+            self._configs.clear()
+        self._configs[model, version] = (time.monotonic() + _FRESH_SECONDS, found)
+        return found
 
     async def is_ready(self) -> bool:
         """Ask the server whether it is ready."""

@@ -14,7 +14,7 @@ from adapters.grpc.call import Call
 from adapters.grpc.messages import REMEMBERED_MAX, Metadata
 from adapters.triton.grpc_client import ServerError, ServerLost, ServerStopped, TritonGrpc
 from domain import meter_asks
-from entrypoints.gateway import asking, sequences
+from entrypoints.gateway import asking, grpc_deadly, sequences
 from entrypoints.gateway import grpc_messages as messages
 from entrypoints.gateway.admission import Asked
 from entrypoints.gateway.core import Gateway
@@ -107,11 +107,13 @@ class Inference:
 
     async def admit(self) -> None:
         """Have it admitted and paid for; raises the refusal."""
-        if not any(client.reachable for client in self._clients.values()):
+        client = next((each for each in self._clients.values() if each.reachable), None)
+        if client is None:
             raise Unavailable("no server behind this gateway answers: try later")
         request, data = self._request, self._data
         meter = self._gateway.admission.meter(request.model_name)
         messages.check(request, meter)
+        await grpc_deadly.check(request, client)
         if len(data) < _LARGE:
             hashed = hashlib.sha256(data).hexdigest()
         else:

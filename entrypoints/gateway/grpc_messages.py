@@ -14,6 +14,7 @@ from tritonclient.grpc import service_pb2 as pb
 from domain import meters
 from domain.meters_format import Meter
 from domain.tensors import RANK_MAX, TENSORS_MAX, Tensor, Tensors, checked_shape
+from entrypoints.gateway.deadly import CLASSIFICATION
 
 WANTS_LAST = "triton_enable_empty_final_response"
 IS_LAST = "triton_final_response"
@@ -21,7 +22,6 @@ _RESERVED = "triton_"
 _SHARED_MEMORY = "shared_memory_"
 _PRIORITY = "priority"
 _SEQUENCE = "sequence_id"
-_CLASSIFICATION = "classification"
 
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -121,9 +121,9 @@ def check(request: Any, meter: Meter) -> None:
     wanted = meters.wanted_outputs(meter)
     for tensor in outputs:
         _check_tensor("outputs", tensor)
-        if wanted and tensor.name in wanted and _CLASSIFICATION in tensor.parameters:
-            rule = f"without {_CLASSIFICATION}: the model is metered by it"
-            raise Invalid.because(f"outputs.{tensor.name}", None, rule)
+        if wanted and tensor.name in wanted and CLASSIFICATION in tensor.parameters:
+            field = f"outputs.{tensor.name}.parameters.{CLASSIFICATION}"
+            raise Invalid.because(field, "given", "left out: the gateway meters by this output")
 
 
 def _check_contents(request: Any, packed: int) -> None:

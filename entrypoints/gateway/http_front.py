@@ -160,7 +160,7 @@ class HttpFront:
         parts = self._parts
         try:
             if call.verb == "infer":
-                return await http_unary.infer(parts, call)
+                return await http_unary.infer(parts, self._described, call)
             if call.verb == "generate":
                 return await http_generate.generate(parts, self._described, call)
             return await http_generate.generate_stream(parts, self._described, call)

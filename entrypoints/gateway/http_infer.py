@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from tollbook.errors import Invalid
 
 from domain.tensors import TENSORS_MAX, Tensor, Tensors, checked_shape
+from entrypoints.gateway.deadly import CLASSIFICATION
 from entrypoints.gateway.http_json import Member, Piece, closed, dumped, opened
 from entrypoints.http.problems import BadRequest
 
@@ -147,10 +148,15 @@ def _parameters(asked: Inference, priority: int) -> str:
 
 def check_wanted(asked: Inference, wanted: Sequence[str]) -> None:
     """Refuse an output in a form that the meter could not read."""
-    for each in asked.outputs:
-        if each.value["name"] in wanted and "classification" in each.value.get("parameters", {}):
-            field = f"outputs.{each.value['name']}"
-            raise Invalid.because(field, None, "asked for as it is: the gateway meters by it")
+    for name in classified(asked) & frozenset(wanted):
+        field = f"outputs.{name}.parameters.{CLASSIFICATION}"
+        raise Invalid.because(field, "given", "left out: the gateway meters by this output")
+
+
+def classified(asked: Inference) -> frozenset[str]:
+    """Return the outputs that are asked for as classes."""
+    named = (each.value for each in asked.outputs)
+    return frozenset(it["name"] for it in named if CLASSIFICATION in it.get("parameters", {}))
 
 
 def restored(parts: Split, added: Sequence[str], id: str) -> Restored:
@@ -219,9 +225,8 @@ def _check_parts(value: dict[str, Any], field: str) -> None:
     """Refuse shared memory, which is another process's business."""
     for name in value.get("parameters", {}):
         if name.startswith(_SHARED):
-            raise Invalid.because(
-                f"{field}.parameters.{name}", None, "left out: shared memory is not offered"
-            )
+            rule = "left out: shared memory is not offered"
+            raise Invalid.because(f"{field}.parameters.{name}", "given", rule)
 
 
 def _inputs(given: list[Piece], tail: bytes) -> Tensors:

@@ -15,6 +15,7 @@ from adapters.triton.http_client import HttpClient
 from adapters.triton.http_connections import HttpAnswer
 from domain.meters_format import Meter
 from domain.tensors import Tensor
+from entrypoints.gateway.deadly import Model
 from entrypoints.gateway.http_calls import model_path
 
 T = TypeVar("T")
@@ -39,6 +40,14 @@ class Description(NamedTuple):
     """Whether it answers with as many messages as it likes."""
     in_sequences: bool = False
     """Whether its requests belong to sequences."""
+    batches: bool = False
+    """Whether the first axis of its inputs may be a batch."""
+
+    @property
+    def model(self) -> Model:
+        """What has to be known of it where a request may be deadly."""
+        texts = (name for name, (datatype, _) in self.outputs.items() if datatype == "BYTES")
+        return Model(frozenset(texts), self.batches)
 
     def check_axes(self, meter: Meter) -> None:
         """Refuse what cannot be metered here: lists say how many elements, not which shape."""
@@ -91,6 +100,7 @@ class Descriptions:
             _named(metadata.get("outputs", [])),
             bool(policy.get("decoupled", False)),
             "sequence_batching" in config,
+            config.get("max_batch_size", 0) > 0 or "ensemble_scheduling" in config,
         )
 
 

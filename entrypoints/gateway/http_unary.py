@@ -6,14 +6,16 @@ from tollbook.errors import TollbookError, Unknown
 from adapters.triton.http_client import AnswerLost, HttpClient, NotReached
 from adapters.triton.http_connections import HttpAnswer
 from domain import meter_asks, meters
+from entrypoints.gateway import deadly
 from entrypoints.gateway import http_calls as calls
 from entrypoints.gateway import http_infer as infers
 from entrypoints.gateway.http_calls import Call, Parts
+from entrypoints.gateway.http_models import Descriptions
 from entrypoints.gateway.running import Running
 from entrypoints.gateway.sequences import owned
 
 
-async def infer(parts: Parts, call: Call) -> web.StreamResponse:
+async def infer(parts: Parts, described: Descriptions, call: Call) -> web.StreamResponse:
     """Answer one `infer`."""
     await calls.read(parts, call)
     given = infers.split(call.body, call.headers.get(calls.HEADER_LENGTH))
@@ -21,6 +23,10 @@ async def infer(parts: Parts, call: Call) -> web.StreamResponse:
     meter = parts.gateway.admission.meter(call.model)
     wanted, asks = meters.wanted_outputs(meter), meter_asks.lacking(meter, asked.inputs)
     infers.check_wanted(asked, wanted)
+    shapes = {name: each.shape for name, each in asked.inputs.items()}
+    classified = infers.classified(asked)
+    if deadly.is_suspect(shapes, classified):
+        deadly.check((await described.of(call.model, call.version)).model, shapes, classified)
     metered = meters.Request(asked.inputs, asked.parameters)
     async with calls.admitted(parts, call, metered) as (running, client):
         asked = asked._replace(members=owned(asked.members, running.admitted.customer))

@@ -167,9 +167,14 @@ class Running:
         return {**event, "data": {**event["data"], "usage": usage}}
 
     def charge_of_known(self, source: str) -> dict[str, Any]:
-        """Return the event with as much as was counted, for an answer that does not tell all."""
-        known: Quantities = dict.fromkeys(self.admitted.meter.usage, 0)
-        return self._event({**known, **self.produced.counts}, source)
+        """Return the event with what is known, for an answer that does not tell all.
+
+        That is what the request told, and as much as was counted of the answer.
+        """
+        meter = self.admitted.meter
+        known: Quantities = dict.fromkeys(meter.usage, 0)
+        told = meters.known_before(meter, self.request)
+        return self._event({**known, **told, **self.produced.counts}, source)
 
     def shown(self, event: dict[str, Any]) -> dict[str, Any]:
         """Return the usage in its event as its client is told it."""

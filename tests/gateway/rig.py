@@ -23,6 +23,7 @@ from domain.event import Recorded
 from domain.events import ReservationReleased, ReservationSettled
 from domain.inferences import apart
 from domain.license_events import LicenseIssued
+from domain.usage_events import UsageParked
 from entrypoints.bootstrap import Database, license_desk, tollbook_on
 from entrypoints.gateway.assembling import Kafka, gateway_on
 from entrypoints.gateway.config import GatewayConfig, config_from
@@ -182,6 +183,13 @@ class Licensee:
     def names(self) -> list[str]:
         """Return the names of what happened to the customer after the licence, in order."""
         return [each.event.NAME for each in self.events()]
+
+    def charged_after_all(self) -> dict[str, int]:
+        """Have what is parked be charged by hand, and return its usage."""
+        (parked,) = [each.event for each in self.events() if isinstance(each.event, UsageParked)]
+        body = {"id": f"release-{parked.parked}", "parked": parked.parked}
+        self.rig.tollbook.run("release_usage", body).result()
+        return dict(self.charges()[-1].usage)
 
     def charges(self) -> list[ReservationSettled]:
         """Return what was charged, oldest first."""

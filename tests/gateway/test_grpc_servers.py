@@ -131,6 +131,7 @@ def test_an_inference_that_takes_longer_than_its_meter_allows_is_parked(
         assert code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert triton.grpc_address not in words
         wait(lambda: who.names() == ["reservation_held", "usage_parked"])
+        assert who.charged_after_all() == {"requests": 1}, "what the request told is known"
 
 
 def test_where_no_server_answers_no_money_is_held(rig: Rig, tmp_path: Path) -> None:

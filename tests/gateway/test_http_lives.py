@@ -115,6 +115,7 @@ def test_an_inference_that_takes_too_long_is_parked(
         assert answer.status == 504
         assert answer.json["request"].startswith("inf")
         wait(lambda: who.names()[-1] == "usage_parked")
+        assert who.charged_after_all() == {"requests": 1}, "what the request told is known"
 
 
 def test_a_server_that_cannot_be_reached_holds_no_money(
@@ -149,6 +150,7 @@ def test_a_server_that_is_killed_leaves_a_parked_record(rig: Rig, tmp_path: Path
         server.kill()
         assert client.recv(100).startswith(b"HTTP/1.1 504 ")
         wait(lambda: who.names()[-1] == "usage_parked")
+        assert who.charged_after_all() == {"requests": 1}, "what the request told is known"
         server.start()
         assert serving.post(who, "slow/infer", document()).status == 200
-        who.until(1)
+        who.until(2)
