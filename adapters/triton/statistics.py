@@ -47,9 +47,14 @@ class Looking(Protocol):
 
 async def steps_at(client: Looking, model: str) -> dict[str, int]:
     """Return how often an ensemble asks each of its models; nothing for other models."""
+    return steps_of((await config_at(client, model)).ensemble_scheduling.step)
+
+
+async def config_at(client: Looking, model: str) -> Any:
+    """Return a model's configuration; raises ServerError or ServerLost."""
     request = pb.ModelConfigRequest(name=model).SerializeToString()
     answer = await client.look("ModelConfig", request)
-    return steps_of(pb.ModelConfigResponse.FromString(answer).config.ensemble_scheduling.step)
+    return pb.ModelConfigResponse.FromString(answer).config
 
 
 def counters_of(model: Any) -> Counters:

@@ -3,7 +3,7 @@
 A meter that names an output which its model does not have would park every inference.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -52,18 +52,36 @@ async def check_http(config: GatewayConfig) -> None:
 async def _check(pool: Pool, client: Looking, meter: Meter) -> None:
     try:
         metadata = await client.metadata(meter.name)
-        traced = [part.step for part in meter.stage.values() if part.step is not None]
-        steps = await statistics.steps_at(client, meter.name) if traced else {}
+        config = await statistics.config_at(client, meter.name)
+        steps = statistics.steps_of(config.ensemble_scheduling.step)
+        streaming = [
+            each
+            for each in _timed(meter, steps)
+            if (await statistics.config_at(client, each)).model_transaction_policy.decoupled
+        ]
     except ServerLost as error:
         where = f"the pool {pool.name} ({pool.grpc})"
         raise Unavailable(f"{where} does not answer: {error}", pool=pool.name) from None
     except ServerError as error:
         raise _not_served(pool, meter, error) from None
     check_meter(meter, metadata, pool.name)
+    if streaming:
+        rule = (
+            f"of another source: {streaming[0]} answers in several messages, which no trace tells"
+        )
+        raise Invalid.because(f"{meter.name}.usage.gpu_seconds", "traces", rule)
     for name, part in meter.stage.items():
         if part.step is not None and steps.get(part.step) != 1:
             rule = f"asked once by the ensemble on the pool {pool.name}: {', '.join(steps)}"
             raise Invalid.because(f"{meter.name}.stage.{name}.step", part.step, rule)
+
+
+def _timed(meter: Meter, steps: Collection[str]) -> list[str]:
+    """Return the models whose device time a meter takes from traces, given an ensemble's steps."""
+    if any(source.traces for source in meter.usage.values()):
+        return [meter.name, *steps]
+    parts = (part for part in meter.stage.values() if part.step in steps)
+    return [str(part.step) for part in parts if any(each.traces for each in part.usage.values())]
 
 
 def _not_served(pool: Pool, meter: Meter, error: ServerError) -> Invalid | Unavailable:

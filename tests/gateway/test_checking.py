@@ -20,6 +20,7 @@ from tests.support.triton import a_triton
 from tests.support.triton import triton as triton  # noqa: PLC0414 - a fixture, by its name
 
 MESSAGE_BYTES = 1_048_576
+SOME = {"gpu_seconds": {"constant": "1"}}
 
 
 def checked(rig: Rig, config: GatewayConfig) -> None:
@@ -90,6 +91,16 @@ def test_the_meters_of_our_own_models_fit(rig: Rig, triton: TritonServer) -> Non
         (
             image(axis=4),
             r"image\.usage\.images is 'IMAGE': must be an input with an axis 4.*it has 4 axes",
+        ),
+        (
+            [
+                {
+                    "name": "textgen_stream",
+                    "usage": {"gpu_seconds": {"traces": True}},
+                    "estimate": SOME,
+                }
+            ],
+            r"textgen_stream\.usage\.gpu_seconds is 'traces': must be of another source: textgen_",
         ),
         ([{"name": "nope", "usage": {"requests": {"constant": 1}}}], r"has no model nope: put it"),
     ],
