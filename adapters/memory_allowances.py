@@ -36,7 +36,8 @@ class LocalPlaces:
         """Begin with none."""
         self.slices: dict[str, _Published | _Late] = {}
         self.current: dict[str, str] = {}
-        self._many = _MANY
+        self._new = 0
+        """How many were published since old ones were looked for."""
 
     def known(self, reservation: str) -> _Published | None:
         """Return a slice that was published."""
@@ -47,7 +48,8 @@ class LocalPlaces:
         """Make a slice the current one, unless it was closed already."""
         if self.known(new.reservation):
             raise ValueError(f"{new.reservation} was published before")
-        if len(self.slices) >= self._many:
+        self._new += 1
+        if self._new >= _MANY:
             self._drop_old(now)
         if new.reservation in self.slices:
             return
@@ -69,7 +71,7 @@ class LocalPlaces:
             found = self.known(reservation)
             if found is None or found.slice.draw_until + _KEPT_MICROSECONDS < now:
                 self.forget(reservation)
-        self._many = max(_MANY, 2 * len(self.slices))
+        self._new = 0
 
 
 class LocalAllowances:

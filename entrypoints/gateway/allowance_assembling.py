@@ -44,7 +44,7 @@ async def allowing_on(
         # Each process tallies for itself alone: what one before it drew, it cannot know.
         name = new_id(config.name)
         link = Link(await _handed_out(redis, followers, name))
-        allowing = _made(config, admission, log, followers, link)
+        allowing = _made(config, admission, log, followers, link, alone=redis is None)
         works = (allowing.following.run(), allowing.closer.run(), link.watch())
         tasks = [asyncio.create_task(each) for each in works]
         try:
@@ -69,10 +69,16 @@ async def _handed_out(redis: str | None, followers: Readers, name: str) -> Allow
 
 
 def _made(
-    config: GatewayConfig, admission: Admission, log: Log, followers: Readers, link: Link
+    config: GatewayConfig,
+    admission: Admission,
+    log: Log,
+    followers: Readers,
+    link: Link,
+    *,
+    alone: bool,
 ) -> Allowing:
     """Put the parts together."""
     follow, holding = following(followers), Holding()
     opener = Opener(config, admission, follow, link, holding)
-    closer = Closer(config, admission, follow, link, holding, log)
+    closer = Closer(config, admission, follow, link, holding, log, alone=alone)
     return Allowing(config, admission, Parts(follow, link, holding), opener, closer)

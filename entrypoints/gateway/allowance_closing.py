@@ -27,8 +27,12 @@ logger = logging.getLogger("tollbook.gateway")
 EVERY_SECONDS = 0.25
 PAUSE_SECONDS = 0.05
 """Between two looks: each refusal for want of money hurries, and there may be many a second."""
+AT_ONCE = 32
+"""So many slices are brought further at a time, so that what goes back shares its commits."""
 IDLE_NS = 1_000_000_000
 """Who drew nothing for so long asks whether others have gone on to the next slice."""
+ALONE_NS = 2_000_000_000
+"""What nobody else can draw from goes back when nothing was drawn for so long."""
 LATE_NS = 5_000_000_000
 CLOSE_SECONDS = 3.0
 _REASON = "what is left of an allowance"
@@ -45,8 +49,13 @@ class Closer:
         link: Link,
         holding: Holding,
         log: Log,
+        *,
+        alone: bool,
     ) -> None:
-        """Look after what a gateway holds; `log` says what the ledger has not been told."""
+        """Look after what a gateway holds; `log` says what the ledger has not been told.
+
+        Where it is `alone`, nobody else draws from its slices.
+        """
         self._source = config.source
         self._readers, self._submitter = admission.readers, admission.submitter
         self._actor = admission.actor
@@ -54,7 +63,9 @@ class Closer:
         self._link = link
         self._holding = holding
         self._log = log
+        self._alone = alone
         self._more = asyncio.Event()
+        self._turn, self._places = asyncio.Lock(), asyncio.Semaphore(AT_ONCE)
 
     def hurry(self) -> None:
         """Do not wait before the next look: something was fenced."""
@@ -81,16 +92,37 @@ class Closer:
         """Bring each slice one step further; raises where Redis does not answer."""
         if not self._following.heard_at:
             return
-        now = self._following.latest()
+        async with self._turn:
+            await self._end_what_is_over()
+            due = [held for held in self._holding.open.values() if self._is_due(held)]
+            if not self._following.is_heard():
+                return
+            ends = await asyncio.gather(*map(self._tended, due), return_exceptions=True)
+        for error in ends:
+            if error is not None:
+                raise error
+
+    async def _end_what_is_over(self) -> None:
+        """Have nothing drawn any more from what was left, is idle, or comes to its end."""
+        now, ended = self._following.latest(), []
         for held in list(self._holding.open.values()):
-            if held.is_left() or now >= held.until:
+            is_idle = self._alone and held.is_idle(ALONE_NS)
+            if held.is_left() or is_idle or now >= held.until:
                 held.is_over = True
             if now >= held.terms.held.expires_at:
                 self._holding.drop(held, "expired")
+                ended.append(held)
         self._holding.forget_gone(now)
-        for held in list(self._holding.open.values()):
-            if held.is_abandoned or not self._following.is_heard():
-                continue
+        for held in ended if self._alone else ():
+            await self._forgotten(held)
+
+    def _is_due(self, held: Held) -> bool:
+        """Say whether there is anything to be done for a slice."""
+        is_idle = not held.mine and held.is_idle(IDLE_NS)
+        return not held.is_abandoned and (held.is_over or held.is_tallied or is_idle)
+
+    async def _tended(self, held: Held) -> None:
+        async with self._places:
             try:
                 await self._tend(held)
             except TollbookError as error:
@@ -136,12 +168,15 @@ class Closer:
                 raise answer.error
             self._holding.drop(held, "released")
             self._link.forgot.end()
-            await self._link.ask(lambda it: it.forget(name))
+            await self._forgotten(held)
+
+    async def _forgotten(self, held: Held) -> None:
+        """Have what handed it out know nothing of it any more."""
+        await self._link.ask(lambda it: it.forget(held.reservation))
 
     async def _tally(self, held: Held) -> None:
         """Say that all is told, where it is, and nothing can come any more."""
-        is_idle = not held.mine and time.monotonic_ns() - held.drawn_ns > IDLE_NS
-        if not (held.is_over or is_idle) or not self._is_told(held) or self._link.is_paused():
+        if not self._is_told(held) or self._link.is_paused():
             return
         held.is_resting = True
         try:

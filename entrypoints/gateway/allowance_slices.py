@@ -156,6 +156,10 @@ class Held:
         """Say whether a place is at hand."""
         return self.stock > 0 and not (self.is_over or self.is_resting)
 
+    def is_idle(self, for_ns: int) -> bool:
+        """Say whether nothing was drawn from it for so long."""
+        return time.monotonic_ns() - self.drawn_ns > for_ns
+
     def is_left(self) -> bool:
         """Say whether it was left so long ago that nothing can be on its way any more."""
         return self._left_ns is not None and time.monotonic_ns() - self._left_ns > LATE_NS
@@ -174,9 +178,9 @@ class Holding:
 
     def drop(self, held: Held, end: str) -> None:
         """Forget a slice that is done with."""
-        self.open.pop(held.reservation, None)
+        was_open = self.open.pop(held.reservation, None) is not None
         self.gone[held.reservation] = held.terms.held.expires_at
-        if held.mine:
+        if held.mine and was_open:
             self.ends[end] += 1
 
     def forget_gone(self, now: int) -> None:

@@ -112,14 +112,14 @@ def test_who_does_not_know_whether_its_tally_counts_uses_no_place_that_is_left()
     terms = SimpleNamespace(held=SimpleNamespace(expires_at=10**18))
     held: Any = SimpleNamespace(**waiting, **dict.fromkeys(stages, False), terms=terms)
     held.reservation, held.drawn_ns, held.until, held.stock = "a", 0, 10**18, 7
-    held.is_left = bool
+    held.is_left, held.is_idle = bool, lambda _: True
     redis, holding = Losing(), Holding()
     holding.open["a"] = held
     admission: Any = SimpleNamespace(submitter=None, readers=None, actor="gateway")
     following: Any = SimpleNamespace(heard_at=1, latest=lambda: 5, is_heard=lambda: True)
     log: Any = SimpleNamespace(is_open=lambda _: False)
     allowances: Any = redis
-    closer = Closer(quick(), admission, following, Link(allowances), holding, log)
+    closer = Closer(quick(), admission, following, Link(allowances), holding, log, alone=False)
     with pytest.raises(RedisUnavailable):
         asyncio.run(closer.tend())
     assert redis.noted == ["a"]
@@ -138,7 +138,7 @@ def test_however_many_hurry_the_closer_looks_at_a_bounded_rate(
 
     nothing: Any = SimpleNamespace(submitter=None, readers=None, actor="gateway")
     following: Any = SimpleNamespace(heard_at=1, latest=latest, is_heard=lambda: True)
-    closer = Closer(quick(), nothing, following, nothing, Holding(), nothing)
+    closer = Closer(quick(), nothing, following, nothing, Holding(), nothing, alone=False)
 
     async def hurried() -> None:
         task = asyncio.create_task(closer.run())

@@ -1,14 +1,23 @@
 """Admission from allowances without a Redis: each gateway hands out places of its own slices."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from entrypoints.gateway import allowance_closing
 from entrypoints.gateway.allowance_monitoring import allowance_state
+from entrypoints.gateway.core import Gateway
 from tests.gateway.allowances import (
     COST,
     MILLIONTH,
     Seen,
     allowing,
+    answered,
+    asked,
     assert_nothing_held,
+    drawn,
     held_at,
     paid,
     parts_of,
@@ -18,7 +27,7 @@ from tests.gateway.allowances import (
     unlimited,
     used,
 )
-from tests.gateway.rig import Rig
+from tests.gateway.rig import Licensee, Rig
 from tests.support.triton import wait_until
 
 
@@ -65,6 +74,43 @@ def test_two_gateways_draw_each_from_what_it_set_aside_itself(rig: Rig, tmp_path
     assert set.union(*sources.values()) == {"gateway/gateway-a", "gateway/gateway-b"}
     assert paid(who) == dict.fromkeys(seen.ids, COST * MILLIONTH)
     assert_nothing_held(who)
+
+
+def test_a_slice_that_nobody_draws_from_any_more_goes_back_long_before_its_end(
+    rig: Rig, tmp_path: Path
+) -> None:
+    who = unlimited(rig)
+    with rig.gateway(tmp_path, quick(allowances={"seconds": 300, "in_process": True})) as gateway:
+        rig.call(answered(gateway, rig.call(drawn(gateway, asked(who)))))
+        assert set(slices_of(who)) - released_of(who)
+        wait_until(lambda: set(slices_of(who)) <= released_of(who))
+        wait_until(lambda: allowing(gateway).holding.open == {})
+        assert (
+            allowing(gateway).holding.ends["released"] == allowing(gateway).holding.ends["opened"]
+        )
+    assert_nothing_held(who)
+
+
+def test_what_many_customers_have_left_goes_back_side_by_side_when_the_gateway_stops(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whos = [unlimited(rig) for _ in range(30)]
+
+    async def slowly(*_: Any) -> bool:
+        await asyncio.sleep(allowance_closing.CLOSE_SECONDS / 15)
+        return False
+
+    async def one(gateway: Gateway, who: Licensee) -> None:
+        await answered(gateway, await drawn(gateway, asked(who)))
+
+    monkeypatch.setattr(allowance_closing, "any_parked", slowly)
+    with rig.gateway(tmp_path, quick()) as gateway:
+        for who in whos:
+            rig.call(one(gateway, who))
+        assert all(slices_of(who) for who in whos)
+        ends = allowing(gateway).holding.ends
+    assert [who.customer for who in whos if set(slices_of(who)) - released_of(who)] == []
+    assert ends["released"] == ends["opened"]
 
 
 def test_nothing_is_set_aside_where_nobody_asked_for_it(rig: Rig, tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def values_of(text: str) -> dict[str, str]:
 
 
 def test_without_a_redis_of_its_own_a_gateway_has_no_allowances(rig: Rig, tmp_path: Path) -> None:
-    with rig.gateway(tmp_path, quick()) as gateway:
+    with rig.gateway(tmp_path, quick(allowances={"seconds": 10})) as gateway:
         assert gateway.emergency.allowing is None
         assert told_by(rig, gateway)["allowances"] == "off"
         with monitored(rig, gateway, None, Totals()) as client:
