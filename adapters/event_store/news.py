@@ -19,6 +19,13 @@ _NEWS = """
     ) AS event ON true
 """
 _BEGUN = "SELECT EXISTS (SELECT FROM public.events WHERE stream = ANY(%s) AND stream_version = 1)"
+_PARKED_SINCE = """
+    SELECT EXISTS (
+        SELECT FROM public.events AS event JOIN public.events AS since USING (customer)
+        WHERE customer = %s AND since.position = %s AND event.name = 'usage_parked'
+            AND event.customer_sequence > since.customer_sequence
+    )
+"""
 _LEDGER = "SELECT encode(leaf, 'hex') FROM public.events WHERE position = 1"
 
 Run = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
@@ -52,6 +59,11 @@ def news(run: Run, after: int, ordinary: Sequence[str]) -> News:
 def any_begun(run: Run, streams: Sequence[str]) -> bool:
     """Say whether any of these streams has an event."""
     return bool(run(_BEGUN, (list(streams),))[0][0])
+
+
+def any_parked_since(run: Run, customer: str, position: int) -> bool:
+    """Say whether a usage record of a customer was parked after an event of theirs."""
+    return bool(run(_PARKED_SINCE, (customer, position))[0][0])
 
 
 def ledger_name(run: Run) -> str:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from tollbook.client.ids import new_id
 
 from adapters.event_store.news import ledger_name
+from adapters.intent_log import IntentLog
 from adapters.memory_allowances import LocalAllowances, LocalPlaces
 from application.allowing import Allowances
 from application.tollbook import Tollbook
@@ -20,7 +21,6 @@ from entrypoints.gateway.allowance_slices import Holding
 from entrypoints.gateway.allowing import Allowing
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.following import following
-from entrypoints.gateway.standings import Log
 from entrypoints.http.readers import Readers
 
 FOLLOWERS = 1
@@ -33,7 +33,7 @@ async def allowing_on(
     tollbook: Tollbook,
     config: GatewayConfig,
     admission: Admission,
-    log: Log,
+    log: IntentLog,
     redis: str | None,
 ) -> AsyncIterator[Allowing]:
     """Admit from slices until the block ends, which a Redis hands out, or else this process.
@@ -71,14 +71,14 @@ async def _handed_out(redis: str | None, followers: Readers, name: str) -> Allow
 def _made(
     config: GatewayConfig,
     admission: Admission,
-    log: Log,
+    log: IntentLog,
     followers: Readers,
     link: Link,
     *,
     alone: bool,
 ) -> Allowing:
     """Put the parts together."""
-    follow, holding = following(followers), Holding()
+    follow, holding = following(followers), Holding(log if alone else None)
     opener = Opener(config, admission, follow, link, holding)
     closer = Closer(config, admission, follow, link, holding, log, alone=alone)
     return Allowing(config, admission, Parts(follow, link, holding), opener, closer)

@@ -35,7 +35,7 @@ ALONE_NS = 2_000_000_000
 """What nobody else can draw from goes back when nothing was drawn for so long."""
 LATE_NS = 5_000_000_000
 CLOSE_SECONDS = 3.0
-_REASON = "what is left of an allowance"
+REASON = "what is left of an allowance"
 
 
 class Closer:
@@ -161,7 +161,7 @@ class Closer:
             self._holding.drop(held, "")
         elif await self._link.ask(lambda it: it.is_tallied(held.reservation)):
             name = held.reservation
-            body = {"id": name, "reservation": name, "reason": _REASON}
+            body = {"id": name, "reservation": name, "reason": REASON}
             command = parse("release", body)
             (answer,) = await self._submitter.submit((Item(command, self._actor),))
             if answer.recorded is None and answer.error is not None:

@@ -167,8 +167,11 @@ class Opener:
 
     async def _publish(self, demand: Demand, held: Held) -> None:
         """Have the places handed out; where the answer is lost, somebody may draw them."""
-        self._holding.open[held.reservation] = held
-        self._holding.ends["opened"] += 1
+        try:
+            self._holding.set_aside(held)
+        except TollbookError:
+            await self._release(held.reservation)
+            raise
         text = written(held.terms.position)
         new = Slice(held.reservation, held.places, held.until, text)
         now = self._following.latest()

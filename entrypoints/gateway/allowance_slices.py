@@ -7,7 +7,7 @@ says no more than which reservation it is and where that is recorded.
 import json
 import time
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from application.license_answers import decision_result
 from application.license_tokens import license_at
@@ -25,6 +25,8 @@ LATE_NS = 200_000_000
 EARLY = SECOND // 2
 """So long before a slice ends the next one is set aside; a shorter one is of no use."""
 
+SET_ASIDE = "set_aside_at"
+"""Where the ledger has a slice: what is in the line of no inference in the intent log."""
 _POSITION = "position"
 _ASKED = ("customer", "facts", "license", "license_key", "model")
 """The fields of a reservation that are the question."""
@@ -165,16 +167,35 @@ class Held:
         return self._left_ns is not None and time.monotonic_ns() - self._left_ns > LATE_NS
 
 
+class Book(Protocol):
+    """Where it stands what a later process may give back: the intent log."""
+
+    def begin(self, id: str, intent: dict[str, Any]) -> None:
+        """Write down what is set aside; raises Unavailable."""
+
+    def told(self, id: str) -> None:
+        """Forget what is given back."""
+
+
 class Holding:
     """All slices that this gateway knows, by reservation."""
 
-    def __init__(self) -> None:
-        """Know of none."""
+    def __init__(self, book: Book | None = None) -> None:
+        """Know of none; there is a `book` where nobody but this process draws from them."""
+        self._book = book
         self.open: dict[str, Held] = {}
         self.gone: dict[str, int] = {}
         """Those that are done with here, and when their holds end: no draw from them counts."""
         self.ends: Counter[str] = Counter()
         """What became of those that were set aside here."""
+
+    def set_aside(self, held: Held) -> None:
+        """Know of a slice that this process set aside; raises Unavailable."""
+        if self._book is not None:
+            line = {SET_ASIDE: held.terms.position, "customer": held.customer}
+            self._book.begin(held.reservation, line)
+        self.open[held.reservation] = held
+        self.ends["opened"] += 1
 
     def drop(self, held: Held, end: str) -> None:
         """Forget a slice that is done with."""
@@ -182,6 +203,8 @@ class Holding:
         self.gone[held.reservation] = held.terms.held.expires_at
         if held.mine and was_open:
             self.ends[end] += 1
+            if self._book is not None:
+                self._book.told(held.reservation)
 
     def forget_gone(self, now: int) -> None:
         """Forget those whose holds are over for good."""

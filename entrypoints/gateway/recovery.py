@@ -15,12 +15,15 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tollbook.errors import TollbookError
 from tollbook.times import format_instant
 
 from adapters.intent_log import Left, Open, left_behind
 from domain import meters
 from domain.meters_format import Meter
 from domain.units import Quantities, quantities_from_wire, quantities_to_wire
+from entrypoints.gateway.allowance_recovery import give_back
+from entrypoints.gateway.allowance_slices import SET_ASIDE
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.pipeline_running import lost_run, timed_run
@@ -83,7 +86,7 @@ async def recover(home: Path, gateway: Gateway) -> Recovered:
     """
     totals = Recovered()
     for left in left_behind(home):
-        adopted = _Adopted(left, gateway.config, gateway.teller_for(_Told()))
+        adopted = _Adopted(left, gateway)
         try:
             found = await adopted.settle()
         except BaseException:
@@ -107,15 +110,17 @@ class _Told:
 class _Adopted:
     """One dead process's folder."""
 
-    def __init__(self, left: Left, config: GatewayConfig, teller: Teller) -> None:
+    def __init__(self, left: Left, gateway: Gateway) -> None:
         self._left = left
-        self._config = config
-        self._teller = teller
+        self._gateway = gateway
+        self._config = gateway.config
+        self._teller: Teller = gateway.teller_for(_Told())
         self._counts = dict.fromkeys(Recovered._fields, 0)
 
     async def settle(self) -> Recovered:
         """Tell everything in the folder, and return when the ledger knows it."""
-        opened = await asyncio.to_thread(self._left.opened)
+        found = await asyncio.to_thread(self._left.opened)
+        opened = [each for each in found if SET_ASIDE not in each.intent]
         logger.info("%s: %d inferences of a process that is gone", self._left.folder, len(opened))
         telling = asyncio.create_task(self._teller.run())
         try:
@@ -128,6 +133,8 @@ class _Adopted:
             with suppress(asyncio.CancelledError):
                 await telling
         self._counts["stuck"] += self._teller.stuck
+        if not self._counts["stuck"]:
+            await self._give_back([it.intent for it in found if SET_ASIDE in it.intent])
         logger.info("%s is done: %s", self._left.folder, self._counts)
         return Recovered(**self._counts)
 
@@ -152,6 +159,13 @@ class _Adopted:
         self._left.decided(id, outcome)
         self._teller.tell(id, outcome)
         return "released" if "release" in outcome else "parked" if "park" in outcome else "charged"
+
+    async def _give_back(self, lines: list[dict[str, Any]]) -> None:
+        try:
+            await give_back(self._gateway, lines)
+        except TollbookError as error:
+            logger.warning("%s: what was set aside is not given back: %s", self._left.folder, error)
+            self._counts["stuck"] += 1
 
     async def _all_told(self) -> None:
         while self._teller.backlog:

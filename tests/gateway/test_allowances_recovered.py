@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from tests.gateway.allowances import (
     parts_of,
     quick,
     released_of,
+    slices_of,
     unlimited,
     use,
 )
@@ -32,7 +34,9 @@ from tests.gateway.rig import Licensee, Rig
 from tests.support.redis import redis as redis  # noqa: PLC0414 - a fixture, by its name
 
 
-def died(rig: Rig, redis: str | None, home: Path, who: Licensee) -> dict[str, dict[str, str]]:
+def died(
+    rig: Rig, redis: str | None, home: Path, who: Licensee, states: Sequence[str] = STATES
+) -> dict[str, dict[str, str]]:
     """Have a gateway die, and return the slices of its inferences by state and id."""
     order = {
         "urls": [rig.database.owner_url, rig.database.app_url],
@@ -40,6 +44,7 @@ def died(rig: Rig, redis: str | None, home: Path, who: Licensee) -> dict[str, di
         "home": str(home),
         "key": who.key,
         "redis": redis,
+        "states": states,
     }
     command = [sys.executable, "-m", "tests.gateway.dying_allowances", json.dumps(order)]
     ended = subprocess.run(
@@ -84,3 +89,36 @@ def test_what_a_killed_gateway_drew_is_charged_once_or_parked_on_a_slice_that_st
     assert not states["admitted"].keys() & paid(who).keys()
     assert len(seen.drawn) > BEFORE
     assert_nothing_held(who)
+
+
+def test_what_a_killed_gateway_had_set_aside_for_itself_goes_back_once_all_else_is_told(
+    rig: Rig, tmp_path: Path
+) -> None:
+    who = unlimited(rig)
+    states = died(rig, None, tmp_path, who, ("answered", "admitted"))
+    slices = set(slices_of(who))
+    untold = {each for state in states.values() for each in state.values()}
+    assert untold <= slices - released_of(who)
+    with rig.gateway(tmp_path, quick("gateway-a")) as gateway:
+        told = rig.call(recover(tmp_path, gateway))
+        assert (told.told >= EACH, told.parked, told.stuck) == (True, 0, 0)
+        assert slices <= released_of(who), "not by their expiry"
+        assert rig.tollbook.balance(who.customer).held == 0
+    charges = paid(who)
+    assert {charges[id] for id in states["answered"]} == {COST * MILLIONTH}
+    assert not states["admitted"].keys() & charges.keys()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_stays_where_anything_of_the_customer_was_parked_since(rig: Rig, tmp_path: Path) -> None:
+    who = unlimited(rig)
+    states = died(rig, None, tmp_path, who, ("answered", "begun"))
+    with rig.gateway(tmp_path, quick("gateway-a")) as gateway:
+        told = rig.call(recover(tmp_path, gateway))
+        assert (told.parked, told.stuck) == (EACH, 0)
+        assert set(states["begun"].values()).isdisjoint(released_of(who))
+    for each in parked_of(who).values():
+        body = {"id": f"look-{each.parked}", "parked": each.parked}
+        rig.tollbook.run("release_usage", body).result()
+    assert_nothing_held(who)
+    assert list(tmp_path.iterdir()) == []
