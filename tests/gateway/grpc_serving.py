@@ -15,6 +15,7 @@ from adapters.triton.server import TritonServer
 from entrypoints.gateway.config import GatewayConfig
 from entrypoints.gateway.core import Gateway
 from entrypoints.gateway.grpc_front import GrpcFront
+from entrypoints.gateway.tracing import Traces
 from tests.gateway.rig import Rig, configured
 
 CALL_SECONDS = 30
@@ -88,10 +89,10 @@ class Tapped(TritonGrpc):
 
 @contextmanager
 def grpc_serving(
-    rig: Rig, home: Path, config: GatewayConfig, **limits: float
+    rig: Rig, home: Path, config: GatewayConfig, traces: Traces | None = None, **limits: float
 ) -> Iterator[GrpcServed]:
     """Serve a configuration."""
-    with rig.gateway(home, config) as gateway:
+    with rig.gateway(home, config, traces) as gateway:
 
         async def begin() -> tuple[dict[str, Tapped], GrpcFront, int]:
             clients = {pool.name: Tapped(pool.grpc, config.message_bytes) for pool in config.pool}
