@@ -4,6 +4,7 @@ The bytes are those of the KServe protocol, version 2: numbers little-endian, an
 type BYTES each after its length in four bytes.
 """
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,10 @@ RANK_MAX = 16
 
 TENSORS_MAX = 1_024
 """No more inputs or outputs than any model has: servers search them one by one."""
+
+SHAPE_MAX = 2**40
+"""No more elements in any tensor, an empty axis taken as one: a server whose count of bytes goes
+beyond 64 bits takes what is missing for whole, and its model dies of it (Triton 2.51.0)."""
 
 ELEMENTS_MAX = 1_000_000
 """No more elements in a tensor that is counted: whoever counts them holds everybody else up."""
@@ -150,11 +155,9 @@ def extent(tensor: Tensor, axis: int | None) -> int:
 
 def checked_shape(name: str, shape: Sequence[Any]) -> tuple[int, ...]:
     """Return a shape that came from outside, or raise Invalid naming its tensor."""
-    fits = len(shape) <= RANK_MAX and all(
-        type(length) is int and 0 <= length < 2**40 for length in shape
-    )
-    if not fits:
-        rule = f"at most {RANK_MAX} whole numbers, none negative"
+    fits = len(shape) <= RANK_MAX and all(type(each) is int and each >= 0 for each in shape)
+    if not fits or math.prod(each or 1 for each in shape) > SHAPE_MAX:
+        rule = f"at most {RANK_MAX} whole numbers, none negative, of at most 2**40 elements"
         raise Invalid.because(f"{name}.shape", list(shape)[: RANK_MAX + 1], rule)
     return tuple(shape)
 

@@ -98,9 +98,12 @@ class Closer:
             if not self._following.is_heard():
                 return
             ends = await asyncio.gather(*map(self._tended, due), return_exceptions=True)
-        for error in ends:
-            if error is not None:
-                raise error
+        errors = [error for error in ends if error is not None]
+        for error in errors[1:]:
+            if not isinstance(error, RedisUnavailable):
+                logger.error("a slice is not brought further", exc_info=error)
+        if errors:
+            raise errors[0]
 
     async def _end_what_is_over(self) -> None:
         """Have nothing drawn any more from what was left, is idle, or comes to its end."""
@@ -109,6 +112,8 @@ class Closer:
             is_idle = self._alone and held.is_idle(ALONE_NS)
             if held.is_left() or is_idle or now >= held.until:
                 held.is_over = True
+            if held.is_parked:
+                self._holding.keep(held)
             if now >= held.terms.held.expires_at:
                 self._holding.drop(held, "expired")
                 ended.append(held)
@@ -119,7 +124,9 @@ class Closer:
     def _is_due(self, held: Held) -> bool:
         """Say whether there is anything to be done for a slice."""
         is_idle = not held.mine and held.is_idle(IDLE_NS)
-        return not held.is_abandoned and (held.is_over or held.is_tallied or is_idle)
+        waits = held.is_closed and not held.is_tallied and (held.under_way or held.is_parked)
+        is_new = held.is_over or held.is_tallied or is_idle
+        return is_new and not (waits or held.is_abandoned)
 
     async def _tended(self, held: Held) -> None:
         async with self._places:

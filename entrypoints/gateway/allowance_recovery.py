@@ -27,7 +27,10 @@ async def give_back(gateway: Gateway, lines: Sequence[dict[str, Any]]) -> None:
 
     Where the ledger parked anything of the customer since, it stays: that may need it.
     """
+    now = await gateway.admission.readers.read(_now)
     for line in lines:
+        if line["until"] <= now:
+            continue
         reservation, customer = line["intent"], line["customer"]
         if await gateway.admission.readers.read(_is_parked, customer, line[SET_ASIDE]):
             logger.warning("%s stays until it expires: something was parked since", reservation)
@@ -38,6 +41,10 @@ async def give_back(gateway: Gateway, lines: Sequence[dict[str, Any]]) -> None:
         problem = answer.problem()
         if problem is not None and not isinstance(problem, Refused):
             raise problem  # a refusal says that it has ended already
+
+
+def _now(reader: Reader) -> int:
+    return reader.store.database_time()
 
 
 def _is_parked(reader: Reader, customer: str, position: int) -> bool:

@@ -105,6 +105,7 @@ class Held:
         self.drawn = 0
         self.drawn_ns = time.monotonic_ns()
         """When that was."""
+        self._taken_ns = 0
         self.under_way: set[str] = set()
         self.ended: set[str] = set()
         """Those of whose end the ledger may not have been told."""
@@ -127,6 +128,7 @@ class Held:
         """Return an inference that was admitted from it, at the ledger's time."""
         self.under_way.add(id)
         self.drawn += 1
+        self._taken_ns = time.monotonic_ns()
         held, terms = self.terms.held, self.terms
         assert held.license is not None
         return Admitted(
@@ -159,8 +161,8 @@ class Held:
         return self.stock > 0 and not (self.is_over or self.is_resting)
 
     def is_idle(self, for_ns: int) -> bool:
-        """Say whether nothing was drawn from it for so long."""
-        return time.monotonic_ns() - self.drawn_ns > for_ns
+        """Say whether nothing was drawn or taken from it for so long."""
+        return time.monotonic_ns() - max(self.drawn_ns, self._taken_ns) > for_ns
 
     def is_left(self) -> bool:
         """Say whether it was left so long ago that nothing can be on its way any more."""
@@ -192,10 +194,16 @@ class Holding:
     def set_aside(self, held: Held) -> None:
         """Know of a slice that this process set aside; raises Unavailable."""
         if self._book is not None:
-            line = {SET_ASIDE: held.terms.position, "customer": held.customer}
+            until = held.terms.held.expires_at
+            line = {SET_ASIDE: held.terms.position, "customer": held.customer, "until": until}
             self._book.begin(held.reservation, line)
         self.open[held.reservation] = held
         self.ends["opened"] += 1
+
+    def keep(self, held: Held) -> None:
+        """Take note that nobody may give it back: somebody has to look at a part of it first."""
+        if self._book is not None:
+            self._book.told(held.reservation)
 
     def drop(self, held: Held, end: str) -> None:
         """Forget a slice that is done with."""

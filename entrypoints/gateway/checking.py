@@ -13,6 +13,7 @@ from tollbook.errors import Invalid, TollbookError, Unavailable
 from adapters.triton import statistics
 from adapters.triton.grpc_client import ServerError, ServerLost
 from adapters.triton.http_client import HttpClient
+from domain import meters
 from domain.meters_format import Meter, Source, StageMeter
 from domain.tensors import WHOLE
 from entrypoints.gateway.config import GatewayConfig, Pool
@@ -52,8 +53,9 @@ async def check_http(config: GatewayConfig) -> None:
 async def _check(pool: Pool, client: Looking, meter: Meter) -> None:
     try:
         metadata = await client.metadata(meter.name)
-        config = await statistics.config_at(client, meter.name)
-        steps = statistics.steps_of(config.ensemble_scheduling.step)
+        staged = any(part.step is not None for part in meter.stage.values())
+        needed = staged or meters.waits_for_traces(meter)
+        steps = await statistics.steps_at(client, meter.name) if needed else {}
         streaming = [
             each
             for each in _timed(meter, steps)

@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tollbook.errors import TollbookError
 from tollbook.times import format_instant
 
 from adapters.intent_log import Left, Open, left_behind
@@ -163,8 +162,8 @@ class _Adopted:
     async def _give_back(self, lines: list[dict[str, Any]]) -> None:
         try:
             await give_back(self._gateway, lines)
-        except TollbookError as error:
-            logger.warning("%s: what was set aside is not given back: %s", self._left.folder, error)
+        except Exception:
+            logger.exception("what %s had set aside is not given back", self._left.folder)
             self._counts["stuck"] += 1
 
     async def _all_told(self) -> None:

@@ -139,7 +139,9 @@ def test_an_axis_that_is_not_there_is_refused(axis: int) -> None:
         extent(Tensor("FP32", (2, 3, 4)), axis)
 
 
-@pytest.mark.parametrize("shape", [[-1], [1.0], [True], ["1"], [1] * 17, [2**40], [None]])
+@pytest.mark.parametrize(
+    "shape", [[-1], [1.0], [True], ["1"], [1] * 17, [2**40 + 1], [None], [2**20, 2**21], [0, 2**41]]
+)
 def test_a_shape_from_outside_is_whole_numbers(shape: list[object]) -> None:
     with pytest.raises(Invalid, match=r"IN\.shape"):
         checked_shape("IN", shape)

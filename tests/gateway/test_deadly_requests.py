@@ -67,6 +67,8 @@ OUT = "outputs.OUT.parameters.classification"
 TEXT = Request("textgen", "TEXT", "BYTES", [1, 1], ["a"], "OUT", OUT)
 EMPTY = Request("identity", "IN", "FP32", [0], [], "OUT", "inputs.IN.shape")
 NO_BATCH = Request("image", "IMAGE", "UINT8", [0, 0, 0, 3], [], None, "inputs.IMAGE.shape")
+OVERFLOWN = NO_BATCH._replace(shape=[1, 2**31, 2**31, 4], field="IMAGE.shape")
+"""As many bytes as 64 bits do not hold: they are taken for none."""
 LABEL = "outputs.LABEL.parameters.classification"
 DEADLY = {
     "classes of a text": TEXT,
@@ -74,14 +76,16 @@ DEADLY = {
     "classes of a label": Request("image", "IMAGE", "UINT8", [1, 1, 1, 1], [3], "LABEL", LABEL),
     "classes of nothing": EMPTY,
     "a batch of none": NO_BATCH,
+    "more than there can be": OVERFLOWN,
     "an ensemble's batch of none": TEXT._replace(
         model="pipeline", shape=[0, 0], data=[], classes=None, field="inputs.TEXT.shape"
     ),
 }
+IMAGE = "a batch of one image without points"
 HARMLESS = {
     "nothing": EMPTY._replace(classes=None),
     "classes of numbers": EMPTY._replace(shape=[3], data=[1.0, 3.0, 2.0]),
-    "a batch of one image without points": NO_BATCH._replace(shape=[1, 0, 0, 3]),
+    IMAGE: NO_BATCH._replace(shape=[1, 0, 0, 3]),
 }
 
 
@@ -128,6 +132,17 @@ def test_over_grpc_they_are_refused_and_nothing_is_held(
         assert it.field in pb.ModelStreamInferResponse.FromString(told).error_message
     assert who.names() == []
     assert triton.is_ready()
+
+
+def test_a_version_that_is_no_number_is_refused_before_anybody_is_asked(
+    rig: Rig, served: Served
+) -> None:
+    made = EMPTY.message
+    made.model_version = "1x"
+    with served[0].raw("ModelInfer") as infer, pytest.raises(grpc.RpcError) as raised:
+        infer(made.SerializeToString(), metadata=metadata(rig.licensee().headers), timeout=30)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "model_version is '1x'" in raised.value.details()
 
 
 @pytest.mark.parametrize("name", HARMLESS)
@@ -188,6 +203,16 @@ def test_a_triton_dies_of_classes_of_texts_and_of_nothing(
     own.kill()
     own.start()
     assert own.is_ready()
+
+
+def test_a_tritons_model_dies_of_more_bytes_than_can_be_counted(own: TritonServer) -> None:
+    told(own, "grpc", OVERFLOWN)
+    with grpc.insecure_channel(own.grpc_address) as channel:
+        infer = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        with pytest.raises(grpc.RpcError, match="is not healthy"):
+            infer(HARMLESS[IMAGE].message.SerializeToString(), timeout=30)
+    own.kill()
+    own.start()
 
 
 def test_a_triton_never_answers_a_batch_of_none_without_points(own: TritonServer) -> None:
