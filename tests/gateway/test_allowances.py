@@ -2,9 +2,11 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from adapters.redis.allowances import RedisAllowances
 from adapters.redis.server import RedisServer
 from domain.fraud import REQUESTS_MAX
 from domain.usage_events import UsageParked
@@ -31,6 +33,7 @@ from tests.gateway.allowances import (
     used,
 )
 from tests.gateway.rig import Licensee, Rig
+from tests.support.allowances import PATIENCE
 from tests.support.redis import redis as redis  # noqa: PLC0414 - a fixture, by its name
 from tests.support.triton import wait_until
 
@@ -73,6 +76,14 @@ def known(gateway: Gateway) -> list[Held]:
     return list(allowing(gateway).holding.open.values())
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for Redis however busy the machine is: who misses it sets aside a slice of its own."""
+    defaults: Any = RedisAllowances.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "timeout_seconds", PATIENCE)
+
+
+@pytest.mark.usefixtures("patient")
 def test_two_gateways_draw_from_the_same_slice(
     rig: Rig, redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -101,6 +112,7 @@ def test_two_gateways_draw_from_the_same_slice(
     assert_nothing_held(who)
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_gateway_that_starts_draws_from_what_others_have_set_aside_before(
     rig: Rig, redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -108,7 +120,12 @@ def test_a_gateway_that_starts_draws_from_what_others_have_set_aside_before(
     # So long that what the first sets aside is there however long the second takes to start.
     one, other = (quick(f"gateway-{each}", allowances={"seconds": 60}) for each in "ab")
     with rig.gateway(tmp_path / "a", one, redis=redis.url) as first:
-        used(who, [first], 500)
+
+        def leaves_much(_seen: Seen) -> bool:
+            """Say whether a slice is there that the second will not find used up."""
+            return any(2 * each.left > each.places and not each.is_over for each in known(first))
+
+        used(who, [first], 10_000, enough=lambda it: len(it.ids) >= 500 and leaves_much(it))
         with rig.gateway(tmp_path / "b", other, redis=redis.url) as second:
             seen = used(
                 who, [second], 500, at_once=1, pause=0.02, enough=lambda it: len(it.drawn) > 5
