@@ -116,6 +116,20 @@ def texts(tensor: Tensor) -> list[bytes]:
     return found
 
 
+def check_texts(name: str, tensor: Tensor) -> None:
+    """Refuse an input of texts that are cut, or not as many as its shape says; others may be so.
+
+    A server computes several requests at once, and would refuse all of them for it.
+    """
+    try:
+        whole = tensor.datatype != "BYTES" or len(texts(tensor)) == math.prod(tensor.shape)
+    except ValueError as error:
+        raise Invalid(f"{name} {error}", field=name, rule="whole texts") from None
+    if not whole:
+        rule = "of as many elements as it has"
+        raise Invalid.because(f"{name}.shape", list(tensor.shape), rule)
+
+
 def _check_count(count: int) -> None:
     if count > ELEMENTS_MAX:
         raise ValueError(f"has more than {ELEMENTS_MAX} elements")

@@ -79,7 +79,9 @@ async def _asked_for(
     description = await described.of(call.model, call.version)
     description.check_axes(meter)
     description.check_sequences()
-    return prompts.prompt(call.body, description, meter), description
+    asked = prompts.prompt(call.body, description, meter)
+    description.check_empty(asked.request.inputs)
+    return asked, description
 
 
 def _read(running: Running, data: bytes, asked: Prompt, description: Description) -> Told | None:

@@ -5,14 +5,15 @@ meter needs beside those that the client names, and the inputs that bring them. 
 back without these.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tollbook.errors import Invalid
 
-from domain.tensors import TENSORS_MAX, Tensor, Tensors, checked_shape
+from domain.tensors import TENSORS_MAX, Tensor, Tensors, check_texts, checked_shape
 from entrypoints.gateway.deadly import CLASSIFICATION
-from entrypoints.gateway.http_json import Member, Piece, closed, dumped, opened
+from entrypoints.gateway.http_json import VALUES_MAX, Member, Piece, closed, dumped, opened
 from entrypoints.http.problems import BadRequest
 
 _OPEN_IN_REQUESTS = frozenset({"inputs", "outputs", "parameters"})
@@ -240,7 +241,12 @@ def _inputs(given: list[Piece], tail: bytes) -> Tensors:
             raise Invalid.because("inputs", name, "an array of inputs with a name each")
         data = _behind(value, f"inputs.{name}", tail, at)
         at += len(data or b"")
-        found[name] = _tensor(value, name, data)
+        found[name] = made = _tensor(value, name, data)
+        if data is None and math.prod(made.shape) > VALUES_MAX:  # the server makes room for them
+            rule = f"at most {VALUES_MAX} elements, or in binary"
+            raise Invalid.because(f"{name}.shape", list(made.shape), rule)
+        if data is not None:
+            check_texts(name, made)
     if at != len(tail):
         raise BadRequest(f"behind the JSON head stand {len(tail)} bytes, of which inputs take {at}")
     return found

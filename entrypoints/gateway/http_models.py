@@ -14,7 +14,7 @@ from tollbook.errors import Invalid, NotFound, TollbookError, Unavailable
 from adapters.triton.http_client import HttpClient
 from adapters.triton.http_connections import HttpAnswer
 from domain.meters_format import Meter
-from domain.tensors import Tensor
+from domain.tensors import Tensor, Tensors, flat
 from entrypoints.gateway.deadly import Model
 from entrypoints.gateway.http_calls import model_path
 
@@ -42,12 +42,22 @@ class Description(NamedTuple):
     """Whether its requests belong to sequences."""
     batches: bool = False
     """Whether the first axis of its inputs may be a batch."""
+    numbers: bool = False
+    """Whether it is told the numbers of its sequences, or may be."""
 
     @property
     def model(self) -> Model:
         """What has to be known of it where a request may be deadly."""
         texts = (name for name, (datatype, _) in self.outputs.items() if datatype == "BYTES")
-        return Model(frozenset(texts), self.batches)
+        return Model(frozenset(texts), self.batches, self.numbers)
+
+    def check_empty(self, inputs: Tensors) -> None:
+        """Refuse no elements where none is too few: Triton's own `generate` dies of some."""
+        for name, tensor in inputs.items():
+            _, shape = self.inputs[name]
+            own = shape[1:] if self.batches else shape
+            if -1 not in own and not flat(tensor.listed or ()):
+                raise Invalid.because(name, "empty", "of at least one element")
 
     def check_axes(self, meter: Meter) -> None:
         """Refuse what cannot be metered here: lists say how many elements, not which shape."""
@@ -101,6 +111,7 @@ class Descriptions:
             bool(policy.get("decoupled", False)),
             "sequence_batching" in config,
             config.get("max_batch_size", 0) > 0 or "ensemble_scheduling" in config,
+            _is_told_numbers(config),
         )
 
 
@@ -157,6 +168,18 @@ def _filled(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
     if shape.count(-1) != 1 or count % known:
         return (count,)
     return tuple(count // known if length == -1 else length for length in shape)
+
+
+def _is_told_numbers(config: Mapping[str, Any]) -> bool:
+    """Say whether a model, or perhaps a step of it, gets the id of a sequence as a number."""
+    controls = config.get("sequence_batching", {}).get("control_input", [])
+    told = [
+        each.get("data_type")
+        for control in controls
+        for each in control.get("control", [])
+        if each.get("kind") == "CONTROL_SEQUENCE_CORRID"
+    ]
+    return "ensemble_scheduling" in config or any(each != "TYPE_STRING" for each in told)
 
 
 def _named(described: Sequence[Mapping[str, Any]]) -> Named:

@@ -12,7 +12,7 @@ from entrypoints.gateway import http_infer as infers
 from entrypoints.gateway.http_calls import Call, Parts
 from entrypoints.gateway.http_models import Descriptions
 from entrypoints.gateway.running import Running
-from entrypoints.gateway.sequences import owned
+from entrypoints.gateway.sequences import NAME, owned
 
 
 async def infer(parts: Parts, described: Descriptions, call: Call) -> web.StreamResponse:
@@ -24,9 +24,9 @@ async def infer(parts: Parts, described: Descriptions, call: Call) -> web.Stream
     wanted, asks = meters.wanted_outputs(meter), meter_asks.lacking(meter, asked.inputs)
     infers.check_wanted(asked, wanted)
     shapes = {name: each.shape for name, each in asked.inputs.items()}
-    classified = infers.classified(asked)
-    if deadly.is_suspect(shapes, classified):
-        deadly.check((await described.of(call.model, call.version)).model, shapes, classified)
+    suspect = (shapes, infers.classified(asked), asked.parameters.get(NAME))
+    if deadly.is_suspect(*suspect):
+        deadly.check((await described.of(call.model, call.version)).model, *suspect)
     metered = meters.Request(asked.inputs, asked.parameters)
     async with calls.admitted(parts, call, metered) as (running, client):
         asked = asked._replace(members=owned(asked.members, running.admitted.customer))
