@@ -80,6 +80,11 @@ class Seen:
         return [each for each in self.admitted if each.slice is not None]
 
 
+def mostly_drawn(seen: Seen) -> bool:
+    """Say whether most of many inferences came from allowances."""
+    return len(seen.ids) >= 400 and len(seen.drawn) > len(seen.ids) // 2
+
+
 async def answered(gateway: Gateway, running: Running) -> None:
     """Have an inference answered by its server."""
     gateway.begin(running)

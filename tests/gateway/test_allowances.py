@@ -24,6 +24,7 @@ from tests.gateway.allowances import (
     assert_nothing_held,
     drawn,
     facts,
+    mostly_drawn,
     paid,
     parts_of,
     quick,
@@ -36,11 +37,6 @@ from tests.gateway.rig import Licensee, Rig
 from tests.support.allowances import PATIENCE
 from tests.support.redis import redis as redis  # noqa: PLC0414 - a fixture, by its name
 from tests.support.triton import wait_until
-
-
-def mostly_drawn(seen: Seen) -> bool:
-    """Say whether most of many inferences came from allowances."""
-    return len(seen.ids) >= 400 and len(seen.drawn) > len(seen.ids) // 2
 
 
 def test_inferences_are_charged_as_without_allowances_and_what_is_left_goes_back(

@@ -12,13 +12,13 @@ from entrypoints.gateway.core import Gateway
 from tests.gateway.allowances import (
     COST,
     MILLIONTH,
-    Seen,
     allowing,
     answered,
     asked,
     assert_nothing_held,
     drawn,
     held_at,
+    mostly_drawn,
     paid,
     parts_of,
     quick,
@@ -29,11 +29,6 @@ from tests.gateway.allowances import (
 )
 from tests.gateway.rig import Licensee, Rig
 from tests.support.triton import wait_until
-
-
-def mostly_drawn(seen: Seen) -> bool:
-    """Say whether most of many inferences came from allowances."""
-    return len(seen.ids) >= 400 and len(seen.drawn) > len(seen.ids) // 2
 
 
 def test_inferences_are_charged_as_without_allowances_and_what_is_left_goes_back(
