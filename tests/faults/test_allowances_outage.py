@@ -57,7 +57,7 @@ def gone_on(rig: Rig, redis: str, home: Path) -> None:
     """Cut a gateway off under load, and see that it goes on as far as it may."""
     who = unlimited(rig)
     with staged(rig, home, config(1_000 * ESTIMATE, 30, **SHORT), redis) as stage:
-        before = used(who, [stage.gateway], 10_000, enough=lambda it: len(it.drawn) > 50)
+        before = used(who, [stage.gateway], 10**6, enough=lambda it: len(it.drawn) > 50)
         assert before.drawn
         wait_until(lambda: bool(stage.slices()))
         name = stage.slices()[0].allowance.reservation
@@ -75,7 +75,7 @@ def gone_on(rig: Rig, redis: str, home: Path) -> None:
         stage.finish(last)
         stage.reconnect()
         wait_until(lambda: allowing(stage.gateway).state() == "on")
-        after = used(who, [stage.gateway], 10_000, enough=lambda it: len(it.drawn) > 20)
+        after = used(who, [stage.gateway], 10**6, enough=lambda it: len(it.drawn) > 20)
         assert after.drawn
         ids = [*before.ids, *away.ids, last.id, *after.ids]
         wait_until(lambda: len(paid(who)) == len(ids))

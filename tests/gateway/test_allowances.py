@@ -44,7 +44,7 @@ def test_inferences_are_charged_as_without_allowances_and_what_is_left_goes_back
 ) -> None:
     who = unlimited(rig)
     with rig.gateway(tmp_path, quick(), redis=redis.url) as gateway:
-        seen = used(who, [gateway], 10_000, enough=mostly_drawn)
+        seen = used(who, [gateway], 10**6, enough=mostly_drawn)
         assert mostly_drawn(seen)
         wait_until(lambda: allowing(gateway).state() == "on")
         assert not seen.refused
@@ -122,7 +122,7 @@ def test_a_gateway_that_starts_draws_from_what_others_have_set_aside_before(
             newest = max(known(first), key=lambda it: it.terms.position, default=None)
             return newest is not None and 2 * newest.left > newest.places > 80
 
-        used(who, [first], 10_000, enough=lambda it: len(it.ids) >= 500 and leaves_much(it))
+        used(who, [first], 10**6, enough=lambda it: len(it.ids) >= 500 and leaves_much(it))
         with rig.gateway(tmp_path / "b", other, redis=redis.url) as second:
             seen = used(
                 who, [second], 500, at_once=1, pause=0.02, enough=lambda it: len(it.drawn) > 5

@@ -128,7 +128,7 @@ def said_meanwhile(
         rig.gateway(home / "b", other, redis=redis) as second,
     ):
         gateways = [first, second]
-        before = used(who, gateways, 10_000, enough=lambda it: len(it.drawn) > 500)
+        before = used(who, gateways, 10**6, enough=lambda it: len(it.drawn) > 500)
         assert before.drawn
         said = say(who)
         # So slowly that what was set aside would last for long.
@@ -197,7 +197,7 @@ def test_a_gateway_that_does_not_hear_the_ledger_admits_from_no_allowance(
         setattr(found.following, "_ask", silence)  # noqa: B010 - a ledger that says nothing
         wait_until(lambda: found.state() == "ledger not heard")  # what was asked is answered
         last = found.following.heard_at
-        seen = used(who, [gateway], 10_000, enough=lambda _: found.draws["unheard"] > 50)
+        seen = used(who, [gateway], 10**6, enough=lambda _: found.draws["unheard"] > 50)
         wait_until(lambda: found.state() == "ledger not heard")  # Redis may have been missed
         assert found.following.heard_at == last
         assert seen.admitted[-1].slice is None

@@ -36,7 +36,7 @@ def test_inferences_are_charged_as_without_allowances_and_what_is_left_goes_back
 ) -> None:
     who = unlimited(rig)
     with rig.gateway(tmp_path, quick()) as gateway:
-        seen = used(who, [gateway], 10_000, enough=mostly_drawn)
+        seen = used(who, [gateway], 10**6, enough=mostly_drawn)
         assert mostly_drawn(seen)
         wait_until(lambda: allowing(gateway).state() == "on")
         assert not seen.refused
