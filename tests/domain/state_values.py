@@ -18,8 +18,6 @@ from tests.model.license_inputs import policy_bodies
 ids = st.text("abcXYZ019._:-", min_size=1, max_size=12)
 amounts = st.integers(0, 10**27)
 instants = st.integers(0, 253_402_300_799_999_999)
-openings = st.integers(0, 2**53 - 1)
-"""Instants up to the year 2255: a snapshot tells those of holds as numbers of JSON."""
 parts = st.lists(st.tuples(ids, amounts), max_size=3).map(tuple)
 
 grants = st.builds(
@@ -37,8 +35,8 @@ _money = (amounts, instants, parts, amounts, ids, quantities)
 _each = st.none() | quantities
 holds = (
     st.builds(Hold, *_money, st.none(), st.just(0), _each, st.just(False))
-    | st.builds(Hold, *_money, ids, openings, _each, st.booleans())
-    | st.builds(Hold, *_money, st.none(), openings, _each, st.just(True))
+    | st.builds(Hold, *_money, ids, instants, _each, st.booleans())
+    | st.builds(Hold, *_money, st.none(), instants, _each, st.just(True))
 )
 """Only a hold under a licence says when it was opened, or one that stands as it was opened."""
 

@@ -187,9 +187,12 @@ def test_a_hold_in_another_form_is_read_as_every_other_payload(part: str, other:
 
 @given(balances(), st.integers(0, 2**53 - 1))
 def test_a_snapshot_is_written_as_canonical_json_writes_it(balance: Balance, position: int) -> None:
-    opened = untouched_since(balance)
-    state = {"position": position, "opened": opened, "balance": balance_to_wire(balance)}
-    assert snapshot_text(Snapshot(balance, position)).encode() == canonical.dumps(state)
+    state = {"position": position, "opened": {}, "balance": balance_to_wire(balance)}
+    before, after = canonical.dumps(state).split(b'"opened":{}')
+    # Microseconds from the year 2255 on are no integers of canonical JSON, which refuses them.
+    since = json.dumps(untouched_since(balance), sort_keys=True, separators=(",", ":"))
+    expected = before + b'"opened":' + since.encode() + after
+    assert snapshot_text(Snapshot(balance, position)).encode() == expected
 
 
 @given(balances(), st.integers(0, 2**53 - 1))
